@@ -1,0 +1,5 @@
+//! The nouns: pure data, no I/O.
+
+mod baseline;
+
+pub use baseline::Baseline;
