@@ -4,8 +4,28 @@
 //! `now`; files, processes and clocks live in the drivers. See `docs/architecture.md` for the house in one page.
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-compile_error!("dispatch supports Linux and macOS: its locks and process groups rely on flock(2) and POSIX signals");
+compile_error!(
+    "dispatch supports Linux and macOS: its locks and process groups rely on flock(2) and POSIX signals"
+);
 
+pub mod backend;
+pub mod cli;
 pub mod clock;
+pub mod completion;
+pub mod config;
+pub mod delivery;
+pub mod duration;
+pub mod failure;
+pub mod gateway;
+pub mod home;
+pub mod ledger;
+pub mod nearest;
+pub mod paths;
+pub mod process;
 pub mod record;
+pub mod recovery;
+pub mod session;
 pub mod storage;
+pub mod wake;
+pub mod watch;
+pub mod watchers;

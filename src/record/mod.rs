@@ -1,5 +1,21 @@
-//! The nouns: pure data, no I/O.
+//! The nouns: labels, generations, entries, statuses, failures and deliveries.
+//!
+//! Pure data and serde: nothing here reads a file, a clock or the environment.
 
 mod baseline;
+mod delivery;
+mod entry;
+mod failure;
+mod generation;
+pub mod json;
+mod label;
+mod status;
+pub mod time;
 
 pub use baseline::Baseline;
+pub use delivery::{Delivery, DeliveryKind, DeliveryState};
+pub use entry::{Entry, MAX_TEXT_BYTES, clip_text};
+pub use failure::{Failure, FailureKind};
+pub use generation::Generation;
+pub use label::{LABEL_MAX_BYTES, Label, LabelError, STEM_MAX_BYTES, file_stem_of};
+pub use status::{Phase, Status};

@@ -1,0 +1,217 @@
+//! How a local run ended, as a decision on what is known. Pure.
+
+use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord};
+use crate::record::FailureKind;
+
+/// The most bytes of stderr that go into an error message.
+pub const STDERR_TAIL_BYTES: usize = 1024;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Exit code 0, and nobody stopped it before.
+    Reply,
+    /// Any other way.
+    Failed {
+        /// What kind of failure it is.
+        kind: FailureKind,
+        /// One sentence for people.
+        message: String,
+        /// It was cancelled on request.
+        cancelled: bool,
+    },
+}
+
+/// What is known when nothing of the run is alive any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remains<'a> {
+    /// What the waiter wrote, if it lived to write it.
+    pub exit: Option<&'a ExitRecord>,
+    /// The request to stop, if there was one.
+    pub stop: Option<&'a StopRecord>,
+    /// The time limit, in ms.
+    pub timeout_ms: Option<u64>,
+    /// The end of stderr.
+    pub stderr_tail: &'a str,
+}
+
+/// Decides. A command that ended before it was asked to stop ended by itself, whatever came later.
+pub fn ending(remains: &Remains<'_>) -> Ending {
+    let stopped = match (remains.stop, remains.exit) {
+        (Some(stop), Some(exit)) if exit.at_ms <= stop.at_ms => None,
+        (stop, _) => stop,
+    };
+    if let Some(stop) = stopped {
+        return stopped_ending(stop.reason, remains);
+    }
+    let Some(exit) = remains.exit else {
+        return failed(
+            FailureKind::RunnerLost,
+            "the command and its runner are gone without an exit status (killed, or the machine restarted)",
+        );
+    };
+    match &exit.exit {
+        Exit::Code(0) => Ending::Reply,
+        Exit::Code(code) => failed(
+            FailureKind::Command,
+            &with_tail(
+                &format!("the command exited with code {code}"),
+                remains.stderr_tail,
+            ),
+        ),
+        Exit::Signal(signal) => failed(
+            FailureKind::Command,
+            &with_tail(
+                &format!("the command was ended by {}", signal_name(*signal)),
+                remains.stderr_tail,
+            ),
+        ),
+        Exit::NotStarted(why) => failed(FailureKind::Spawn, why),
+    }
+}
+
+fn stopped_ending(reason: StopReason, remains: &Remains<'_>) -> Ending {
+    match reason {
+        StopReason::Cancel => Ending::Failed {
+            kind: FailureKind::Aborted,
+            message: "cancelled on request".to_owned(),
+            cancelled: true,
+        },
+        StopReason::Timeout => {
+            let limit = remains.timeout_ms.map_or_else(String::new, |ms| {
+                format!(
+                    " of {}",
+                    humantime::format_duration(std::time::Duration::from_millis(ms))
+                )
+            });
+            failed(
+                FailureKind::Timeout,
+                &with_tail(
+                    &format!("stopped at its time limit{limit}"),
+                    remains.stderr_tail,
+                ),
+            )
+        }
+    }
+}
+
+fn failed(kind: FailureKind, message: &str) -> Ending {
+    Ending::Failed {
+        kind,
+        message: message.to_owned(),
+        cancelled: false,
+    }
+}
+
+fn with_tail(what: &str, stderr_tail: &str) -> String {
+    match stderr_tail.trim() {
+        "" => what.to_owned(),
+        tail => format!("{what}: {tail}"),
+    }
+}
+
+/// `SIGTERM (15)`; numbers of real-time signals have no name.
+fn signal_name(signal: i32) -> String {
+    match signal_hook::low_level::signal_name(signal) {
+        Some(name) => format!("{name} ({signal})"),
+        None => format!("signal {signal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(exit: Exit, at_ms: i64) -> ExitRecord {
+        ExitRecord { exit, at_ms }
+    }
+
+    fn stop(reason: StopReason, at_ms: i64) -> StopRecord {
+        StopRecord { reason, at_ms }
+    }
+
+    fn decide(
+        exit: Option<ExitRecord>,
+        stop: Option<StopRecord>,
+        stderr_tail: &str,
+    ) -> (Option<FailureKind>, bool, String) {
+        let ending = ending(&Remains {
+            exit: exit.as_ref(),
+            stop: stop.as_ref(),
+            timeout_ms: Some(90_000),
+            stderr_tail,
+        });
+        match ending {
+            Ending::Reply => (None, false, String::new()),
+            Ending::Failed {
+                kind,
+                message,
+                cancelled,
+            } => (Some(kind), cancelled, message),
+        }
+    }
+
+    #[test]
+    fn each_end_has_its_kind_and_sentence() {
+        use FailureKind::*;
+        let cases = [
+            (Some(exit(Exit::Code(0), 5)), None, None, ""),
+            (
+                Some(exit(Exit::Code(3), 5)),
+                None,
+                Some(Command),
+                "the command exited with code 3: boom",
+            ),
+            (
+                Some(exit(Exit::Signal(9), 5)),
+                None,
+                Some(Command),
+                "the command was ended by SIGKILL (9): boom",
+            ),
+            (
+                Some(exit(Exit::NotStarted("no".into()), 5)),
+                None,
+                Some(Spawn),
+                "no",
+            ),
+            (
+                None,
+                Some(stop(StopReason::Timeout, 5)),
+                Some(Timeout),
+                "stopped at its time limit of 1m 30s: boom",
+            ),
+            (
+                Some(exit(Exit::Code(0), 9)),
+                Some(stop(StopReason::Timeout, 5)),
+                Some(Timeout),
+                "stopped at its time limit of 1m 30s: boom",
+            ),
+        ];
+        for (exit, stop, kind, message) in cases {
+            let found = decide(exit.clone(), stop.clone(), " boom\n");
+            assert_eq!(
+                found,
+                (kind, false, message.to_owned()),
+                "{exit:?} {stop:?}"
+            );
+        }
+        assert_eq!(decide(None, None, "").0, Some(RunnerLost));
+    }
+
+    #[test]
+    fn a_reply_that_was_complete_before_the_stop_wins() {
+        let done = Some(exit(Exit::Code(0), 5));
+        assert_eq!(
+            decide(done.clone(), Some(stop(StopReason::Cancel, 5)), "").0,
+            None
+        );
+        assert_eq!(
+            decide(done, Some(stop(StopReason::Cancel, 4)), ""),
+            (
+                Some(FailureKind::Aborted),
+                true,
+                "cancelled on request".to_owned()
+            )
+        );
+    }
+}

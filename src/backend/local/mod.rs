@@ -1,0 +1,161 @@
+//! The embedded local backend: a session is a child process, run by a detached runner.
+
+mod ending;
+mod output;
+pub mod run_files;
+mod runner;
+mod store;
+mod transcript;
+mod waiter;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+
+pub use output::OutputReader;
+pub use run_files::{RunFiles, RunSpec};
+pub use runner::run;
+pub use store::{store_path, transcript_path};
+pub use waiter::wait_for_command;
+
+use self::run_files::{StopReason, StopRecord};
+use super::{Backend, Evidence, Liveness, RunRef, Settled, Text};
+use crate::failure;
+use crate::home::Home;
+use crate::process::{Detached, spawn_detached};
+use crate::record::{Baseline, Failure, FailureKind};
+use crate::session::reader::{read_turn, take_baseline};
+use crate::session::store::read_row;
+use crate::session::terminal::{FailedStop, Turn};
+
+/// The embedded backend of a state directory.
+pub struct LocalBackend<'a> {
+    home: &'a Home,
+}
+
+impl<'a> LocalBackend<'a> {
+    /// The backend whose sessions lie in `home`.
+    pub fn new(home: &'a Home) -> Self {
+        Self { home }
+    }
+
+    /// The id of the session that has this key, if there is one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn session_id_of(&self, session_key: &str) -> io::Result<Option<String>> {
+        let row = read_row(&store_path(self.home), session_key).map_err(io::Error::other)?;
+        Ok(row.and_then(|row| row.session_id))
+    }
+
+    /// The session as it is before a run.
+    ///
+    /// # Errors
+    /// When its transcript is there and cannot be read.
+    pub fn baseline(&self, session_id: &str) -> io::Result<Baseline> {
+        take_baseline(&transcript_path(self.home, session_id), Some(session_id))
+    }
+
+    fn files(&self, run: &RunRef) -> RunFiles {
+        RunFiles::of(self.home, &run.run_id)
+    }
+
+    fn settled(&self, run: &RunRef, turn: Turn) -> Option<Settled> {
+        let ours = |note: &Option<serde_json::Value>| {
+            let note = note.as_ref()?;
+            let end = note.get("end")?.as_bool()? && note.get("runId")?.as_str()? == run.run_id;
+            end.then(|| note.clone())
+        };
+        let raw = |note: &serde_json::Value, text: String| match note.get("raw") {
+            Some(serde_json::Value::Bool(true)) => Text::File {
+                path: self.files(run).stdout(),
+                bytes: note
+                    .get("bytes")
+                    .and_then(serde_json::Value::as_u64)
+                    .unwrap_or(0),
+            },
+            _ => Text::Inline(text),
+        };
+        match turn {
+            Turn::Reply(reply) => ours(&reply.dispatch).map(|note| Settled::Reply {
+                text: raw(&note, reply.text),
+                truncated: reply.truncated,
+                at_ms: reply.timestamp_ms.unwrap_or_else(|| self.home.now_ms()),
+            }),
+            Turn::Failed(failed) => ours(&failed.dispatch).map(|note| Settled::Failed {
+                failure: failure::of_local_end(
+                    Some(&note),
+                    failed.message.as_deref(),
+                    failed.timestamp_ms.unwrap_or_else(|| self.home.now_ms()),
+                ),
+                partial: raw(&note, failed.partial),
+                cancelled: failed.stop == FailedStop::Aborted,
+            }),
+            Turn::Nothing | Turn::MidTurn { .. } => None,
+        }
+    }
+}
+
+impl Backend for LocalBackend<'_> {
+    fn carry(&self, run: &RunRef) -> io::Result<Detached> {
+        let files = self.files(run);
+        // Read first: a run nobody described cannot be carried, and the error names the file.
+        files.spec(self.home.storage.as_ref())?;
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(files.log())?;
+        let mut command = Command::new(&self.home.programs.dispatch);
+        command
+            .arg("local-runner")
+            .arg(files.dir())
+            .current_dir("/");
+        spawn_detached(command, Some(log))
+    }
+
+    fn observe(&self, run: &RunRef) -> io::Result<Evidence> {
+        let files = self.files(run);
+        // Asked before the transcript is read: a runner that ends in between has then written its end line.
+        let carried = files.has_runner();
+        let reading = read_turn(&transcript_path(self.home, &run.session_id), &run.baseline)?;
+        let storage = self.home.storage.as_ref();
+        let liveness = match carried {
+            true => Liveness::Alive,
+            false if files.start(storage)?.is_some() => Liveness::Gone,
+            false => Liveness::Absent,
+        };
+        let settled = match self.settled(run, reading.turn) {
+            None if storage.facts(&files.dir().join("run.json"))?.is_none() => {
+                Some(Settled::Failed {
+                    failure: Failure::new(
+                        FailureKind::RunnerLost,
+                        format!("the files of the run are gone: {}", files.dir().display()),
+                        self.home.now_ms(),
+                    ),
+                    partial: Text::Inline(String::new()),
+                    cancelled: false,
+                })
+            }
+            settled => settled,
+        };
+        Ok(Evidence {
+            settled,
+            liveness,
+            last_activity_ms: reading.last_activity_ms,
+            position: reading.len,
+        })
+    }
+
+    fn abort(&self, run: &RunRef) -> io::Result<()> {
+        let stop = StopRecord {
+            reason: StopReason::Cancel,
+            at_ms: self.home.now_ms(),
+        };
+        self.files(run)
+            .request_stop(self.home.storage.as_ref(), &stop)
+    }
+
+    fn wake_paths(&self, run: &RunRef) -> Vec<PathBuf> {
+        vec![transcript_path(self.home, &run.session_id)]
+    }
+}

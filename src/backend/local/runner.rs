@@ -1,0 +1,433 @@
+//! The runner: one detached process that carries a run from its description to its end line.
+//!
+//! Everything it knows is on disk, so that after its death a new runner takes over where it stopped: the command is
+//! started at most once (the waiter's claim), output already copied is not copied again (the offset in each chunk
+//! line), and how the command ended is read from the waiter's record.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Map, Value, json};
+
+use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ending};
+use super::output::{OutputReader, tail_of};
+use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StopReason, StopRecord};
+use super::store::{set_row, transcript_path};
+use super::transcript::{MAX_LINE_TEXT_BYTES, TranscriptWriter};
+use crate::home::Home;
+use crate::process::{
+    FileLock, ProcessIdentity, close_inherited_on_exec, group_alive, signal_group,
+};
+use crate::record::FailureKind;
+use crate::session::line::{Line, Message};
+use crate::session::reader::read_all;
+use crate::wake::Wake;
+
+/// No more of the output than this is copied into chunk lines; the raw file always has all of it.
+const MAX_STREAMED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How often an idle runner looks whether the group still lives.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a waiter that dies before it claims the start is replaced.
+const WAITER_TRIES: u32 = 3;
+
+/// Carries the run to its end. Does nothing when another runner has it.
+///
+/// # Errors
+/// When files of the run or the transcript cannot be read or written. The run then has no runner, and the next one
+/// goes on from what is on the disk.
+pub fn run(home: &Home, files: &RunFiles) -> io::Result<()> {
+    let Ok(_lock) = FileLock::try_acquire(&files.runner_lock(), "local runner")? else {
+        return Ok(());
+    };
+    let spec = files.spec(home.storage.as_ref())?;
+    let transcript = transcript_path(home, &spec.session_id);
+    let session_lock = transcript.with_extension("lock");
+    // A session has one run at a time; a second one queues here. Its stop is honoured when its turn comes.
+    let say = |line: &str| home.say(line);
+    let _session =
+        FileLock::acquire(&session_lock, "local runner", None, &say).map_err(io::Error::other)?;
+    let past = Past::read(&transcript, &spec.run_id)?;
+    let mut runner = Runner {
+        home,
+        files,
+        output: OutputReader::at(past.streamed),
+        transcript: TranscriptWriter::open(home, &transcript, &spec.session_id, &spec.cwd)?,
+        stage: Stage::Running,
+        transcript_path: transcript,
+        spec,
+    };
+    if past.ended {
+        // The end line is safe; only the store may not know yet.
+        return runner.close_row(past.end_status);
+    }
+    if !past.prompted {
+        runner.write_prompt()?;
+    }
+    runner.open_row()?;
+    runner.follow()
+}
+
+/// What earlier runners of this run left in the transcript.
+#[derive(Debug, Default)]
+struct Past {
+    prompted: bool,
+    streamed: u64,
+    ended: bool,
+    end_status: &'static str,
+}
+
+impl Past {
+    fn read(transcript: &std::path::Path, run_id: &str) -> io::Result<Self> {
+        let mut past = Past::default();
+        for line in read_all(transcript)? {
+            let Line::Message(message) = line?.line else {
+                continue;
+            };
+            if message.run_id.as_deref() == Some(run_id) {
+                past.add(&message);
+            }
+        }
+        Ok(past)
+    }
+
+    fn add(&mut self, message: &Message) {
+        self.prompted = true;
+        let Some(note) = &message.dispatch else {
+            return;
+        };
+        if let Some(offset) = note.get("offset").and_then(Value::as_u64) {
+            self.streamed = offset;
+        }
+        if note.get("end") == Some(&Value::Bool(true)) {
+            self.ended = true;
+            self.end_status = match note.get("kind").and_then(Value::as_str) {
+                None => "done",
+                Some("timeout") => "timeout",
+                Some("aborted") => "killed",
+                Some(_) => "failed",
+            };
+        }
+    }
+}
+
+/// The waiter that this runner started, if it did.
+#[derive(Debug, Default)]
+struct Waiter {
+    child: Option<std::process::Child>,
+    tries: u32,
+}
+
+impl Waiter {
+    /// It lives. One that has ended is reaped; its exit record, not its status, says how the command ended.
+    fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Takes it out of the process table; it ends right after its exit record.
+    fn reap(mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How far stopping the command has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// TERM was sent; KILL is due at this monotonic time.
+    Terminating(Duration),
+    Killed,
+}
+
+struct Runner<'a> {
+    home: &'a Home,
+    files: &'a RunFiles,
+    spec: RunSpec,
+    transcript: TranscriptWriter,
+    transcript_path: PathBuf,
+    output: OutputReader,
+    stage: Stage,
+}
+
+impl Runner<'_> {
+    fn follow(&mut self) -> io::Result<()> {
+        let mut wake = Wake::new();
+        wake.watch(self.files.dir());
+        let storage = self.home.storage.clone();
+        let mut waiter = Waiter::default();
+        loop {
+            self.have_waiter(&mut waiter)?;
+            let exit = self.files.exit(storage.as_ref())?;
+            self.enforce()?;
+            if self.is_over(exit.is_some())? {
+                // Written between the look above and the end of the group.
+                let exit = self.files.exit(storage.as_ref())?;
+                let stop = self.files.stop(storage.as_ref())?;
+                let stderr_tail = tail_of(&self.files.stderr(), STDERR_TAIL_BYTES as u64);
+                let ending = ending(&Remains {
+                    exit: exit.as_ref(),
+                    stop: stop.as_ref(),
+                    timeout_ms: self.spec.timeout_ms,
+                    stderr_tail: &stderr_tail,
+                });
+                self.finish(&ending)?;
+                waiter.reap();
+                return Ok(());
+            }
+            if exit.is_none() {
+                self.stream()?;
+            }
+            wake.wait(self.next_look(exit.is_some()));
+        }
+    }
+
+    /// Starts the waiter of a run that nobody has started, again when it died before it claimed the start.
+    fn have_waiter(&self, waiter: &mut Waiter) -> io::Result<()> {
+        let storage = self.home.storage.as_ref();
+        if waiter.is_running() || self.files.start(storage)?.is_some() {
+            return Ok(());
+        }
+        if waiter.tries < WAITER_TRIES {
+            waiter.tries += 1;
+            waiter.child = Some(self.start_waiter()?);
+            return Ok(());
+        }
+        let exit = ExitRecord {
+            exit: Exit::NotStarted(
+                "its waiter died again and again before it could start it".to_owned(),
+            ),
+            at_ms: self.home.now_ms(),
+        };
+        self.files.write_exit(storage, &exit)
+    }
+
+    fn start_waiter(&self) -> io::Result<std::process::Child> {
+        use std::os::unix::process::CommandExt;
+        close_inherited_on_exec();
+        Command::new(&self.home.programs.dispatch)
+            .arg("local-waiter")
+            .arg(self.files.dir())
+            .process_group(0)
+            .spawn()
+    }
+
+    /// The leader decides: when it has ended by itself, what it left in the background is none of our business. A
+    /// stopped run is over only when nothing of its group is left.
+    fn is_over(&self, has_exit: bool) -> io::Result<bool> {
+        if has_exit && self.stage == Stage::Running {
+            return Ok(true);
+        }
+        let Some(start) = self.files.start(self.home.storage.as_ref())? else {
+            // Not claimed yet: the waiter is on its way, or died on it.
+            return Ok(has_exit);
+        };
+        Ok(!start.waiter.is_alive() && !group_alive(start.waiter.pid))
+    }
+
+    /// Sends what is due: TERM when the run is asked to stop or its time is up, KILL when TERM was not enough.
+    fn enforce(&mut self) -> io::Result<()> {
+        let storage = self.home.storage.clone();
+        let Some(start) = self.files.start(storage.as_ref())? else {
+            return Ok(());
+        };
+        if self.files.exit(storage.as_ref())?.is_some() && self.stage == Stage::Running {
+            return Ok(());
+        }
+        let now = self.home.clock.monotonic();
+        match self.stage {
+            Stage::Running => {
+                if self.stop_wanted(start.at_ms)?.is_some() {
+                    self.signal(start.waiter.pid, Signal::TERM);
+                    let grace = Duration::from_millis(self.spec.term_grace_ms);
+                    self.stage = Stage::Terminating(now + grace);
+                }
+            }
+            Stage::Terminating(until) if now >= until => {
+                self.signal(start.waiter.pid, Signal::KILL);
+                self.stage = Stage::Killed;
+            }
+            Stage::Terminating(_) | Stage::Killed => {}
+        }
+        Ok(())
+    }
+
+    fn stop_wanted(&self, started_ms: i64) -> io::Result<Option<StopRecord>> {
+        let storage = self.home.storage.as_ref();
+        if let Some(stop) = self.files.stop(storage)? {
+            return Ok(Some(stop));
+        }
+        let now_ms = self.home.now_ms();
+        let Some(limit) = self.spec.timeout_ms else {
+            return Ok(None);
+        };
+        if now_ms.saturating_sub(started_ms) < i64::try_from(limit).unwrap_or(i64::MAX) {
+            return Ok(None);
+        }
+        let stop = StopRecord {
+            reason: StopReason::Timeout,
+            at_ms: now_ms,
+        };
+        self.files.request_stop(storage, &stop)?;
+        self.files.stop(storage)
+    }
+
+    fn signal(&self, group: u32, signal: Signal) {
+        if let Err(e) = signal_group(group, signal) {
+            self.home
+                .say(&format!("cannot signal the process group {group}: {e}"));
+        }
+    }
+
+    fn next_look(&self, has_exit: bool) -> Duration {
+        let now = self.home.clock.monotonic();
+        let look = match self.stage {
+            Stage::Running => LOOK_EVERY,
+            // Nobody tells when the last of a group that is not our child has died.
+            Stage::Terminating(until) => until.saturating_sub(now).min(Duration::from_millis(20)),
+            Stage::Killed => Duration::from_millis(20),
+        };
+        let deadline = self
+            .spec
+            .timeout_ms
+            .filter(|_| !has_exit)
+            .and_then(|limit| {
+                let start = self.files.start(self.home.storage.as_ref()).ok()??;
+                let due = start
+                    .at_ms
+                    .saturating_add(i64::try_from(limit).unwrap_or(i64::MAX));
+                u64::try_from(due.saturating_sub(self.home.now_ms())).ok()
+            });
+        match (self.stage, deadline) {
+            (Stage::Running, Some(ms)) => look.min(Duration::from_millis(ms + 1)),
+            _ => look,
+        }
+    }
+
+    /// Copies new output into chunk lines.
+    fn stream(&mut self) -> io::Result<()> {
+        while self.output.offset() < MAX_STREAMED_BYTES {
+            let Some(text) = self.output.next_piece(&self.files.stdout())? else {
+                return Ok(());
+            };
+            let now = self.home.now_ms();
+            let note = json!({"runId": self.spec.run_id, "offset": self.output.offset()});
+            self.transcript.message(now, assistant(&text, now), note)?;
+        }
+        Ok(())
+    }
+
+    fn write_prompt(&mut self) -> io::Result<()> {
+        let prompt = match &self.spec.prompt_path {
+            Some(path) => String::from_utf8_lossy(&std::fs::read(path)?).into_owned(),
+            None => self.spec.argv.join(" "),
+        };
+        let now = self.home.now_ms();
+        let message = json!({
+            "role": "user",
+            "content": [{"type": "text", "text": prompt}],
+            "timestamp": now,
+            "idempotencyKey": format!("{}:user", self.spec.run_id),
+        });
+        self.transcript
+            .message(now, message, json!({"runId": self.spec.run_id}))
+    }
+
+    /// The end line: it settles the run, so it is on the disk before anybody is told otherwise.
+    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+        let raw = self.files.stdout();
+        let bytes = std::fs::metadata(&raw).map_or(0, |m| m.len());
+        let mut note = Map::new();
+        note.insert("runId".to_owned(), json!(self.spec.run_id));
+        note.insert("end".to_owned(), json!(true));
+        note.insert("bytes".to_owned(), json!(bytes));
+        note.insert("rawPath".to_owned(), json!(raw));
+        let text = if bytes <= MAX_LINE_TEXT_BYTES {
+            String::from_utf8_lossy(&std::fs::read(&raw).unwrap_or_default()).into_owned()
+        } else {
+            note.insert("raw".to_owned(), json!(true));
+            format!("[{bytes} bytes of output: {}]", raw.display())
+        };
+        let now = self.home.now_ms();
+        let mut message = assistant(&text, now);
+        let status = match ending {
+            Ending::Reply => {
+                set(&mut message, "stopReason", json!("stop"));
+                "done"
+            }
+            Ending::Failed {
+                kind,
+                message: why,
+                cancelled,
+            } => {
+                set(
+                    &mut message,
+                    "stopReason",
+                    json!(if *cancelled { "aborted" } else { "error" }),
+                );
+                set(&mut message, "errorMessage", json!(why));
+                note.insert("kind".to_owned(), json!(kind));
+                note.insert("cancelled".to_owned(), json!(cancelled));
+                match kind {
+                    FailureKind::Timeout => "timeout",
+                    FailureKind::Aborted => "killed",
+                    _ => "failed",
+                }
+            }
+        };
+        self.transcript.message(now, message, Value::Object(note))?;
+        self.transcript.sync()?;
+        self.close_row(status)
+    }
+
+    fn open_row(&self) -> io::Result<()> {
+        let now = self.home.now_ms();
+        let row = json!({
+            "sessionId": self.spec.session_id,
+            "sessionFile": self.transcript_path,
+            "updatedAt": now,
+            "sessionStartedAt": now,
+            "startedAt": now,
+            "endedAt": null,
+            "status": "running",
+            "label": self.spec.label,
+            "model": self.spec.model,
+            "runId": self.spec.run_id,
+            "runner": ProcessIdentity::current(),
+        });
+        self.set_row(row)
+    }
+
+    fn close_row(&self, status: &str) -> io::Result<()> {
+        let now = self.home.now_ms();
+        self.set_row(json!({"status": status, "updatedAt": now, "endedAt": now}))
+    }
+
+    fn set_row(&self, row: Value) -> io::Result<()> {
+        let Value::Object(fields) = row else {
+            return Ok(());
+        };
+        set_row(self.home, &self.spec.session_key, fields)
+    }
+}
+
+fn assistant(text: &str, now_ms: i64) -> Value {
+    json!({
+        "role": "assistant",
+        "content": [{"type": "text", "text": text}],
+        "provider": "local",
+        "timestamp": now_ms,
+    })
+}
+
+fn set(message: &mut Value, name: &str, value: Value) {
+    if let Value::Object(fields) = message {
+        fields.insert(name.to_owned(), value);
+    }
+}

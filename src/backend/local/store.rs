@@ -1,0 +1,58 @@
+//! The local backend's session store, `sessions.json`: session key -> row, in OpenClaw's format.
+//!
+//! Each runner writes its own row twice, at the start and at the end; a lock beside the store keeps them apart.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::home::Home;
+use crate::ledger::{Book, replace};
+use crate::process::FileLock;
+use crate::record::Entry;
+
+/// The store's file.
+pub fn store_path(home: &Home) -> PathBuf {
+    home.paths.sessions().join("sessions.json")
+}
+
+/// A session's transcript.
+pub fn transcript_path(home: &Home, session_id: &str) -> PathBuf {
+    let stem = crate::record::file_stem_of(session_id);
+    home.paths.sessions().join(format!("{stem}.jsonl"))
+}
+
+/// Sets fields of a session's row, keeping the others.
+///
+/// # Errors
+/// When the store cannot be locked or written. A store that cannot be parsed is put aside and begun anew: the
+/// transcripts hold everything that counts.
+pub fn set_row(home: &Home, session_key: &str, fields: Map<String, Value>) -> io::Result<()> {
+    let path = store_path(home);
+    let storage = home.storage.as_ref();
+    storage.create_dir_all(&home.paths.sessions())?;
+    let say = |line: &str| home.say(line);
+    let lock = path.with_extension("json.lock");
+    let _lock = FileLock::acquire(&lock, &home.program, None, &say).map_err(io::Error::other)?;
+    let mut book = match storage.read(&path) {
+        Ok(bytes) => Book::parse(bytes, home.now_ms()).or_else(|damage| {
+            let aside = path.with_extension(format!("json.broken-{}", home.now_ms()));
+            home.say(&format!(
+                "the session store {} is damaged ({damage}); it is kept as {}",
+                path.display(),
+                aside.display()
+            ));
+            storage.rename(&path, &aside)?;
+            io::Result::Ok(Book::empty(home.now_ms()))
+        })?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Book::empty(home.now_ms()),
+        Err(e) => return Err(e),
+    };
+    let mut row = book.get(session_key).unwrap_or_else(Entry::new);
+    for (name, value) in fields {
+        row.set(&name, value);
+    }
+    book.restore(session_key, row);
+    replace(storage, &path, None, &|out| book.write_to(out)).map_err(io::Error::other)
+}

@@ -1,0 +1,138 @@
+//! The waiter: leads the command's process group, waits for the command, and leaves its exit status on the disk.
+//!
+//! It promises that the command is started at most once per run, and that its status survives the death of every
+//! runner. It does not survive a SIGKILL of its own group; the run is then lost unless somebody asked for it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StartRecord};
+use crate::home::Home;
+use crate::process::ProcessIdentity;
+
+/// A prompt up to this size is also passed in the environment.
+const MAX_ENVIRONMENT_PROMPT_BYTES: u64 = 96 * 1024;
+
+/// Runs the command of `files` to its end.
+///
+/// # Errors
+/// When the run's description cannot be read or the start cannot be claimed; the command was then not started.
+pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
+    // The group is sent TERM to stop the command; its leader must outlive it. Handlers, unlike ignored signals, are
+    // reset in the command.
+    for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    let storage = home.storage.as_ref();
+    let spec = files.spec(storage)?;
+    let claim = StartRecord {
+        waiter: ProcessIdentity::current(),
+        at_ms: home.now_ms(),
+    };
+    match files.claim_start(storage, &claim) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    let exit = match files.stop(storage)? {
+        Some(_) => Exit::NotStarted("stopped before it was started".to_owned()),
+        None => run(home, &spec, files),
+    };
+    let record = ExitRecord {
+        exit,
+        at_ms: home.now_ms(),
+    };
+    // A full disk must not cost the status: while this process lives, the run is not over.
+    while let Err(e) = files.write_exit(storage, &record) {
+        home.say(&format!(
+            "cannot write the exit status of run {} ({e}); trying again",
+            spec.run_id
+        ));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Ok(())
+}
+
+fn run(home: &Home, spec: &RunSpec, files: &RunFiles) -> Exit {
+    match start(home, spec, files).and_then(|mut child| child.wait()) {
+        Ok(status) => exit_of(status),
+        Err(e) => {
+            let program = spec.argv.first().map_or("", String::as_str);
+            Exit::NotStarted(format!("cannot start {program}: {e}"))
+        }
+    }
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
+    }
+}
+
+fn start(home: &Home, spec: &RunSpec, files: &RunFiles) -> io::Result<std::process::Child> {
+    let (program, arguments) = spec
+        .argv
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+    let stdin = match &spec.prompt_path {
+        Some(path) => Stdio::from(File::open(path)?),
+        None => Stdio::null(),
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(&spec.cwd)
+        .stdin(stdin)
+        .stdout(output(&files.stdout())?)
+        .stderr(output(&files.stderr())?)
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        // Absolute, whatever the caller's variables were: the command runs in another directory.
+        .env("DISPATCH_HOME", &home.paths.home)
+        .env("DISPATCH_LABELS_PATH", &home.paths.labels)
+        .env("DISPATCH_LABEL", &spec.label)
+        .env("DISPATCH_SESSION_KEY", &spec.session_key)
+        .env("DISPATCH_GENERATION", spec.generation.to_string())
+        .env("DISPATCH_RUN_ID", &spec.run_id)
+        .env_remove("DISPATCH_MESSAGE")
+        .env_remove("DISPATCH_MESSAGE_FILE");
+    if let Some(model) = &spec.model {
+        command.env("DISPATCH_MODEL", model);
+    }
+    if let Some(path) = &spec.prompt_path {
+        command.env("DISPATCH_MESSAGE_FILE", path);
+        if let Some(prompt) = environment_prompt(path)? {
+            command.env("DISPATCH_MESSAGE", prompt);
+        }
+    }
+    command.spawn()
+}
+
+/// The prompt as an environment value, unless it is too long or not fit for one.
+fn environment_prompt(path: &Path) -> io::Result<Option<String>> {
+    if std::fs::metadata(path)?.len() > MAX_ENVIRONMENT_PROMPT_BYTES {
+        return Ok(None);
+    }
+    let prompt = std::fs::read(path)?;
+    Ok(String::from_utf8(prompt)
+        .ok()
+        .filter(|text| !text.contains('\0')))
+}
+
+/// Appending, so that a command which truncates or seeks its own output cannot destroy what it wrote.
+fn output(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}

@@ -1,0 +1,129 @@
+//! `dispatch cancel`: stop a running label. The request is recorded first, so that a crash in between leaves it to the
+//! watcher; a reply that was complete before the stop wins.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::args::CancelArgs;
+use super::exit::{FAILURE, OK, failure};
+use super::output::Output;
+use super::{labels, views};
+use crate::backend::local::LocalBackend;
+use crate::backend::{Backend, BackendName, RunRef};
+use crate::home::Home;
+use crate::ledger::{Ledger, Patience};
+use crate::record::{Entry, Status, time};
+use crate::storage::parent_of;
+use crate::wake::Wake;
+use crate::watchers::ensure_watcher;
+
+/// Beyond the command's own grace, the settlement is waited for this long.
+const SETTLE_WAIT: Duration = Duration::from_secs(30);
+
+/// Runs the command.
+///
+/// # Errors
+/// An unknown label, one that has ended, one whose backend this build lacks; an unwritable ledger.
+pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
+    let ledger = Ledger::new(home);
+    let label = args.label.as_str();
+    let entry = labels::find(&ledger.read()?, label)?;
+    if entry.status() != Status::Running {
+        return Err(failure(format!(
+            "label \"{label}\" is not running: it is {}",
+            entry.status()
+        )));
+    }
+    let entry = settle(home, &ledger, label, args.reason.as_deref())?.unwrap_or(entry);
+    let status = entry.status();
+    let message = match &status {
+        Status::Cancelled => "cancelled".to_owned(),
+        Status::Running => {
+            "cancellation is recorded; the session has not settled yet and its watcher goes on"
+                .to_owned()
+        }
+        Status::Done => "not cancelled: its result was complete before".to_owned(),
+        other => format!("not cancelled: it had ended as {other}"),
+    };
+    let code = if status == Status::Cancelled {
+        OK
+    } else {
+        FAILURE
+    };
+    match output.is_json() {
+        true => output.json(&json!({
+            "ok": code == OK,
+            "label": label,
+            "status": status.as_str(),
+            "generation": entry.generation(),
+            "delivery": views::delivery_surface(&entry),
+            "message": message,
+        }))?,
+        false => output.untrusted(&format!("{label}: {message}"))?,
+    }
+    Ok(code)
+}
+
+/// Stops the label's run, if it runs, and waits for its settlement. Returns the entry as it is then.
+///
+/// # Errors
+/// When the request cannot be recorded, or the run is one that this build cannot stop.
+pub fn settle(
+    home: &Home,
+    ledger: &Ledger,
+    label: &str,
+    reason: Option<&str>,
+) -> Result<Option<Entry>> {
+    let requested = ledger.update(Patience::Command, |book| {
+        let mut entry = book
+            .get(label)
+            .filter(|entry| entry.status() == Status::Running)?;
+        if BackendName::of_entry(&entry) != BackendName::Local {
+            return Some(Err(()));
+        }
+        if !entry.cancel_requested() {
+            entry.set(
+                "cancelRequested",
+                json!({"at": time::iso(book.now_ms()), "reason": reason}),
+            );
+            book.put(label, entry.clone());
+        }
+        Some(Ok(entry))
+    })?;
+    let entry = match requested {
+        None => return Ok(ledger.read()?.get(label)),
+        Some(Err(())) => {
+            return Err(failure(format!(
+                "label \"{label}\" runs on an OpenClaw gateway, which this build cannot stop yet"
+            )));
+        }
+        Some(Ok(entry)) => entry,
+    };
+    let Some(run) = RunRef::of_entry(label, &entry) else {
+        return Err(failure(format!(
+            "label \"{label}\" names no session: there is nothing to stop"
+        )));
+    };
+    LocalBackend::new(home).abort(&run)?;
+    ensure_watcher(home, label, run.generation);
+    wait_for_settlement(home, ledger, &run)
+}
+
+fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Option<Entry>> {
+    let mut wake = Wake::new();
+    wake.watch(parent_of(ledger.path()));
+    let limit = home.clock.monotonic() + home.config.term_grace + SETTLE_WAIT;
+    loop {
+        let entry = ledger.read()?.get(&run.label);
+        let over = entry
+            .as_ref()
+            .is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation);
+        let left = limit.saturating_sub(home.clock.monotonic());
+        if over || left.is_zero() {
+            return Ok(entry);
+        }
+        wake.wait(left.min(Duration::from_secs(1)));
+    }
+}

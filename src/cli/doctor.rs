@@ -1,0 +1,240 @@
+//! `dispatch doctor`: what is wrong in the state directory, and what to do about it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args::DoctorArgs;
+use super::exit::{DAMAGED, FAILURE, OK};
+use super::output::Output;
+use crate::backend::{BackendName, RunRef};
+use crate::delivery::is_owed;
+use crate::home::Home;
+use crate::ledger::{Book, Ledger, LedgerError, Repair, salvage};
+use crate::record::{Delivery, DeliveryState, Status};
+use crate::watchers::Post;
+
+/// One thing that was looked at.
+struct Check {
+    name: &'static str,
+    ok: bool,
+    message: String,
+}
+
+/// What was found.
+#[derive(Default)]
+struct Findings {
+    checks: Vec<Check>,
+    damaged: bool,
+}
+
+impl Findings {
+    fn fine(&mut self, name: &'static str, message: impl Into<String>) {
+        self.checks.push(Check {
+            name,
+            ok: true,
+            message: message.into(),
+        });
+    }
+
+    fn wrong(&mut self, name: &'static str, message: impl Into<String>) {
+        self.checks.push(Check {
+            name,
+            ok: false,
+            message: message.into(),
+        });
+    }
+
+    fn code(&self) -> u8 {
+        match (self.damaged, self.checks.iter().all(|check| check.ok)) {
+            (true, _) => DAMAGED,
+            (false, true) => OK,
+            (false, false) => FAILURE,
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a repair cannot be written; the broken ledger is then untouched.
+pub fn run(home: &Home, output: Output, args: &DoctorArgs) -> Result<u8> {
+    let ledger = Ledger::new(home);
+    let mut found = Findings::default();
+    if args.repair {
+        match ledger.repair()? {
+            Some(repair) => tell_repair(&mut found, &repair),
+            None => found.fine("repair", "the ledger is sound; nothing to repair"),
+        }
+    }
+    check_ledger(home, &ledger, &mut found);
+    check_permissions(home, &ledger, &mut found);
+    check_reference_ledger(home, &mut found);
+    print(output, &found)?;
+    Ok(found.code())
+}
+
+fn tell_repair(found: &mut Findings, repair: &Repair) {
+    let aside = match &repair.kept_aside {
+        Some(path) => format!("the broken file is kept as {}", path.display()),
+        None => "the ledger was missing".to_owned(),
+    };
+    let names = |labels: &[String]| match labels.is_empty() {
+        true => "none".to_owned(),
+        false => labels.join(", "),
+    };
+    found.fine(
+        "repair",
+        format!(
+            "repaired: {aside}; {} saved from it; {} taken from the backup ({}); lost: {}",
+            repair.salvaged.len(),
+            repair.from_backup.len(),
+            names(&repair.from_backup),
+            names(&repair.lost),
+        ),
+    );
+}
+
+fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
+    match ledger.read() {
+        Ok(book) => {
+            let count = book.labels().count();
+            found.fine(
+                "ledger",
+                format!("{}: {count} labels", ledger.path().display()),
+            );
+            check_watchers(home, &book, found);
+            check_deliveries(&book, found);
+        }
+        Err(error @ LedgerError::Damaged { .. }) => {
+            found.damaged = true;
+            let bytes = home.storage.read(ledger.path()).unwrap_or_default();
+            let saved = salvage(&bytes);
+            let backup = home.storage.read(&ledger.backup_path()).unwrap_or_default();
+            let in_backup = salvage(&backup).entries.len();
+            found.wrong(
+                "ledger",
+                format!(
+                    "{error}; 'dispatch doctor --repair' would save {} labels from it ({} broken) and has a backup with {in_backup}",
+                    saved.entries.len(),
+                    saved.broken.len(),
+                ),
+            );
+        }
+        Err(error) => found.wrong("ledger", error.to_string()),
+    }
+}
+
+fn check_watchers(home: &Home, book: &Book, found: &mut Findings) {
+    let mut alive = 0;
+    for (label, entry) in book.entries_containing("\"running\"") {
+        if entry.status() != Status::Running {
+            continue;
+        }
+        if BackendName::of_entry(&entry) != BackendName::Local
+            || RunRef::of_entry(label, &entry).is_none()
+        {
+            found.wrong(
+                "watcher",
+                format!("label \"{label}\" is running in a way that this build cannot watch"),
+            );
+            continue;
+        }
+        match Post::of(home, label, entry.generation()).is_held() {
+            true => alive += 1,
+            false => found.wrong(
+                "watcher",
+                format!("label \"{label}\" is running and its watcher is dead; '529-recovery' starts a new one"),
+            ),
+        }
+    }
+    found.fine("watchers", format!("{alive} alive"));
+}
+
+fn check_deliveries(book: &Book, found: &mut Findings) {
+    for (label, entry) in book.entries_containing("\"deliveries\"") {
+        let deliveries = entry.deliveries();
+        let parked: Vec<&Delivery> = deliveries
+            .iter()
+            .filter(|d| d.state == DeliveryState::Parked)
+            .collect();
+        for delivery in &parked {
+            let why = delivery
+                .last_error
+                .as_deref()
+                .unwrap_or("no reason is recorded");
+            found.wrong(
+                "delivery",
+                format!("label \"{label}\": to {} parked: {why}", delivery.target),
+            );
+        }
+        if is_owed(&entry) && parked.is_empty() && entry.status().is_ended() {
+            found.wrong(
+                "delivery",
+                format!("label \"{label}\" has an undelivered record; this build records deliveries and does not send them yet: read it with 'dispatch result --label'"),
+            );
+        }
+    }
+}
+
+fn check_permissions(home: &Home, ledger: &Ledger, found: &mut Findings) {
+    let private = |path: &Path, found: &mut Findings| {
+        if let Ok(Some(facts)) = home.storage.facts(path)
+            && facts.mode & 0o077 != 0
+        {
+            let wanted = if facts.is_dir { "700" } else { "600" };
+            found.wrong(
+                "permissions",
+                format!(
+                    "{} is open to others (mode {:o}); run: chmod {wanted} {}",
+                    path.display(),
+                    facts.mode,
+                    path.display()
+                ),
+            );
+        }
+    };
+    private(ledger.path(), found);
+    for dir in [
+        &home.paths.prompts(),
+        &home.paths.sessions(),
+        &home.paths.watchers(),
+        &home.paths.artifacts,
+    ] {
+        private(dir, found);
+    }
+}
+
+fn check_reference_ledger(home: &Home, found: &mut Findings) {
+    let other = home
+        .paths
+        .openclaw_state
+        .join("scheduler/dispatch/labels.json");
+    if other != home.paths.labels && other.is_file() {
+        found.fine(
+            "other ledger",
+            format!(
+                "openclaw-scheduler has a ledger at {}; to use it, set DISPATCH_LABELS_PATH to it",
+                other.display()
+            ),
+        );
+    }
+}
+
+fn print(output: Output, found: &Findings) -> Result<()> {
+    if output.is_json() {
+        let checks: Vec<Value> = found
+            .checks
+            .iter()
+            .map(|check| json!({"name": check.name, "ok": check.ok, "message": check.message}))
+            .collect();
+        output.json(&json!({"ok": found.code() == OK, "checks": checks}))?;
+        return Ok(());
+    }
+    for check in &found.checks {
+        let mark = if check.ok { "ok   " } else { "WRONG" };
+        output.untrusted(&format!("{mark} {}: {}", check.name, check.message))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! `dispatch done`: the agent's own completion signal.
+//!
+//! The summary's full text is kept before the state changes; state and outbox change in one ledger write.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::args::DoneArgs;
+use super::exit::{OK, failure, usage};
+use super::output::Output;
+use super::views;
+use crate::backend::{RunRef, Text};
+use crate::completion::artifact::ArtifactName;
+use crate::completion::cap::ArtifactOutcome;
+use crate::delivery::{is_owed, owe};
+use crate::home::Home;
+use crate::ledger::{Archive, Book, Ledger, Patience};
+use crate::record::{
+    DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Status, clip_text, time,
+};
+use crate::watch::{file_text, set_artifact};
+use crate::watchers::{Post, ensure_watcher};
+
+/// The summary where the agent gave none.
+const GENERIC_SUMMARY: &str = "completed (agent signal)";
+
+/// What the ledger made of the signal.
+enum Outcome {
+    /// The label is done by it.
+    Done { entry: Entry, was_registered: bool },
+    /// It was done before.
+    Again(Entry),
+    /// Something forbids it.
+    Rejected(String),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// `REJECTED:` sentences of the guards (nothing is written); an unwritable ledger.
+pub fn run(home: &Home, output: Output, args: &DoneArgs) -> Result<u8> {
+    let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
+    let label = label.as_str();
+    let checklist = check(args.checklist.as_deref())?;
+    let summary = args
+        .summary
+        .as_deref()
+        .filter(|s| !s.trim().is_empty())
+        .unwrap_or(GENERIC_SUMMARY);
+    let ledger = Ledger::new(home);
+    let now = home.now_ms();
+    let known_run = ledger
+        .read()?
+        .get(label)
+        .and_then(|e| e.text("runId").map(str::to_owned));
+    let name = ArtifactName::new(now, label, known_run.as_deref().unwrap_or("done"));
+    let artifact = file_text(home, &name, &Text::Inline(summary.to_owned()));
+    let signal = Signal {
+        args,
+        summary,
+        checklist: &checklist,
+        artifact: &artifact,
+    };
+    let outcome = ledger.update(Patience::Done, |book| signal.apply(home, book, label))??;
+    let (entry, message) = match outcome {
+        Outcome::Rejected(why) => return Err(failure(format!("REJECTED: {why}"))),
+        Outcome::Again(entry) => (entry, "Label was done already; nothing changed."),
+        Outcome::Done {
+            entry,
+            was_registered: true,
+        } => (entry, "Label marked done via agent signal."),
+        Outcome::Done {
+            entry,
+            was_registered: false,
+        } => {
+            home.say(&format!(
+                "warn: no session found for label \"{label}\" -- registering as done"
+            ));
+            if home.config.deliver_to.is_none() {
+                home.say(&format!(
+                    "warn: no deliverTo in config -- completion not delivered for \"{label}\""
+                ));
+            }
+            (entry, "Label not previously registered; marked done.")
+        }
+    };
+    wake_watcher(home, label, &entry);
+    answer(output, label, &entry, message)?;
+    Ok(OK)
+}
+
+/// The checklist guard.
+fn check(text: Option<&str>) -> Result<Map<String, Value>> {
+    let Some(text) = text else {
+        return Err(failure(
+            "REJECTED: --checklist is required; give --checklist '{\"work_complete\":true}'",
+        ));
+    };
+    let value: Value = serde_json::from_str(text)
+        .map_err(|e| failure(format!("REJECTED: --checklist must be valid JSON: {e}")))?;
+    let Value::Object(checklist) = value else {
+        return Err(failure(
+            "REJECTED: --checklist must be a JSON object such as {\"work_complete\":true}",
+        ));
+    };
+    if checklist.get("work_complete") != Some(&Value::Bool(true)) {
+        return Err(failure("REJECTED: checklist.work_complete must be true"));
+    }
+    for name in ["tests_passed", "pushed"] {
+        if checklist.get(name) == Some(&Value::Bool(false)) {
+            return Err(failure(format!("REJECTED: checklist.{name} is false")));
+        }
+    }
+    Ok(checklist)
+}
+
+struct Signal<'a> {
+    args: &'a DoneArgs,
+    summary: &'a str,
+    checklist: &'a Map<String, Value>,
+    artifact: &'a ArtifactOutcome,
+}
+
+impl Signal<'_> {
+    fn apply(&self, home: &Home, book: &mut Book, label: &str) -> Result<Outcome> {
+        let Some(mut entry) = book.get(label) else {
+            let mut entry = unregistered(home, label, book.now_ms())?;
+            self.complete(label, &mut entry, book.now_ms(), DeliveryKind::Result);
+            book.put(label, entry);
+            let entry = book.get(label).unwrap_or_default();
+            return Ok(Outcome::Done {
+                entry,
+                was_registered: false,
+            });
+        };
+        let current = entry.generation();
+        if let Some(wanted) = self.args.generation.map(Generation::new)
+            && wanted != current
+        {
+            return Ok(Outcome::Rejected(format!(
+                "generation {wanted} of label \"{label}\" is over; the current one is {current}"
+            )));
+        }
+        let kind = match entry.status() {
+            Status::Done => return Ok(Outcome::Again(entry)),
+            Status::Cancelled => {
+                return Ok(Outcome::Rejected(format!(
+                    "label \"{label}\" was cancelled"
+                )));
+            }
+            Status::Error | Status::Interrupted => DeliveryKind::Correction,
+            Status::Running | Status::Other(_) => DeliveryKind::Result,
+        };
+        self.complete(label, &mut entry, book.now_ms(), kind);
+        book.put(label, entry);
+        let entry = book.get(label).unwrap_or_default();
+        Ok(Outcome::Done {
+            entry,
+            was_registered: true,
+        })
+    }
+
+    fn complete(&self, label: &str, entry: &mut Entry, now_ms: i64, kind: DeliveryKind) {
+        entry.set_text("summary", self.summary);
+        let summary = clip_text(self.summary, MAX_TEXT_BYTES);
+        let given = self.args.summary.is_some();
+        entry.set(
+            "completion",
+            json!({
+                "version": 2,
+                "recordedAt": time::iso(now_ms),
+                "summary_human": given.then(|| summary.clone()),
+                "summary": summary,
+                "deliveryText": given.then_some(summary),
+                "checklist": self.checklist,
+                "sha": self.args.sha,
+                "unfenced": self.args.generation.is_none(),
+            }),
+        );
+        if let Some(sha) = &self.args.sha {
+            entry.set_text("sha", sha);
+        }
+        entry.set_status(&Status::Done);
+        entry.set("error", Value::Null);
+        entry.clear("failure");
+        entry.set_time("endedAt", now_ms);
+        set_artifact(entry, "artifact", self.artifact, self.summary.len() as u64);
+        owe(label, entry, kind);
+    }
+}
+
+/// The entry of a label that nobody enqueued.
+fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
+    let previous = Archive::new(home).last_generation(label)?;
+    let mut entry = Entry::new();
+    entry.set_generation(Generation::next(previous, now_ms));
+    if let Some(to) = &home.config.deliver_to {
+        entry.set("deliverTo", to.as_str());
+        entry.set("deliverChannel", home.config.delivery_channel.as_str());
+        entry.set("deliveryMode", "announce");
+    }
+    Ok(entry)
+}
+
+/// A watcher at its post hears of the signal at once; one is started where the run goes on or a delivery is owed.
+fn wake_watcher(home: &Home, label: &str, entry: &Entry) {
+    let post = Post::of(home, label, entry.generation());
+    post.poke();
+    let has_run =
+        RunRef::of_entry(label, entry).is_some() && entry.text("backend") == Some("local");
+    if has_run && is_owed(entry) {
+        ensure_watcher(home, label, entry.generation());
+    }
+}
+
+fn answer(output: Output, label: &str, entry: &Entry, message: &str) -> Result<()> {
+    if !output.is_json() {
+        output.untrusted(&format!("{label}: {message}"))?;
+        return Ok(());
+    }
+    output.json(&json!({
+        "ok": true,
+        "label": label,
+        "status": "done",
+        "summary": entry.value("summary"),
+        "completion": entry.value("completion"),
+        "generation": entry.generation(),
+        "delivery": views::delivery_surface(entry),
+        "message": message,
+    }))?;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Exit codes and the one place where an error becomes a line and a code.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use crate::config::ConfigError;
+use crate::home::HomeError;
+use crate::ledger::LedgerError;
+
+/// Success, nothing stuck.
+pub const OK: u8 = 0;
+/// Failure, something stuck, a rejected `done`.
+pub const FAILURE: u8 = 1;
+/// The command line or its input is unusable.
+pub const USAGE: u8 = 2;
+/// The ledger is damaged.
+pub const DAMAGED: u8 = 3;
+/// `wait` timed out.
+pub const TIMED_OUT: u8 = 4;
+
+/// A sentence for the user, with the exit code that goes with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Refusal {
+    code: u8,
+    sentence: String,
+}
+
+/// The command line or its input is unusable.
+pub fn usage(sentence: impl Into<String>) -> anyhow::Error {
+    Refusal {
+        code: USAGE,
+        sentence: sentence.into(),
+    }
+    .into()
+}
+
+/// The command cannot do what it was asked to.
+pub fn failure(sentence: impl Into<String>) -> anyhow::Error {
+    Refusal {
+        code: FAILURE,
+        sentence: sentence.into(),
+    }
+    .into()
+}
+
+/// The code that an error exits with.
+fn code_of(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return refusal.code;
+        }
+        if let Some(LedgerError::Damaged { .. }) = cause.downcast_ref::<LedgerError>() {
+            return DAMAGED;
+        }
+        if cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(HomeError::NoHome(_))) {
+            return USAGE;
+        }
+    }
+    FAILURE
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Ends a program: prints an error as one line, and turns it into its code. A reader that left is no error.
+pub fn finish(brand: &str, outcome: anyhow::Result<u8>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(OK),
+        Err(error) => {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "[{brand}] {}", sentence(&error));
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+/// The error with its causes, each said once.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let part = cause.to_string();
+        if text.ends_with(&part) || text.contains(&format!(": {part}")) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&part);
+    }
+    text
+}
+
+/// A complaint of the command line parser, on one line with the remedy; help and version go to stdout as they are.
+pub fn from_clap(program: &str, error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        let _ = error.print();
+        return ExitCode::from(OK);
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(USAGE);
+    }
+    let text = error.render().to_string();
+    let mut lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| {
+            !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more")
+        })
+        .collect();
+    if let Some(first) = lines.first_mut() {
+        *first = first.strip_prefix("error: ").unwrap_or(first);
+    }
+    use std::io::Write;
+    let _ = writeln!(
+        std::io::stderr(),
+        "[{program}] {}; see '{program} --help'",
+        lines.join(" ")
+    );
+    ExitCode::from(USAGE)
+}

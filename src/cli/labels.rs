@@ -1,0 +1,32 @@
+//! Finding the label that a command names.
+
+use anyhow::Result;
+
+use super::exit::failure;
+use crate::ledger::Book;
+use crate::nearest::nearest;
+use crate::record::Entry;
+
+/// The label's entry.
+///
+/// # Errors
+/// A sentence with the nearest labels when the ledger has no such label.
+pub fn find(book: &Book, label: &str) -> Result<Entry> {
+    book.get(label).ok_or_else(|| failure(unknown(book, label)))
+}
+
+/// The sentence for an unknown label.
+pub fn unknown(book: &Book, label: &str) -> String {
+    let near = nearest(label, book.labels());
+    let hint = match near.is_empty() {
+        true => "; 'dispatch list' shows what there is".to_owned(),
+        false => format!(
+            "; did you mean {}?",
+            near.iter()
+                .map(|l| format!("\"{l}\""))
+                .collect::<Vec<_>>()
+                .join(" or ")
+        ),
+    };
+    format!("no session found for label \"{label}\"{hint}")
+}

@@ -1,0 +1,122 @@
+//! `dispatch list`: the labels, newest first.
+
+use std::cmp::Reverse;
+
+use anyhow::Result;
+use comfy_table::Cell;
+use serde_json::{Value, json};
+
+use super::args::ListArgs;
+use super::exit::{OK, usage};
+use super::output::Output;
+use super::views;
+use crate::duration::{format_ago, format_duration};
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::nearest::nearest;
+use crate::record::{Entry, Status};
+
+/// Runs the command.
+///
+/// # Errors
+/// When the ledger cannot be read or the status is no status.
+pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
+    let book = Ledger::new(home).read()?;
+    let mut rows: Vec<(&str, Entry)> = book.entries().collect();
+    if let Some(wanted) = &args.status {
+        check_status(wanted, &rows)?;
+        rows.retain(|(_, entry)| entry.status().as_str() == wanted);
+    }
+    rows.sort_by_key(|(_, entry)| Reverse(entry.time("updatedAt").unwrap_or(0)));
+    let total = rows.len();
+    if !args.all {
+        rows.truncate(args.limit);
+    }
+    if output.is_json() {
+        let labels: Vec<Value> = rows
+            .iter()
+            .map(|(label, entry)| row(label, entry))
+            .collect();
+        output
+            .json(&json!({"ok": true, "count": labels.len(), "total": total, "labels": labels}))?;
+        return Ok(OK);
+    }
+    print(home, output, &rows, total)?;
+    Ok(OK)
+}
+
+/// A status that dispatch writes, or one that another tool wrote into this ledger.
+fn check_status(wanted: &str, rows: &[(&str, Entry)]) -> Result<()> {
+    let is_known = matches!(Status::from_text(wanted), Status::Other(_)).then(|| {
+        rows.iter()
+            .any(|(_, entry)| entry.status().as_str() == wanted)
+    });
+    if is_known.unwrap_or(true) {
+        return Ok(());
+    }
+    let names = Status::WRITTEN.map(|status| status.as_str().to_owned());
+    let hint = nearest(wanted, names.iter().map(String::as_str))
+        .first()
+        .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    Err(usage(format!(
+        "--status: \"{wanted}\" is no status (running, done, error, interrupted, cancelled){hint}"
+    )))
+}
+
+fn row(label: &str, entry: &Entry) -> Value {
+    let mut fields = serde_json::Map::new();
+    fields.insert("label".to_owned(), json!(label));
+    fields.extend(entry.fields().clone());
+    fields.insert("delivery".to_owned(), views::delivery_surface(entry));
+    Value::Object(fields)
+}
+
+fn print(home: &Home, output: Output, rows: &[(&str, Entry)], total: usize) -> Result<()> {
+    if rows.is_empty() {
+        output.untrusted("no labels")?;
+        return Ok(());
+    }
+    let now = home.now_ms();
+    let mut table = output.table(&["LABEL", "STATUS", "UPDATED", "TOOK", "SUMMARY"]);
+    for (label, entry) in rows {
+        let status = entry.status();
+        let shown = match entry.text("phase") {
+            Some(phase) if phase != "running" => format!("{status} ({phase})"),
+            _ => status.to_string(),
+        };
+        let start = entry.time("spawnedAt");
+        let end = entry
+            .time("endedAt")
+            .or((status == Status::Running).then_some(now));
+        let took = match (start, end) {
+            (Some(start), Some(end)) => format_duration((end - start).max(0)),
+            _ => String::new(),
+        };
+        let updated = entry
+            .time("updatedAt")
+            .map_or_else(String::new, |at| format_ago(now - at));
+        let said = entry
+            .text("error")
+            .or(entry.text("summary"))
+            .unwrap_or_default();
+        let open = views::open_deliveries(entry).len();
+        let owed = if open > 0 {
+            format!("[{open} undelivered] ")
+        } else {
+            String::new()
+        };
+        let said: String = output.cell_text(said).chars().take(60).collect();
+        table.add_row(vec![
+            Cell::new(output.cell_text(label)),
+            output.status_cell(&status, &shown),
+            Cell::new(updated),
+            Cell::new(took),
+            Cell::new(format!("{owed}{said}")),
+        ]);
+    }
+    output.print_table(&table)?;
+    if total > rows.len() {
+        home.say(&format!("{} more; --all shows them", total - rows.len()));
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! `dispatch logs`: a session's transcript, readable, and followed live.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::args::LogsArgs;
+use super::exit::{OK, failure};
+use super::labels;
+use super::output::{Output, write_stdout};
+use crate::backend::BackendName;
+use crate::backend::local::{OutputReader, RunFiles, transcript_path};
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::record::{Entry, Generation, Status, time};
+use crate::session::follow::Follower;
+use crate::session::line::{Line, Message, Role};
+use crate::wake::Wake;
+
+/// How often a follower looks whether the label has ended.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the command.
+///
+/// # Errors
+/// An unknown label, one without a session here, an unreadable transcript.
+pub fn run(home: &Home, output: Output, args: &LogsArgs) -> Result<u8> {
+    let ledger = Ledger::new(home);
+    let label = args.label.as_str();
+    let entry = labels::find(&ledger.read()?, label)?;
+    if BackendName::of_entry(&entry) != BackendName::Local {
+        return Err(failure(match entry.text("sessionKey") {
+            Some(_) => format!(
+                "label \"{label}\" runs on an OpenClaw gateway, whose transcripts this build cannot read yet"
+            ),
+            None => format!("label \"{label}\" has no session: it was only signalled done"),
+        }));
+    }
+    let (Some(session_id), Some(run_id)) = (entry.text("sessionId"), entry.text("runId")) else {
+        return Err(failure(format!("label \"{label}\" names no session")));
+    };
+    let mut source = match args.stderr {
+        true => Source::Stderr {
+            path: RunFiles::of(home, run_id).stderr(),
+            reader: OutputReader::at(0),
+        },
+        false => {
+            let path = transcript_path(home, session_id);
+            Source::Transcript {
+                follower: Follower::starting_at(&path, entry.baseline().offset),
+                path,
+                raw: args.raw,
+                teller: Teller::default(),
+            }
+        }
+    };
+    let mut wake = Wake::new();
+    if args.follow {
+        wake.watch(source.path());
+    }
+    loop {
+        // Asked before reading: what was written until then is read now.
+        let over = !args.follow || is_over(&ledger, label, &entry)?;
+        source
+            .print(output)
+            .with_context(|| format!("cannot print {}", source.path().display()))?;
+        if over {
+            return Ok(OK);
+        }
+        wake.wait(LOOK_EVERY);
+    }
+}
+
+fn is_over(ledger: &Ledger, label: &str, entry: &Entry) -> Result<bool> {
+    let generation: Generation = entry.generation();
+    let now = ledger.read()?.get(label);
+    Ok(now.is_none_or(|e| e.status() != Status::Running || e.generation() != generation))
+}
+
+enum Source {
+    Stderr {
+        path: PathBuf,
+        reader: OutputReader,
+    },
+    Transcript {
+        path: PathBuf,
+        follower: Follower,
+        raw: bool,
+        teller: Teller,
+    },
+}
+
+impl Source {
+    fn path(&self) -> &Path {
+        match self {
+            Source::Stderr { path, .. } | Source::Transcript { path, .. } => path,
+        }
+    }
+
+    /// Prints what is new.
+    fn print(&mut self, output: Output) -> io::Result<()> {
+        match self {
+            Source::Stderr { path, reader } => {
+                while let Some(piece) = reader.next_piece(path)? {
+                    output.untrusted_piece(&piece)?;
+                }
+                Ok(())
+            }
+            Source::Transcript {
+                follower,
+                raw: true,
+                path,
+                ..
+            } => {
+                let from = follower.offset();
+                while follower.poll()?.more {}
+                copy_range(path, from, follower.offset())
+            }
+            Source::Transcript {
+                follower, teller, ..
+            } => loop {
+                let batch = follower.poll()?;
+                for line in batch.lines {
+                    if let Line::Message(message) = line.line {
+                        teller.tell(output, &message)?;
+                    }
+                }
+                if !batch.more {
+                    return Ok(());
+                }
+            },
+        }
+    }
+}
+
+fn copy_range(path: &Path, from: u64, to: u64) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = std::fs::File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = file.take(to.saturating_sub(from));
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        let n = bytes.read(&mut block)?;
+        if n == 0 {
+            return Ok(());
+        }
+        write_stdout(block.get(..n).unwrap_or_default())?;
+    }
+}
+
+/// Tells a transcript's messages to a person.
+#[derive(Default)]
+struct Teller {
+    /// Bytes of the run's output that chunk lines have brought already.
+    streamed: u64,
+    /// The last thing printed did not end its line.
+    mid_line: bool,
+}
+
+impl Teller {
+    fn tell(&mut self, output: Output, message: &Message) -> io::Result<()> {
+        let note = message.dispatch.as_ref();
+        let number = |name: &str| {
+            note.and_then(|note| note.get(name))
+                .and_then(|n| n.as_u64())
+        };
+        if let Some(offset) = number("offset") {
+            self.streamed = offset;
+            return self.piece(output, &message.text);
+        }
+        if message.dispatch_flag("end") {
+            let raw = note
+                .and_then(|note| note.get("rawPath"))
+                .and_then(|path| path.as_str());
+            self.rest(output, raw.map(Path::new), &message.text)?;
+            self.streamed = 0;
+            return match &message.error_message {
+                Some(error) => self.heading(output, message, &format!("ended: {error}")),
+                None => self.heading(output, message, "ended"),
+            };
+        }
+        let who = match &message.role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::ToolResult => "tool result",
+            Role::Other => "other",
+        };
+        self.heading(output, message, who)?;
+        for call in &message.tool_calls {
+            let name = call.name.as_deref().unwrap_or("?");
+            output.untrusted(&format!("  calls {name}"))?;
+        }
+        if !message.text.is_empty() {
+            self.piece(output, &message.text)?;
+        }
+        match &message.error_message {
+            Some(error) => self.piece(output, &format!("\n  error: {error}\n")),
+            None => Ok(()),
+        }
+    }
+
+    /// What the end line knows and no chunk brought.
+    fn rest(&mut self, output: Output, raw: Option<&Path>, text: &str) -> io::Result<()> {
+        if self.streamed == 0 && raw.is_none() {
+            return self.piece(output, text);
+        }
+        let Some(raw) = raw else {
+            return Ok(());
+        };
+        let mut reader = OutputReader::at(self.streamed);
+        while let Some(piece) = reader.next_piece(raw)? {
+            self.piece(output, &piece)?;
+        }
+        Ok(())
+    }
+
+    fn heading(&mut self, output: Output, message: &Message, what: &str) -> io::Result<()> {
+        if self.mid_line {
+            write_stdout(b"\n")?;
+        }
+        self.mid_line = false;
+        let at = message.timestamp_ms.map(time::iso).unwrap_or_default();
+        let clock = at.get(11..19).unwrap_or_default();
+        output.untrusted(&format!("[{clock}] {what}"))
+    }
+
+    fn piece(&mut self, output: Output, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.mid_line = !text.ends_with('\n');
+        output.untrusted_piece(text)
+    }
+}

@@ -1,0 +1,137 @@
+//! The command lines of the four programs: definitions, one file per command, output and exit codes.
+
+mod args;
+mod argv;
+mod cancel;
+mod doctor;
+mod done;
+mod enqueue;
+mod exit;
+mod labels;
+mod list;
+mod logs;
+mod output;
+mod prompt;
+mod recovery;
+mod result;
+mod status;
+pub mod terminal;
+mod views;
+mod wait;
+mod watcher;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Command as ClapCommand, CommandFactory, Parser};
+
+use self::args::{Cli, Command};
+use self::exit::OK;
+use self::output::Output;
+use crate::backend::local::{RunFiles, run, wait_for_command};
+use crate::config::Strictness;
+use crate::home::Home;
+use crate::paths::process_environment;
+
+pub use self::recovery::main as recovery;
+pub use self::watcher::main as watcher;
+
+/// The `dispatch` program.
+pub fn dispatch() -> ExitCode {
+    let cli = match parse::<Cli>("dispatch") {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let strictness = match &cli.command {
+        Command::Done(_) | Command::LocalRunner(_) | Command::LocalWaiter(_) => Strictness::Warn,
+        _ => Strictness::Refuse,
+    };
+    let program = format!("dispatch {}", name(&cli.command));
+    let home = match Home::open(&process_environment, &program, strictness) {
+        Ok(home) => home,
+        Err(error) => return exit::finish("dispatch", Err(error.into())),
+    };
+    exit::finish(&home.config.brand.clone(), run_command(&home, &cli))
+}
+
+/// The `stuck-detector` program, which a later version brings.
+pub fn stuck_detector() -> ExitCode {
+    let sentence = "this version does not detect stuck sessions yet; 'dispatch list --status running' shows what runs";
+    exit::finish("stuck-detector", Err(exit::usage(sentence)))
+}
+
+/// Reads a program's command line; an error is printed and becomes the exit code.
+fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let mut command: ClapCommand = T::command();
+    // Global flags reach the subcommands only when the tree is built.
+    command.build();
+    if let Err(e) = argv::check(&command, &argv) {
+        return Err(exit::finish(program, Err(exit::usage(e.to_string()))));
+    }
+    let matches = command.try_get_matches_from(argv);
+    matches
+        .and_then(|mut matches| T::from_arg_matches_mut(&mut matches))
+        .map_err(|e| exit::from_clap(program, &e))
+}
+
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Enqueue(_) => "enqueue",
+        Command::Status(_) => "status",
+        Command::Result(_) => "result",
+        Command::List(_) => "list",
+        Command::Wait(_) => "wait",
+        Command::Logs(_) => "logs",
+        Command::Cancel(_) => "cancel",
+        Command::Done(_) => "done",
+        Command::Doctor(_) => "doctor",
+        Command::Completions(_) => "completions",
+        Command::Man => "man",
+        Command::LocalRunner(_) => "local-runner",
+        Command::LocalWaiter(_) => "local-waiter",
+    }
+}
+
+fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let output = Output::new(cli.output, cli.json, no_color);
+    match &cli.command {
+        Command::Enqueue(args) => enqueue::run(home, output, args, &process_environment),
+        Command::Status(args) => status::run(home, output, args),
+        Command::Result(args) => result::run(home, output, args, cli.json),
+        Command::List(args) => list::run(home, output, args),
+        Command::Wait(args) => wait::run(home, output, args),
+        Command::Logs(args) => logs::run(home, output, args),
+        Command::Cancel(args) => cancel::run(home, output, args),
+        Command::Done(args) => done::run(home, output, args),
+        Command::Doctor(args) => doctor::run(home, output, args),
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
+            output::write_stdout(&script)?;
+            Ok(OK)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            output::write_stdout(&page)?;
+            Ok(OK)
+        }
+        Command::LocalRunner(args) => {
+            run(home, &RunFiles::at(args.dir.clone()))?;
+            Ok(OK)
+        }
+        Command::LocalWaiter(args) => {
+            wait_for_command(home, &RunFiles::at(args.dir.clone()))?;
+            Ok(OK)
+        }
+    }
+}
+
+/// Prints a line on stderr; a closed stderr is no error.
+fn complain(brand: &str, line: &str) {
+    let _ = writeln!(std::io::stderr(), "[{brand}] {line}");
+}

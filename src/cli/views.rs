@@ -1,0 +1,114 @@
+//! Entries as answers: the fields that scripts read, under the names they know.
+
+use serde_json::{Map, Value, json};
+
+use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from};
+use crate::delivery::{DeliveryMode, targets};
+use crate::home::Home;
+use crate::record::{Delivery, DeliveryState, Entry, Status};
+use crate::watch::{artifact_path, recorded_text};
+
+/// Where results go, as every answer shows it.
+pub fn delivery_surface(entry: &Entry) -> Value {
+    let mode = entry.text("deliveryMode");
+    if DeliveryMode::from_text(mode) == DeliveryMode::None {
+        return json!({"status": "disabled", "mode": mode, "channel": null, "target": null, "reason": "delivery mode none"});
+    }
+    match targets(entry).first() {
+        Some(_) => json!({
+            "status": "enabled",
+            "mode": mode,
+            "channel": entry.text("deliverChannel"),
+            "target": entry.text("deliverTo"),
+        }),
+        None => json!({
+            "status": "missing",
+            "mode": mode,
+            "channel": null,
+            "target": null,
+            "reason": "delivery target missing or not recorded",
+        }),
+    }
+}
+
+/// Result and text of an ended label; the text within the inline limit.
+pub fn result_fields(home: &Home, label: &str, entry: &Entry) -> Map<String, Value> {
+    let limit = inline_limit_from(home.config.inline_limit.as_deref());
+    text_fields(label, entry, Some(limit))
+}
+
+/// As [`result_fields`], with a limit of choice (`None`: the whole text).
+pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<String, Value> {
+    let status = entry.status();
+    let mut fields = Map::new();
+    fields.insert("ok".to_owned(), json!(status.is_ended()));
+    fields.insert("label".to_owned(), json!(label));
+    for name in [
+        "sessionKey",
+        "status",
+        "spawnedAt",
+        "endedAt",
+        "summary",
+        "completion",
+        "error",
+        "failure",
+    ] {
+        fields.insert(
+            name.to_owned(),
+            entry.value(name).cloned().unwrap_or_default(),
+        );
+    }
+    fields.insert("generation".to_owned(), json!(entry.generation()));
+    fields.insert("delivery".to_owned(), delivery_surface(entry));
+    let reply = status.is_ended().then(|| {
+        let text = recorded_text(entry);
+        match limit {
+            Some(limit) => {
+                let artifact = match artifact_path(entry, "artifact") {
+                    Some(path) => ArtifactOutcome::Written(path),
+                    None => ArtifactOutcome::Failed("it was not kept".to_owned()),
+                };
+                cap(&text, limit, &artifact).text
+            }
+            None => text,
+        }
+    });
+    fields.insert("lastReply".to_owned(), json!(reply));
+    fields.insert(
+        "artifactPath".to_owned(),
+        json!(artifact_path(entry, "artifact")),
+    );
+    if status == Status::Running {
+        fields.insert("message".to_owned(), json!("the label is still running"));
+    }
+    fields
+}
+
+/// The outbox in one line: `1 pending, 2 delivered`; empty when nothing is owed to anyone.
+pub fn outbox_line(entry: &Entry) -> String {
+    let deliveries = entry.deliveries();
+    let count = |state: DeliveryState| deliveries.iter().filter(|d| d.state == state).count();
+    let states = [
+        (DeliveryState::Pending, "not sent yet"),
+        (DeliveryState::Sending, "being sent"),
+        (DeliveryState::Retrying, "to be retried"),
+        (DeliveryState::Unknown, "unknown"),
+        (DeliveryState::Delivered, "delivered"),
+        (DeliveryState::Parked, "parked"),
+    ];
+    let parts: Vec<String> = states
+        .iter()
+        .filter_map(|(state, word)| match count(*state) {
+            0 => None,
+            n => Some(format!("{n} {word}")),
+        })
+        .collect();
+    parts.join(", ")
+}
+
+/// Open deliveries of an entry.
+pub fn open_deliveries(entry: &Entry) -> Vec<Delivery> {
+    let mut open = entry.deliveries();
+    open.retain(Delivery::is_open);
+    open
+}

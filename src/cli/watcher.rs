@@ -1,0 +1,187 @@
+//! The `watcher` program.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use super::exit::{self, FAILURE, OK};
+use super::output::write_stdout;
+use super::{complain, labels, parse};
+use crate::config::Strictness;
+use crate::delivery::{is_owed, settle_stdout};
+use crate::duration::parse_seconds;
+use crate::home::Home;
+use crate::ledger::{Ledger, Patience};
+use crate::paths::process_environment;
+use crate::process::{FileLock, LockHolder, Signal, signal_process};
+use crate::record::{Entry, Generation, Status};
+use crate::watch::{Reader, Span, Watched, recorded_message, watch};
+use crate::watchers::Post;
+
+/// Follow one label's session to its end and print the result.
+///
+/// In the foreground the result, or the failure notice, goes to stdout with exit code 0 or 1.
+#[derive(Debug, Parser)]
+#[command(
+    name = "watcher",
+    version,
+    after_help = "Example:\n  watcher --label notes"
+)]
+struct WatcherArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true)]
+    label: String,
+    /// Watch this generation only
+    #[arg(long, value_name = "N")]
+    generation: Option<u64>,
+    /// Look once: pending is an empty stdout, WATCHER_PENDING on stderr, exit code 0
+    #[arg(long)]
+    once: bool,
+    /// Accepted for scripts that set it; the watcher is woken by events
+    #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
+    poll_interval: Option<Duration>,
+    /// Started by dispatch: results go to the ledger alone
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+/// What a detached watcher calls itself in its lock.
+const DETACHED: &str = "detached watcher";
+
+/// How long a detached watcher may take to hand over.
+const HANDOVER_WAIT: Duration = Duration::from_secs(30);
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let args = match parse::<WatcherArgs>("watcher") {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let program = if args.detached { DETACHED } else { "watcher" };
+    let home = match Home::open(&process_environment, program, Strictness::Warn) {
+        Ok(home) => home,
+        Err(error) => return exit::finish("watcher", Err(error.into())),
+    };
+    let outcome = follow(&home, &args);
+    exit::finish(&home.config.brand.clone(), outcome)
+}
+
+fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
+    let label = args.label.as_str();
+    let book = Ledger::new(home).read()?;
+    let entry = labels::find(&book, label)?;
+    drop(book);
+    let generation = args.generation.map_or(entry.generation(), Generation::new);
+    if !args.detached && entry.status().is_ended() && entry.generation() == generation {
+        return tell_recorded(home, label, &entry);
+    }
+    let post = Post::of(home, label, generation);
+    let span = if args.once {
+        Span::Once
+    } else {
+        Span::UntilEnd
+    };
+    let _lock: FileLock = match post.take(home)? {
+        Ok(lock) => lock,
+        Err(holder) => match holder.filter(|holder| !args.detached && holder.program == DETACHED) {
+            Some(holder) if span == Span::Once => {
+                complain(
+                    &home.config.brand,
+                    &format!("WATCHER_PENDING {label}: watched by {holder}"),
+                );
+                return Ok(OK);
+            }
+            Some(holder) => hand_over(home, label, &post, &holder)?,
+            None => return Ok(turned_away(home, label, &post)),
+        },
+    };
+    // What stood in the ledger before the post was taken may be old by now.
+    let entry = Ledger::new(home).read()?.get(label).unwrap_or(entry);
+    if !args.detached && entry.status().is_ended() && entry.generation() == generation {
+        return tell_recorded(home, label, &entry);
+    }
+    let reader = if args.detached {
+        Reader::Outbox
+    } else {
+        Reader::Stdout
+    };
+    match watch(home, label, generation, span, reader)? {
+        Watched::Ended { status, message } => {
+            if reader == Reader::Stdout {
+                print(&message)?;
+                mark_printed(home, label, generation);
+            }
+            Ok(code_for(&status))
+        }
+        Watched::Pending(reason) => {
+            complain(
+                &home.config.brand,
+                &format!("WATCHER_PENDING {label}: {reason}"),
+            );
+            Ok(OK)
+        }
+        Watched::Superseded => {
+            home.say(&format!(
+                "watcher [{label}] generation {generation} is over; leaving"
+            ));
+            Ok(OK)
+        }
+        Watched::Stopped => Ok(OK),
+    }
+}
+
+/// Asks the detached watcher to leave and takes its post.
+fn hand_over(home: &Home, label: &str, post: &Post, holder: &LockHolder) -> Result<FileLock> {
+    signal_process(&holder.process, Signal::TERM)
+        .with_context(|| format!("cannot ask {holder} to hand over label \"{label}\""))?;
+    let say = |line: &str| home.say(line);
+    let lock = FileLock::acquire(&post.lock_path(), &home.program, Some(HANDOVER_WAIT), &say)?;
+    home.say(&format!("watcher [{label}] taken over from {holder}"));
+    Ok(lock)
+}
+
+/// Notes that this stdout has the result. Failing that, it may be printed again: better twice than never.
+fn mark_printed(home: &Home, label: &str, generation: Generation) {
+    let marked = Ledger::new(home).update(Patience::Command, |book| {
+        let entry = book
+            .get(label)
+            .filter(|entry| entry.generation() == generation);
+        if let Some(mut entry) = entry
+            && settle_stdout(&mut entry)
+        {
+            book.put(label, entry);
+        }
+    });
+    if let Err(e) = marked {
+        home.say(&format!("cannot note that the result was printed: {e}"));
+    }
+}
+
+fn turned_away(home: &Home, label: &str, post: &Post) -> u8 {
+    let holder = FileLock::holder(&post.lock_path());
+    let who = holder.map_or_else(|| "another watcher".to_owned(), |h| h.to_string());
+    home.say(&format!(
+        "label \"{label}\" is watched already by {who}; leaving"
+    ));
+    OK
+}
+
+fn tell_recorded(home: &Home, label: &str, entry: &Entry) -> Result<u8> {
+    print(&recorded_message(home, label, entry))?;
+    if is_owed(entry) {
+        mark_printed(home, label, entry.generation());
+    }
+    Ok(code_for(&entry.status()))
+}
+
+fn print(message: &str) -> Result<()> {
+    let end = if message.ends_with('\n') { "" } else { "\n" };
+    write_stdout(format!("{message}{end}").as_bytes())?;
+    Ok(())
+}
+
+fn code_for(status: &Status) -> u8 {
+    if *status == Status::Done { OK } else { FAILURE }
+}

@@ -1,0 +1,297 @@
+//! `config.json`: the operator's settings, and the settings that come from the environment.
+//!
+//! Unknown keys are warned about with the nearest known one, keys that start with `_` are comments. A value of the
+//! wrong type is refused, or warned about where a completion would be lost by refusing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::duration::{self, Unit};
+use crate::nearest::nearest;
+use crate::paths::Environment;
+use crate::storage::Storage;
+
+/// A configuration larger than this is refused unread.
+const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Keys with their types, as far as this build reads them or an older tool's scripts set them.
+const KNOWN_KEYS: [(&str, Kind); 10] = [
+    ("name", Kind::Text),
+    ("agents", Kind::Object),
+    ("aliases", Kind::TextObject),
+    ("deliverTo", Kind::Text),
+    ("deliveryChannel", Kind::Text),
+    ("deliver_watcher_ttl_hours", Kind::Number),
+    ("startupGraceMs", Kind::Number),
+    ("watchdogIntervalCron", Kind::Text),
+    ("watchdogTimeoutMin", Kind::Number),
+    ("termGraceSeconds", Kind::Number),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Object,
+    TextObject,
+}
+
+impl Kind {
+    fn matches(self, value: &Value) -> bool {
+        match self {
+            Kind::Text => value.is_string(),
+            Kind::Number => value.as_f64().is_some_and(|n| n >= 0.0),
+            Kind::Object => value.is_object(),
+            Kind::TextObject => value
+                .as_object()
+                .is_some_and(|map| map.values().all(Value::is_string)),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Text => "a text",
+            Kind::Number => "a number that is not negative",
+            Kind::Object => "an object",
+            Kind::TextObject => "an object of texts",
+        })
+    }
+}
+
+/// What to do about a configuration that cannot be used as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// Refuse it.
+    Refuse,
+    /// Warn and go on with defaults: for programs whose refusal would lose a completion.
+    Warn,
+}
+
+/// The settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The name that messages and log lines carry.
+    pub brand: String,
+    /// Where results of labels go that nobody enqueued.
+    pub deliver_to: Option<String>,
+    /// The channel of delivery targets that name none.
+    pub delivery_channel: String,
+    /// `@name` -> target.
+    pub aliases: BTreeMap<String, String>,
+    /// How long a session may take to appear.
+    pub startup_grace: Duration,
+    /// How long a local command has between TERM and KILL.
+    pub term_grace: Duration,
+    /// `DISPATCH_COMPLETION_INLINE_LIMIT_BYTES` as it is set: the completion rules read it.
+    pub inline_limit: Option<String>,
+    /// The limit that `DISPATCH_LOCK_TIMEOUT` puts on waiting for the ledger, where it is set.
+    pub lock_timeout: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            brand: "dispatch".to_owned(),
+            deliver_to: None,
+            delivery_channel: "telegram".to_owned(),
+            aliases: BTreeMap::new(),
+            startup_grace: Duration::from_secs(300),
+            term_grace: Duration::from_secs(10),
+            inline_limit: None,
+            lock_timeout: None,
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// It could not be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is no JSON object.
+    #[error("the configuration {path} is not usable: {what}; mend it or move it away")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        what: String,
+    },
+    /// A key has a value of another type.
+    #[error("the configuration {path} is not usable: \"{key}\" must be {expected}, not {found}")]
+    WrongType {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// An environment variable has a value that cannot be used.
+    #[error("{name} must be a duration such as 30 or 2m, not \"{value}\"")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl Config {
+    /// Reads `path` (missing: defaults) and the environment. Returns the settings and the warnings to show.
+    ///
+    /// # Errors
+    /// When the file is unusable and `strictness` says to refuse.
+    pub fn load(
+        storage: &dyn Storage,
+        path: &Path,
+        env: Environment<'_>,
+        strictness: Strictness,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
+        let mut warnings = Vec::new();
+        let mut config = Self::default();
+        match read_object(storage, path) {
+            Ok(keys) => {
+                let unusable = config.apply(path, &keys, &mut warnings);
+                settle(unusable, strictness, &mut warnings)?;
+            }
+            Err(error) => settle(vec![error], strictness, &mut warnings)?,
+        }
+        let text = |name: &str| env(name).and_then(|value| value.into_string().ok());
+        config.inline_limit = text("DISPATCH_COMPLETION_INLINE_LIMIT_BYTES");
+        if let Some(value) = text("DISPATCH_LOCK_TIMEOUT").filter(|value| !value.is_empty()) {
+            match duration::parse(&value, Unit::Seconds) {
+                Ok(limit) => config.lock_timeout = Some(limit),
+                Err(_) => settle(
+                    vec![ConfigError::Variable {
+                        name: "DISPATCH_LOCK_TIMEOUT",
+                        value,
+                    }],
+                    strictness,
+                    &mut warnings,
+                )?,
+            }
+        }
+        Ok((config, warnings))
+    }
+
+    fn apply(
+        &mut self,
+        path: &Path,
+        keys: &Map<String, Value>,
+        warnings: &mut Vec<String>,
+    ) -> Vec<ConfigError> {
+        let mut unusable = Vec::new();
+        for (key, value) in keys {
+            if key.starts_with('_') {
+                continue;
+            }
+            let Some((_, kind)) = KNOWN_KEYS.iter().find(|(known, _)| known == key) else {
+                warnings.push(unknown_key(path, key));
+                continue;
+            };
+            if !kind.matches(value) {
+                unusable.push(ConfigError::WrongType {
+                    path: path.to_owned(),
+                    key: key.clone(),
+                    expected: kind.to_string(),
+                    found: value.to_string(),
+                });
+                continue;
+            }
+            self.set(key, value);
+        }
+        unusable
+    }
+
+    fn set(&mut self, key: &str, value: &Value) {
+        let text = || value.as_str().filter(|t| !t.is_empty()).map(str::to_owned);
+        let number = || value.as_f64().unwrap_or_default();
+        match key {
+            "name" => self.brand = text().unwrap_or_else(|| self.brand.clone()),
+            "deliverTo" => self.deliver_to = text(),
+            "deliveryChannel" => {
+                self.delivery_channel = text().unwrap_or_else(|| self.delivery_channel.clone());
+            }
+            "aliases" => {
+                let pairs = value.as_object().into_iter().flatten();
+                self.aliases = pairs
+                    .filter_map(|(name, target)| Some((name.clone(), target.as_str()?.to_owned())))
+                    .collect();
+            }
+            "startupGraceMs" => self.startup_grace = Duration::from_millis(number() as u64),
+            "termGraceSeconds" => {
+                self.term_grace = Duration::from_secs_f64(number().min(86_400.0));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn read_object(storage: &dyn Storage, path: &Path) -> Result<Map<String, Value>, ConfigError> {
+    let failed = |source| ConfigError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let syntax = |what: String| ConfigError::Syntax {
+        path: path.to_owned(),
+        what,
+    };
+    match storage.facts(path) {
+        Ok(None) => return Ok(Map::new()),
+        Ok(Some(facts)) if facts.len > MAX_CONFIG_BYTES => {
+            return Err(syntax(format!(
+                "it has {} bytes, at most {MAX_CONFIG_BYTES} are read",
+                facts.len
+            )));
+        }
+        Ok(Some(_)) => {}
+        Err(e) => return Err(failed(e)),
+    }
+    let bytes = storage.read(path).map_err(failed)?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(keys)) => Ok(keys),
+        Ok(_) => Err(syntax("it is not a JSON object".to_owned())),
+        Err(e) => Err(syntax(e.to_string())),
+    }
+}
+
+fn settle(
+    errors: Vec<ConfigError>,
+    strictness: Strictness,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    for error in errors {
+        match strictness {
+            Strictness::Refuse => return Err(error),
+            Strictness::Warn => warnings.push(format!("{error}; going on with the default")),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_key(path: &Path, key: &str) -> String {
+    let known = KNOWN_KEYS.iter().map(|(name, _)| *name);
+    let hint = nearest(key, known)
+        .first()
+        .map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
+    format!(
+        "the configuration {} has an unknown key \"{key}\"{hint}",
+        path.display()
+    )
+}

@@ -1,0 +1,85 @@
+//! What every command stands on: paths, settings, storage, clock and programs, gathered once at the start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, ConfigError, Strictness};
+use crate::paths::{Environment, NoHome, Paths};
+use crate::process::Programs;
+use crate::storage::{RealStorage, Storage};
+
+/// The ground of a command.
+#[derive(Clone)]
+pub struct Home {
+    /// Where things are.
+    pub paths: Paths,
+    /// The settings.
+    pub config: Config,
+    /// The file system.
+    pub storage: Arc<dyn Storage>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The programs that call one another.
+    pub programs: Programs,
+    /// What this process calls itself in locks and logs (`dispatch done`).
+    pub program: String,
+}
+
+/// Why a command has no ground to stand on.
+#[derive(Debug, Error)]
+pub enum HomeError {
+    /// No state directory.
+    #[error(transparent)]
+    NoHome(#[from] NoHome),
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The program does not know where it is.
+    #[error("cannot find this program's own path: {0}")]
+    Programs(#[from] std::io::Error),
+}
+
+impl Home {
+    /// Reads environment and configuration. Warnings go to stderr.
+    ///
+    /// # Errors
+    /// When no state directory can be named or the configuration is refused.
+    pub fn open(
+        env: Environment<'_>,
+        program: &str,
+        strictness: Strictness,
+    ) -> Result<Self, HomeError> {
+        let paths = Paths::from_environment(env)?;
+        let storage = RealStorage;
+        let (config, warnings) = Config::load(&storage, &paths.config, env, strictness)?;
+        let named = env("DISPATCH_INDEX_PATH")
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from);
+        let home = Self {
+            paths,
+            config,
+            storage: Arc::new(storage),
+            clock: Arc::new(SystemClock::new()),
+            programs: Programs::locate(named.as_deref())?,
+            program: program.to_owned(),
+        };
+        for warning in warnings {
+            home.say(&warning);
+        }
+        Ok(home)
+    }
+
+    /// A line for people on stderr, prefixed with the brand. A closed stderr is no error.
+    pub fn say(&self, line: &str) {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "[{}] {line}", self.config.brand);
+    }
+
+    /// Wall time, ms since the epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+}

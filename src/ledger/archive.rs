@@ -1,0 +1,99 @@
+//! `archive.jsonl`: entries that left the ledger or were overwritten by a new generation, one JSON object a line.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::LedgerError;
+use crate::home::Home;
+use crate::record::{Entry, Generation, json as js};
+use crate::storage::{parent_of, write_all};
+
+/// The archive of a state directory.
+pub struct Archive<'a> {
+    home: &'a Home,
+}
+
+impl<'a> Archive<'a> {
+    /// The archive beside the state directory's ledger.
+    pub fn new(home: &'a Home) -> Self {
+        Self { home }
+    }
+
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.home.paths.home.join("archive.jsonl")
+    }
+
+    /// Appends an entry and syncs it. Appending the same generation twice is harmless: the later line counts.
+    ///
+    /// # Errors
+    /// When the line is not safely on the disk; the caller must then leave the entry where it is.
+    pub fn append(&self, label: &str, entry: &Entry) -> Result<(), LedgerError> {
+        let path = self.path();
+        let storage = self.home.storage.as_ref();
+        let line = json!({"label": label, "entry": entry.fields()});
+        let append = || -> io::Result<()> {
+            let known = storage.facts(&path)?;
+            let mut file = storage.open_append(&path)?;
+            // The leading line break ends a line that a killed writer left half-written; readers skip empty lines.
+            write_all(file.as_mut(), format!("\n{line}\n").as_bytes())?;
+            file.sync()?;
+            match known {
+                Some(_) => Ok(()),
+                None => storage.sync_dir(parent_of(&path)),
+            }
+        };
+        append().map_err(|source| LedgerError::Io {
+            action: "append to the archive",
+            path: path.clone(),
+            source,
+        })
+    }
+
+    /// All archived entries of a label, oldest generation first.
+    ///
+    /// # Errors
+    /// When the archive exists and cannot be read. Unreadable lines are passed over.
+    pub fn entries(&self, label: &str) -> Result<Vec<Entry>, LedgerError> {
+        let path = self.path();
+        let bytes = match self.home.storage.read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => {
+                return Err(LedgerError::Io {
+                    action: "read the archive",
+                    path,
+                    source,
+                });
+            }
+        };
+        let start = format!("{{\"label\":{},", Value::from(label));
+        let mut found: Vec<Entry> = Vec::new();
+        for line in bytes.split(|b| *b == b'\n') {
+            if !line.starts_with(start.as_bytes()) {
+                continue;
+            }
+            let Ok(Value::Object(mut line)) = js::parse_bytes(line) else {
+                continue;
+            };
+            let Some(Value::Object(fields)) = line.remove("entry") else {
+                continue;
+            };
+            let entry = Entry::from_fields(fields);
+            found.retain(|other| other.generation() != entry.generation());
+            found.push(entry);
+        }
+        found.sort_by_key(Entry::generation);
+        Ok(found)
+    }
+
+    /// The highest archived generation of a label: a new one must be above it.
+    ///
+    /// # Errors
+    /// As [`Archive::entries`].
+    pub fn last_generation(&self, label: &str) -> Result<Option<Generation>, LedgerError> {
+        Ok(self.entries(label)?.last().map(Entry::generation))
+    }
+}

@@ -1,0 +1,207 @@
+//! `labels.json`: who holds it, how it is read, how it is replaced.
+//!
+//! Promises: a change is either whole and on the disk when [`Ledger::update`] returns, or the old file is untouched;
+//! concurrent changes queue behind one lock and none is lost; readers take no lock and always see one whole version.
+//! A damaged ledger is refused and left byte for byte. Limitations: the promises need atomic `rename` and a working
+//! `flock`, which some network file systems lack.
+
+mod archive;
+mod book;
+mod error;
+mod repair;
+mod replace;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use archive::Archive;
+pub use book::{Book, Damage};
+pub use error::LedgerError;
+pub use repair::{Repair, Salvage, salvage};
+pub(crate) use replace::replace;
+
+use crate::home::Home;
+use crate::process::FileLock;
+use crate::storage::{Storage, parent_of};
+
+/// A ledger larger than this is refused unread.
+const MAX_LEDGER_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// How long to wait for the ledger's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A command: 30 s.
+    Command,
+    /// `done`, whose failure would lose a completion: 120 s.
+    Done,
+    /// The watcher and the recovery scan: as long as it takes.
+    Unlimited,
+}
+
+/// The ledger of a state directory.
+#[derive(Clone)]
+pub struct Ledger {
+    path: PathBuf,
+    storage: Arc<dyn Storage>,
+    home: Home,
+}
+
+/// What a reader found.
+enum Found {
+    Text(Vec<u8>),
+    Nothing,
+}
+
+impl Ledger {
+    /// The ledger that `home` names, through any symbolic links.
+    pub fn new(home: &Home) -> Self {
+        Self {
+            path: resolve_links(&home.paths.labels),
+            storage: Arc::clone(&home.storage),
+            home: home.clone(),
+        }
+    }
+
+    /// The ledger file itself, links resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The lock that every writer takes.
+    pub fn lock_path(&self) -> PathBuf {
+        with_suffix(&self.path, ".lock")
+    }
+
+    /// The version before the last write.
+    pub fn backup_path(&self) -> PathBuf {
+        with_suffix(&self.path, ".bak")
+    }
+
+    /// Reads the ledger as it is now, without a lock.
+    ///
+    /// # Errors
+    /// When it is damaged or cannot be read.
+    pub fn read(&self) -> Result<Book, LedgerError> {
+        let now_ms = self.home.now_ms();
+        match self.load()? {
+            Found::Nothing => Ok(Book::empty(now_ms)),
+            Found::Text(bytes) => {
+                Book::parse(bytes, now_ms).map_err(|damage| self.damaged(damage.to_string()))
+            }
+        }
+    }
+
+    /// Changes the ledger under its lock: reads, calls `change`, and replaces the file when something changed.
+    /// `change` must not wait for anything; it runs exactly once.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`]; when the lock cannot be had in time; when the new version cannot be written. The ledger is
+    /// then as it was, but for [`LedgerError::NotDurable`].
+    pub fn update<T>(
+        &self,
+        patience: Patience,
+        change: impl FnOnce(&mut Book) -> T,
+    ) -> Result<T, LedgerError> {
+        let _lock = self.lock(patience)?;
+        let mut book = self.read()?;
+        let outcome = change(&mut book);
+        if book.is_changed() {
+            let backup = self.backup_path();
+            replace(self.storage.as_ref(), &self.path, Some(&backup), &|out| {
+                book.write_to(out)
+            })?;
+        }
+        Ok(outcome)
+    }
+
+    fn lock(&self, patience: Patience) -> Result<FileLock, LedgerError> {
+        let dir = parent_of(&self.path);
+        self.storage
+            .create_dir_all(dir)
+            .map_err(|source| LedgerError::Io {
+                action: "create the directory",
+                path: dir.to_owned(),
+                source,
+            })?;
+        let limit = match patience {
+            Patience::Unlimited => None,
+            Patience::Command => Some(Duration::from_secs(30)),
+            Patience::Done => Some(Duration::from_secs(120)),
+        };
+        let limit = limit.map(|default| self.home.config.lock_timeout.unwrap_or(default));
+        let say = |line: &str| self.home.say(line);
+        Ok(FileLock::acquire(
+            &self.lock_path(),
+            &self.home.program,
+            limit,
+            &say,
+        )?)
+    }
+
+    fn load(&self) -> Result<Found, LedgerError> {
+        let failed = |source| LedgerError::Io {
+            action: "read the ledger",
+            path: self.path.clone(),
+            source,
+        };
+        match self.storage.facts(&self.path).map_err(failed)? {
+            Some(facts) if facts.len > MAX_LEDGER_BYTES => {
+                return Err(self.damaged(format!(
+                    "it has {} bytes, more than any ledger ({MAX_LEDGER_BYTES})",
+                    facts.len
+                )));
+            }
+            Some(_) => {}
+            None => return self.missing(),
+        }
+        match self.storage.read(&self.path) {
+            Ok(bytes) => Ok(Found::Text(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.missing(),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    fn missing(&self) -> Result<Found, LedgerError> {
+        let backup = self.backup_path();
+        match self.storage.facts(&backup) {
+            Ok(None) => Ok(Found::Nothing),
+            Ok(Some(_)) => Err(self.damaged(format!(
+                "the file is gone while its backup {} is there",
+                backup.display()
+            ))),
+            Err(source) => Err(LedgerError::Io {
+                action: "look for the backup",
+                path: backup,
+                source,
+            }),
+        }
+    }
+
+    fn damaged(&self, what: String) -> LedgerError {
+        LedgerError::Damaged {
+            path: self.path.clone(),
+            what,
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Follows links of the last component, whether the final target exists or not.
+fn resolve_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many hops as Linux itself follows.
+    for _ in 0..40 {
+        match std::fs::read_link(&path) {
+            Ok(target) => path = parent_of(&path).join(target),
+            Err(_) => break,
+        }
+    }
+    path
+}

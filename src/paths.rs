@@ -1,0 +1,189 @@
+//! Where everything is on disk. The only place, with `config.rs`, that reads the environment.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A way to look up environment variables; empty values count as unset.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The process's own environment.
+pub fn process_environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Every path that dispatch uses, worked out once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The state directory.
+    pub home: PathBuf,
+    /// The ledger.
+    pub labels: PathBuf,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Full completion texts.
+    pub artifacts: PathBuf,
+    /// OpenClaw's state directory, whether it exists or not.
+    pub openclaw_state: PathBuf,
+    /// OpenClaw's configuration file, whether it exists or not.
+    pub openclaw_config: PathBuf,
+}
+
+/// Why no state directory could be named.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there is no place for the state: neither DISPATCH_HOME nor HOME is set; set DISPATCH_HOME to a directory"
+)]
+pub struct NoHome;
+
+impl Paths {
+    /// Works the paths out from the environment (design: `DISPATCH_HOME`, else the ledger's directory, else beside
+    /// OpenClaw's state where that exists, else the XDG state directory).
+    ///
+    /// # Errors
+    /// When nothing names a directory, not even `HOME`.
+    pub fn from_environment(env: Environment<'_>) -> Result<Self, NoHome> {
+        let path = |name: &str| {
+            env(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+                .map(absolute)
+        };
+        let user_home = path("HOME");
+        let openclaw_state = openclaw_state(&path, env, user_home.as_deref());
+        let named_labels = path("DISPATCH_LABELS_PATH");
+        let home = path("DISPATCH_HOME")
+            .or_else(|| {
+                let labels = named_labels.as_deref()?;
+                Some(crate::storage::parent_of(labels).to_owned())
+            })
+            .or_else(|| {
+                let state = openclaw_state.as_deref()?;
+                state.is_dir().then(|| state.join("dispatch"))
+            })
+            .or_else(|| Some(path("XDG_STATE_HOME")?.join("dispatch")))
+            .or_else(|| Some(user_home.as_deref()?.join(".local/state/dispatch")))
+            .ok_or(NoHome)?;
+        let openclaw_state = openclaw_state.unwrap_or_else(|| home.join("no-openclaw"));
+        Ok(Self {
+            labels: named_labels.unwrap_or_else(|| home.join("labels.json")),
+            config: path("DISPATCH_CONFIG_DIR")
+                .unwrap_or_else(|| home.clone())
+                .join("config.json"),
+            artifacts: path("SCHEDULER_ARTIFACTS_DIR")
+                .unwrap_or_else(|| home.join("artifacts"))
+                .join("dispatch-completions"),
+            openclaw_config: path("OPENCLAW_CONFIG_PATH")
+                .unwrap_or_else(|| openclaw_state.join("openclaw.json")),
+            openclaw_state,
+            home,
+        })
+    }
+
+    /// Locks, heartbeats and logs of the watchers.
+    pub fn watchers(&self) -> PathBuf {
+        self.home.join("watchers")
+    }
+
+    /// The users' prompts.
+    pub fn prompts(&self) -> PathBuf {
+        self.home.join("prompts")
+    }
+
+    /// The local backend's session store, transcripts and runs.
+    pub fn sessions(&self) -> PathBuf {
+        self.home.join("sessions")
+    }
+}
+
+fn openclaw_state(
+    path: &dyn Fn(&str) -> Option<PathBuf>,
+    env: Environment<'_>,
+    user_home: Option<&Path>,
+) -> Option<PathBuf> {
+    let folder = match env("OPENCLAW_PROFILE").and_then(|p| p.into_string().ok()) {
+        Some(profile) if !profile.is_empty() && profile != "default" => {
+            format!(".openclaw-{profile}")
+        }
+        _ => ".openclaw".to_owned(),
+    };
+    path("OPENCLAW_STATE_DIR")
+        .or_else(|| Some(path("OPENCLAW_HOME")?.join(".openclaw")))
+        .or_else(|| Some(user_home?.join(folder)))
+}
+
+/// Detached children run elsewhere, so a relative path is fixed once, here.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(vars: &[(&str, &str)]) -> Paths {
+        let vars: Vec<(String, String)> = vars
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let env = move |name: &str| {
+            vars.iter()
+                .find(|(k, _)| k == name)
+                .map(|(_, v)| OsString::from(v))
+        };
+        Paths::from_environment(&env).expect("a home is set")
+    }
+
+    #[test]
+    fn the_state_directory_follows_the_order_of_the_design() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let h = home.path().to_str().expect("UTF-8");
+        let plain = paths(&[("HOME", h)]);
+        assert_eq!(plain.home, home.path().join(".local/state/dispatch"));
+        assert_eq!(
+            paths(&[("HOME", h), ("XDG_STATE_HOME", "/x")]).home,
+            Path::new("/x/dispatch")
+        );
+        std::fs::create_dir(home.path().join(".openclaw")).expect("creatable");
+        assert_eq!(
+            paths(&[("HOME", h)]).home,
+            home.path().join(".openclaw/dispatch")
+        );
+        let labels = paths(&[("HOME", h), ("DISPATCH_LABELS_PATH", "/l/my.json")]);
+        assert_eq!(labels.home, Path::new("/l"));
+        assert_eq!(labels.labels, Path::new("/l/my.json"));
+        let both = paths(&[
+            ("DISPATCH_HOME", "/d"),
+            ("DISPATCH_LABELS_PATH", "/l/my.json"),
+        ]);
+        assert_eq!(
+            (both.home, both.labels),
+            (PathBuf::from("/d"), PathBuf::from("/l/my.json"))
+        );
+    }
+
+    #[test]
+    fn empty_variables_count_as_unset() {
+        let p = paths(&[
+            ("HOME", "/h"),
+            ("DISPATCH_HOME", ""),
+            ("XDG_STATE_HOME", ""),
+        ]);
+        assert_eq!(p.home, Path::new("/h/.local/state/dispatch"));
+    }
+
+    #[test]
+    fn openclaw_is_found_by_directory_home_or_profile() {
+        assert_eq!(
+            paths(&[("HOME", "/h"), ("OPENCLAW_PROFILE", "work")]).openclaw_config,
+            Path::new("/h/.openclaw-work/openclaw.json")
+        );
+        assert_eq!(
+            paths(&[("HOME", "/h"), ("OPENCLAW_HOME", "/o")]).openclaw_state,
+            Path::new("/o/.openclaw")
+        );
+        assert_eq!(
+            paths(&[("HOME", "/h"), ("OPENCLAW_STATE_DIR", "/s")]).openclaw_state,
+            Path::new("/s")
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Processes as the kernel knows them: locks that die with their holder, identities that survive pid reuse, process
+//! groups, detached children, signals.
+//!
+//! Nothing here knows labels or sessions; callers pass paths and numbers.
+
+mod detach;
+mod group;
+mod identity;
+mod lock;
+mod programs;
+mod signals;
+
+pub use detach::{Detached, close_inherited_on_exec, spawn_detached};
+pub use group::{group_alive, signal_group, signal_process};
+pub use identity::ProcessIdentity;
+pub use lock::{FileLock, LockError, LockHolder};
+pub use programs::Programs;
+pub use rustix::process::Signal;
+pub use signals::{StopSignal, on_stop_signals};

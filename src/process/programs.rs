@@ -1,0 +1,32 @@
+//! Where the programs of this project are.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The programs that call one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// `dispatch`: also what prompts name as the program to call.
+    pub dispatch: PathBuf,
+    /// `watcher`, beside it.
+    pub watcher: PathBuf,
+}
+
+impl Programs {
+    /// `named` (from `DISPATCH_INDEX_PATH`) if given, else the `dispatch` beside the running program.
+    ///
+    /// # Errors
+    /// When the running program's own path is unknown to the system.
+    pub fn locate(named: Option<&Path>) -> io::Result<Self> {
+        let own = std::env::current_exe()?;
+        let beside = |name: &str| own.parent().unwrap_or(Path::new(".")).join(name);
+        let dispatch = named.map_or_else(|| beside("dispatch"), Path::to_owned);
+        let sibling = dispatch.with_file_name("watcher");
+        let watcher = if sibling.exists() {
+            sibling
+        } else {
+            beside("watcher")
+        };
+        Ok(Self { dispatch, watcher })
+    }
+}

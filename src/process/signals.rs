@@ -1,0 +1,39 @@
+//! Requests to stop.
+
+use std::io;
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// A request to stop or to read the configuration again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGTERM: hand over and leave.
+    Terminate,
+    /// SIGINT: the person at the terminal leaves.
+    Interrupt,
+    /// SIGHUP: read the configuration again.
+    HangUp,
+}
+
+/// Calls `heard` on a thread of its own for every SIGTERM, SIGINT and SIGHUP. Children get the default actions back.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn on_stop_signals(heard: impl Fn(StopSignal) + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            for signal in signals.forever() {
+                heard(match signal {
+                    SIGINT => StopSignal::Interrupt,
+                    SIGHUP => StopSignal::HangUp,
+                    _ => StopSignal::Terminate,
+                });
+            }
+        })
+        .map(|_| ())
+}

@@ -1,0 +1,294 @@
+//! One label's entry in the ledger.
+//!
+//! An entry is kept as the JSON object it was read from: known fields are read and written through typed methods, and
+//! whatever another tool wrote beside them survives every rewrite, in its place. A known field with a value of an
+//! unexpected type reads as absent and is left alone.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Baseline, Delivery, Failure, Generation, Phase, Status, time};
+
+/// The most bytes of any one text in the ledger; the whole is in the artifact or the prompt file.
+pub const MAX_TEXT_BYTES: usize = 2048;
+
+/// A label's entry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Entry {
+    fields: Map<String, Value>,
+}
+
+/// Cuts a text to at most `limit` bytes at a character boundary, with an ellipsis where something was cut.
+pub fn clip_text(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut end = limit.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut cut = text.get(..end).unwrap_or_default().to_owned();
+    cut.push('…');
+    cut
+}
+
+impl Entry {
+    /// An entry with no fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An entry from the object in the ledger.
+    pub fn from_fields(fields: Map<String, Value>) -> Self {
+        Self { fields }
+    }
+
+    /// The object as it goes into the ledger.
+    pub fn fields(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+
+    /// Any field as a text; an empty one counts as absent.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.fields
+            .get(name)?
+            .as_str()
+            .filter(|text| !text.is_empty())
+    }
+
+    /// Any field as a whole number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let value = self.fields.get(name)?;
+        value.as_u64().or_else(|| value.as_str()?.parse().ok())
+    }
+
+    /// Any field as a time, in ms since the epoch.
+    pub fn time(&self, name: &str) -> Option<i64> {
+        time::parse(self.fields.get(name)?)
+    }
+
+    /// Any field as it stands.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
+    /// A typed object field; absent when it does not have that shape.
+    fn object<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        T::deserialize(self.fields.get(name)?).ok()
+    }
+
+    /// Sets a field, keeping its place when it exists.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.fields.insert(name.to_owned(), value.into());
+    }
+
+    /// Sets a text field, cut to [`MAX_TEXT_BYTES`].
+    pub fn set_text(&mut self, name: &str, text: &str) {
+        self.set(name, clip_text(text, MAX_TEXT_BYTES));
+    }
+
+    /// Sets a time field as ISO 8601 text.
+    pub fn set_time(&mut self, name: &str, ms: i64) {
+        self.set(name, time::iso(ms));
+    }
+
+    /// Removes a field.
+    pub fn clear(&mut self, name: &str) {
+        self.fields.shift_remove(name);
+    }
+
+    fn set_object(&mut self, name: &str, value: &impl Serialize) {
+        if let Ok(value) = serde_json::to_value(value) {
+            self.set(name, value);
+        }
+    }
+
+    /// The status; an entry without one is foreign and shown as `unknown`.
+    pub fn status(&self) -> Status {
+        Status::from_text(self.text("status").unwrap_or("unknown"))
+    }
+
+    /// Sets the status; leaving `running` ends the phase.
+    pub fn set_status(&mut self, status: &Status) {
+        self.set("status", status.as_str());
+        if *status != Status::Running {
+            self.clear("phase");
+        }
+    }
+
+    /// The phase of a running entry.
+    pub fn phase(&self) -> Option<Phase> {
+        Phase::from_text(self.text("phase")?)
+    }
+
+    /// Sets the phase.
+    pub fn set_phase(&mut self, phase: Phase) {
+        self.set("phase", phase.as_str());
+    }
+
+    /// The generation; entries of other tools have none and count as generation 0.
+    pub fn generation(&self) -> Generation {
+        Generation::new(self.number("generation").unwrap_or(0))
+    }
+
+    /// Sets the generation.
+    pub fn set_generation(&mut self, generation: Generation) {
+        self.set("generation", generation.get());
+    }
+
+    /// The attempt within the generation, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.number("attempt")
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(1)
+            .max(1)
+    }
+
+    /// How often the entry was written.
+    pub fn rev(&self) -> u64 {
+        self.number("rev").unwrap_or(0)
+    }
+
+    /// Why it failed.
+    pub fn failure(&self) -> Option<Failure> {
+        self.object("failure")
+    }
+
+    /// Records a failure and its message under `error`, where other tools look for it.
+    pub fn set_failure(&mut self, failure: &Failure) {
+        let mut failure = failure.clone();
+        failure.message = clip_text(&failure.message, MAX_TEXT_BYTES);
+        self.set_object("failure", &failure);
+        self.set("error", failure.message);
+    }
+
+    /// What the session looked like before the run.
+    pub fn baseline(&self) -> Baseline {
+        self.object("baseline").unwrap_or_default()
+    }
+
+    /// Records the baseline.
+    pub fn set_baseline(&mut self, baseline: &Baseline) {
+        self.set_object("baseline", baseline);
+    }
+
+    /// The outbox records; elements of another shape are kept in the ledger but not listed.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        let Some(Value::Array(records)) = self.fields.get("deliveries") else {
+            return Vec::new();
+        };
+        records
+            .iter()
+            .filter_map(|record| serde::Deserialize::deserialize(record).ok())
+            .collect()
+    }
+
+    /// Adds an outbox record, or replaces the one with the same key.
+    pub fn put_delivery(&mut self, delivery: &Delivery) {
+        let Ok(value) = serde_json::to_value(delivery) else {
+            return;
+        };
+        let list = self
+            .fields
+            .entry("deliveries")
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if !list.is_array() {
+            *list = Value::Array(Vec::new());
+        }
+        let Value::Array(records) = list else {
+            return;
+        };
+        let key = Value::String(delivery.key.clone());
+        match records.iter_mut().find(|r| r.get("key") == Some(&key)) {
+            Some(record) => *record = value,
+            None => records.push(value),
+        }
+    }
+
+    /// Cancellation was asked for and is not settled yet.
+    pub fn cancel_requested(&self) -> bool {
+        match self.fields.get("cancelRequested") {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(_) => true,
+        }
+    }
+
+    /// Moves `updatedAt` and `rev`: the entry is about to be written.
+    pub fn touch(&mut self, now_ms: i64) {
+        self.set_time("updatedAt", now_ms);
+        let rev = self.rev().saturating_add(1);
+        self.set("rev", rev);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::DeliveryKind;
+    use serde_json::json;
+
+    fn entry(value: Value) -> Entry {
+        match value {
+            Value::Object(fields) => Entry::from_fields(fields),
+            other => panic!("no object: {other}"),
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_their_order_survive_typed_changes() {
+        let mut e = entry(
+            json!({"zeta": {"a": [1, null]}, "status": "running", "timeoutSeconds": "odd", "x": 1.5}),
+        );
+        e.set_status(&Status::Done);
+        e.touch(0);
+        let keys: Vec<_> = e.fields().keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            ["zeta", "status", "timeoutSeconds", "x", "updatedAt", "rev"]
+        );
+        assert_eq!(e.value("zeta"), Some(&json!({"a": [1, null]})));
+        assert_eq!(e.number("timeoutSeconds"), None);
+        assert_eq!(e.value("timeoutSeconds"), Some(&json!("odd")));
+    }
+
+    #[test]
+    fn a_delivery_is_replaced_by_key_and_foreign_records_stay() {
+        let mut e = entry(json!({"deliveries": ["odd", {"key": "k"}]}));
+        let mut d = Delivery::new("l", Generation::new(7), 1, DeliveryKind::Result, "t:1");
+        assert_eq!(d.key, "l/7/1/result/t:1");
+        e.put_delivery(&d);
+        d.attempts = 2;
+        e.put_delivery(&d);
+        assert_eq!(e.deliveries(), vec![d]);
+        assert_eq!(
+            e.value("deliveries")
+                .and_then(Value::as_array)
+                .map(Vec::len),
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn texts_are_cut_at_a_character_and_say_so() {
+        let long = "ä".repeat(2000);
+        let cut = clip_text(&long, MAX_TEXT_BYTES);
+        assert!(cut.len() <= MAX_TEXT_BYTES);
+        assert!(cut.ends_with('…'));
+        assert_eq!(clip_text("short", MAX_TEXT_BYTES), "short");
+    }
+
+    #[test]
+    fn unknown_fields_inside_objects_survive() {
+        let mut e = entry(
+            json!({"failure": {"kind": "future-kind", "message": "m", "at": 1, "more": {"x": 1}}}),
+        );
+        let failure = e.failure().expect("it has the shape of a failure");
+        assert_eq!(failure.kind, crate::record::FailureKind::Unknown);
+        e.set_failure(&failure);
+        assert_eq!(
+            e.value("failure").and_then(|f| f.get("more")),
+            Some(&json!({"x": 1}))
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! The watcher's driver: looks at ledger and backend, lets the machine decide, performs what it says, sleeps until
+//! something changes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::Reader;
+use super::conclude::{Ending, Recorded, file_ending, file_last_words, given_up, record_ending};
+use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, step};
+use crate::backend::local::LocalBackend;
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled};
+use crate::home::Home;
+use crate::ledger::{Ledger, LedgerError, Patience};
+use crate::process::{Detached, ProcessIdentity, StopSignal, on_stop_signals};
+use crate::record::{Entry, Generation, Phase, Status};
+use crate::wake::{SAFETY_POLL, Wake};
+use crate::watchers::{Heartbeat, Post};
+
+/// How often a watcher says that it lives.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+
+/// A foreground watcher prints after so many tries to write the ledger.
+const FOREGROUND_TRIES: usize = 2;
+
+/// Pauses before the ledger is tried again when it cannot be written.
+const RETRY_PAUSES_S: [u64; 5] = [1, 2, 5, 15, 30];
+
+/// How long to watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Until the label ends.
+    UntilEnd,
+    /// One look.
+    Once,
+}
+
+/// How a watch ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Watched {
+    /// The label ended; the message is for people.
+    Ended {
+        /// Its status.
+        status: Status,
+        /// Header and body.
+        message: String,
+    },
+    /// It goes on.
+    Pending(String),
+    /// Another generation has taken its place.
+    Superseded,
+    /// Somebody asked this watcher to stop.
+    Stopped,
+}
+
+/// Watches a label's run. The caller holds the post.
+///
+/// # Errors
+/// When the label names no run that this build can watch, or the ledger is damaged while the run goes on.
+pub fn watch(
+    home: &Home,
+    label: &str,
+    generation: Generation,
+    span: Span,
+    reader: Reader,
+) -> Result<Watched> {
+    let ledger = Ledger::new(home);
+    let entry = ledger
+        .read()?
+        .get(label)
+        .with_context(|| format!("the ledger has no label \"{label}\""))?;
+    if entry.generation() != generation {
+        return Ok(Watched::Superseded);
+    }
+    if BackendName::of_entry(&entry) != BackendName::Local {
+        bail!("label \"{label}\" runs on an OpenClaw gateway, which this build cannot watch yet");
+    }
+    let Some(run) = RunRef::of_entry(label, &entry) else {
+        bail!("label \"{label}\" names no session: there is nothing to watch");
+    };
+    let mut driver = Driver {
+        home,
+        backend: LocalBackend::new(home),
+        post: Post::of(home, label, generation),
+        wake: Wake::new(),
+        carriers: Vec::new(),
+        entry,
+        ledger,
+        run,
+        ended: None,
+        reader,
+        last_line: String::new(),
+        beat_due: Duration::ZERO,
+        ledger_seen: None,
+    };
+    driver.watch(span)
+}
+
+struct Driver<'a> {
+    home: &'a Home,
+    ledger: Ledger,
+    backend: LocalBackend<'a>,
+    post: Post,
+    wake: Wake,
+    run: RunRef,
+    entry: Entry,
+    /// Processes that were started from here and are reaped here.
+    carriers: Vec<Detached>,
+    ended: Option<Ending>,
+    reader: Reader,
+    last_line: String,
+    beat_due: Duration,
+    ledger_seen: Option<crate::storage::FileFacts>,
+}
+
+impl Driver<'_> {
+    fn watch(&mut self, span: Span) -> Result<Watched> {
+        let stop = Arc::new(AtomicBool::new(false));
+        if span == Span::UntilEnd {
+            let waker = self.wake.waker();
+            let flag = Arc::clone(&stop);
+            on_stop_signals(move |signal| {
+                if signal != StopSignal::HangUp {
+                    flag.store(true, Ordering::SeqCst);
+                }
+                waker.wake();
+            })
+            .context("cannot listen to signals")?;
+            self.wake.watch(&self.post.lock_path());
+            for path in self.backend.wake_paths(&self.run) {
+                self.wake.watch(&path);
+            }
+        }
+        let mut state = State::default();
+        loop {
+            let sight = self.look()?;
+            let next = step(state, &sight, self.home.clock.monotonic());
+            self.note(&next, &sight.evidence);
+            let left = self.perform(&next, &sight)?;
+            match (left, span) {
+                (Some(Leaving::Superseded), _) => return Ok(Watched::Superseded),
+                (Some(Leaving::Ended), _) => return self.farewell(),
+                (None, Span::Once) => return Ok(Watched::Pending(next.reason)),
+                (None, Span::UntilEnd) => {}
+            }
+            if stop.load(Ordering::SeqCst) {
+                self.say("asked to stop; '529-recovery' or any command on the label starts a new watcher");
+                return Ok(Watched::Stopped);
+            }
+            state = next.state;
+            self.carriers.retain_mut(|carrier| !carrier.reap());
+            self.wake.wait(next.look_within.min(SAFETY_POLL));
+        }
+    }
+
+    fn look(&mut self) -> Result<Sight> {
+        // The backend first: an end that the ledger tells of later is then never mistaken for news.
+        let evidence = match self.backend.observe(&self.run) {
+            Ok(evidence) => evidence,
+            Err(e) => {
+                self.say(&format!("cannot see the run: {e}"));
+                Evidence {
+                    settled: None,
+                    liveness: Liveness::Alive,
+                    last_activity_ms: None,
+                    position: 0,
+                }
+            }
+        };
+        let facts = self.home.storage.facts(self.ledger.path()).ok().flatten();
+        if facts.is_none() || facts != self.ledger_seen || evidence.settled.is_some() {
+            match self.ledger.read() {
+                Ok(book) => {
+                    self.ledger_seen = facts;
+                    match book.get(&self.run.label) {
+                        Some(entry) if entry.generation() == self.run.generation => {
+                            self.entry = entry
+                        }
+                        _ => {
+                            return Ok(Sight {
+                                entry: None,
+                                evidence,
+                            });
+                        }
+                    }
+                }
+                // What the entry said last still holds; recording the end waits until the ledger is mended.
+                Err(e) => self.say(&format!("{e}; the watch goes on")),
+            }
+        }
+        Ok(Sight {
+            entry: Some(EntrySight {
+                status: self.entry.status(),
+                phase: self.entry.phase(),
+                cancel_requested: self.entry.cancel_requested(),
+            }),
+            evidence,
+        })
+    }
+
+    fn perform(&mut self, step: &Step, sight: &Sight) -> Result<Option<Leaving>> {
+        for action in &step.actions {
+            match action {
+                Action::Carry => self.carry(),
+                Action::ConfirmRunning => self.confirm_running(),
+                Action::Abort => {
+                    if let Err(e) = self.backend.abort(&self.run) {
+                        self.say(&format!("cannot ask the run to stop: {e}"));
+                    }
+                }
+                Action::Conclude(conclusion) => {
+                    if let Some(settled) = &sight.evidence.settled {
+                        self.conclude(*conclusion, settled);
+                    }
+                }
+                Action::GiveUp { kind, message } => {
+                    let settled = given_up(self.home, *kind, message);
+                    self.conclude(Conclusion::Failed, &settled);
+                }
+                Action::FileLastWords => {
+                    if let Some(settled) = &sight.evidence.settled {
+                        self.file_last_words(settled);
+                    }
+                }
+                Action::Leave(leaving) => return Ok(Some(*leaving)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn carry(&mut self) {
+        match self.backend.carry(&self.run) {
+            Ok(carrier) => self.carriers.push(carrier),
+            Err(e) => self.say(&format!("cannot start a runner: {e}")),
+        }
+    }
+
+    fn confirm_running(&mut self) {
+        let run = &self.run;
+        let moved = self.ledger.update(Patience::Unlimited, |book| {
+            let entry = book.get(&run.label);
+            if let Some(mut entry) = entry.filter(|e| {
+                e.generation() == run.generation
+                    && e.status() == Status::Running
+                    && e.phase() == Some(Phase::Accepting)
+            }) {
+                entry.set_phase(Phase::Running);
+                book.put(&run.label, entry);
+            }
+        });
+        if let Err(e) = moved {
+            self.say(&format!("{e}"));
+        }
+    }
+
+    /// Files the end, trying again for as long as the ledger cannot take it: the artifact is there, and nobody else
+    /// has a reason to record another end.
+    fn conclude(&mut self, conclusion: Conclusion, settled: &Settled) {
+        let mut ending = file_ending(self.home, &self.run, conclusion, settled);
+        let mut tries = 0;
+        loop {
+            match record_ending(&self.ledger, &self.run, &ending, self.reader) {
+                Ok(Recorded::Yes) => break,
+                Ok(Recorded::No(why)) => {
+                    self.say(&format!("the end was not recorded: {why}"));
+                    self.ended = None;
+                    return;
+                }
+                Err(e) if self.reader == Reader::Stdout && tries >= FOREGROUND_TRIES => {
+                    // Whoever reads our stdout gets the result; the next watcher finds the artifact and records it.
+                    self.say(&format!(
+                        "{e}; the end is not in the ledger yet, '529-recovery' records it"
+                    ));
+                    break;
+                }
+                Err(e) => {
+                    self.wait_for_ledger(&e, tries);
+                    tries += 1;
+                    // A disk that was full may have room now.
+                    ending = file_ending(self.home, &self.run, conclusion, settled);
+                }
+            }
+        }
+        self.ended = Some(ending);
+    }
+
+    fn file_last_words(&mut self, settled: &Settled) {
+        let mut tries = 0;
+        while let Err(e) = file_last_words(self.home, &self.ledger, &self.run, settled) {
+            self.wait_for_ledger(&e, tries);
+            tries += 1;
+        }
+    }
+
+    fn wait_for_ledger(&mut self, error: &LedgerError, tries: usize) {
+        let last = RETRY_PAUSES_S.len() - 1;
+        let pause = RETRY_PAUSES_S.get(tries.min(last)).copied().unwrap_or(30);
+        self.say(&format!("{error}; trying again in {pause} s"));
+        std::thread::sleep(Duration::from_secs(pause));
+    }
+
+    /// The label's end in words: this watch's own, or what the ledger has.
+    fn farewell(&mut self) -> Result<Watched> {
+        if let Some(ending) = &self.ended {
+            return Ok(Watched::Ended {
+                status: ending.status.clone(),
+                message: ending.message(self.home, &self.run.label),
+            });
+        }
+        let book = self.ledger.read()?;
+        let entry = book.get(&self.run.label).unwrap_or_default();
+        Ok(Watched::Ended {
+            status: entry.status(),
+            message: super::recorded_message(self.home, &self.run.label, &entry),
+        })
+    }
+
+    /// Logs each change of mind once, and tells others how things stand.
+    fn note(&mut self, step: &Step, evidence: &Evidence) {
+        let line = format!("{}: {}", step.doing, step.reason);
+        let now = self.home.clock.monotonic();
+        let is_news = line != self.last_line;
+        if is_news {
+            self.say(&line);
+        }
+        if !is_news && now < self.beat_due {
+            return;
+        }
+        self.last_line = line;
+        self.beat_due = now + HEARTBEAT_EVERY;
+        let look = i64::try_from(step.look_within.as_millis()).unwrap_or(i64::MAX);
+        let heartbeat = Heartbeat {
+            process: ProcessIdentity::current(),
+            at: self.home.now_ms(),
+            state: step.doing.to_owned(),
+            reason: step.reason.clone(),
+            next_at: Some(self.home.now_ms().saturating_add(look)),
+            position: evidence.position,
+        };
+        if let Err(e) = self.post.write_heartbeat(self.home, &heartbeat) {
+            let what: io::Error = e;
+            self.say(&format!("cannot write the heartbeat: {what}"));
+        }
+    }
+
+    fn say(&self, line: &str) {
+        self.home
+            .say(&format!("watcher [{}] {line}", self.run.label));
+    }
+}

@@ -1,0 +1,282 @@
+//! The watcher's decisions: `step(state, sight, now) -> (state, actions)`. Pure.
+//!
+//! What counts, in this order: the agent's own signal, a complete reply of this run, our own cancel, the backend's
+//! settled failure, then liveness. A session is never called done because it went quiet. The driver performs the
+//! actions, and looks again when something changes or `look_within` has passed.
+
+use std::time::Duration;
+
+use crate::backend::{Evidence, Liveness, Settled};
+use crate::record::{FailureKind, Phase, Status};
+
+/// After the agent's own signal the run is followed to its end for this long.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
+
+/// How long a healthy watcher sleeps when nothing happens.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+
+/// How long the run's carrier may be missing before the run is given up.
+const CARRY_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Whoever enqueued a run starts it; the watcher does so when that has not happened after this long.
+const START_GRACE: Duration = Duration::from_secs(1);
+
+/// Pauses between attempts to carry a run.
+const CARRY_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
+
+/// What the ledger says of the label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntrySight {
+    /// Its status.
+    pub status: Status,
+    /// Its phase.
+    pub phase: Option<Phase>,
+    /// Cancellation was asked for.
+    pub cancel_requested: bool,
+}
+
+/// Everything the watcher sees at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sight {
+    /// The label's entry of this generation; `None` when the label is gone or has a newer generation.
+    pub entry: Option<EntrySight>,
+    /// What the backend knows.
+    pub evidence: Evidence,
+}
+
+/// What the watcher remembers from step to step.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// Monotonic time since when nothing carries the run.
+    missing_since: Option<Duration>,
+    /// How often it was tried to have it carried, and when next.
+    carries: usize,
+    next_carry: Duration,
+    /// Monotonic time until which the agent's last words are waited for.
+    last_words_until: Option<Duration>,
+    /// The request to abort is out.
+    aborted: bool,
+}
+
+/// How a run is to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conclusion {
+    /// It has a result.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was stopped on request.
+    Cancelled,
+}
+
+/// Why the watcher leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// The label has ended and everything is filed.
+    Ended,
+    /// The label is gone or has a newer generation.
+    Superseded,
+}
+
+/// What the driver is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Have the run carried (started, or taken over).
+    Carry,
+    /// The backend has it: move the phase on.
+    ConfirmRunning,
+    /// Ask for its end.
+    Abort,
+    /// File the result and record the end.
+    Conclude(Conclusion),
+    /// Record a failure that only the watcher knows of.
+    GiveUp {
+        /// Which.
+        kind: FailureKind,
+        /// One sentence.
+        message: String,
+    },
+    /// Keep the agent's last words beside its own signal.
+    FileLastWords,
+    /// End the watch.
+    Leave(Leaving),
+}
+
+/// One step's outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What to remember.
+    pub state: State,
+    /// What to do, in this order.
+    pub actions: Vec<Action>,
+    /// What the watcher is doing, in a word.
+    pub doing: &'static str,
+    /// Why, in a line.
+    pub reason: String,
+    /// Look again at the latest after this.
+    pub look_within: Duration,
+}
+
+impl Step {
+    fn new(state: State, doing: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            state,
+            actions: Vec::new(),
+            doing,
+            reason: reason.into(),
+            look_within: IDLE_LOOK,
+        }
+    }
+
+    fn act(mut self, action: Action) -> Self {
+        self.actions.push(action);
+        self
+    }
+
+    fn within(mut self, look: Duration) -> Self {
+        self.look_within = look.min(self.look_within);
+        self
+    }
+}
+
+/// Decides. `now` is monotonic.
+pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
+    let Some(entry) = &sight.entry else {
+        return Step::new(
+            state,
+            "leaving",
+            "the label is gone or has a newer generation",
+        )
+        .act(Action::Leave(Leaving::Superseded));
+    };
+    let settled = sight.evidence.settled.as_ref();
+    match (&entry.status, settled) {
+        (Status::Done, Some(Settled::Reply { .. })) => Step::new(
+            state,
+            "ended",
+            "the agent signalled done and its run has ended",
+        )
+        .act(Action::FileLastWords)
+        .act(Action::Leave(Leaving::Ended)),
+        (Status::Done, None) if sight.evidence.liveness == Liveness::Alive => {
+            let until = *state.last_words_until.get_or_insert(now + LAST_WORDS_WAIT);
+            if now < until {
+                return Step::new(
+                    state,
+                    "last-words",
+                    "the agent signalled done; following its run to the end",
+                );
+            }
+            Step::new(
+                state,
+                "ended",
+                "the agent signalled done; its run goes on after ten minutes",
+            )
+            .act(Action::Leave(Leaving::Ended))
+        }
+        (Status::Error | Status::Interrupted, Some(Settled::Reply { .. })) => Step::new(
+            state,
+            "concluding",
+            "a complete reply arrived after the label had failed",
+        )
+        .act(Action::Conclude(Conclusion::Done))
+        .act(Action::Leave(Leaving::Ended)),
+        (status, _) if *status != Status::Running => {
+            let reason = format!("the label has ended: {status}");
+            Step::new(state, "ended", reason).act(Action::Leave(Leaving::Ended))
+        }
+        (_, Some(settled)) => conclude(state, settled, entry.cancel_requested),
+        (_, None) => {
+            state.last_words_until = None;
+            carry_on(state, entry, &sight.evidence, now)
+        }
+    }
+}
+
+fn conclude(state: State, settled: &Settled, cancel_requested: bool) -> Step {
+    let (conclusion, reason) = match settled {
+        Settled::Reply { .. } => (
+            Conclusion::Done,
+            "the run ended with a complete reply".to_owned(),
+        ),
+        Settled::Failed {
+            failure, cancelled, ..
+        } if *cancelled || cancel_requested => (Conclusion::Cancelled, failure.message.clone()),
+        Settled::Failed { failure, .. } => (
+            Conclusion::Failed,
+            format!("{}: {}", failure.kind, failure.message),
+        ),
+    };
+    Step::new(state, "concluding", reason)
+        .act(Action::Conclude(conclusion))
+        .act(Action::Leave(Leaving::Ended))
+}
+
+fn carry_on(mut state: State, entry: &EntrySight, evidence: &Evidence, now: Duration) -> Step {
+    let mut actions = Vec::new();
+    if entry.cancel_requested && !state.aborted {
+        state.aborted = true;
+        actions.push(Action::Abort);
+    }
+    let mut step = match evidence.liveness {
+        Liveness::Alive => {
+            state.missing_since = None;
+            state.carries = 0;
+            if entry.phase == Some(Phase::Accepting) {
+                actions.push(Action::ConfirmRunning);
+            }
+            match state.aborted {
+                true => Step::new(state, "aborting", "cancellation was requested"),
+                false => Step::new(state, "watching", "the run is at work"),
+            }
+        }
+        missing => without_carrier(state, missing, now),
+    };
+    actions.append(&mut step.actions);
+    step.actions = actions;
+    step
+}
+
+fn without_carrier(mut state: State, missing: Liveness, now: Duration) -> Step {
+    if state.missing_since.is_none() && missing == Liveness::Absent {
+        state.next_carry = now + START_GRACE;
+    }
+    let since = *state.missing_since.get_or_insert(now);
+    if now.saturating_sub(since) >= CARRY_PATIENCE {
+        let (kind, message) = match missing {
+            Liveness::Gone => (
+                FailureKind::RunnerLost,
+                "the run's runner died and none could take over",
+            ),
+            _ => (FailureKind::Spawn, "the run never started"),
+        };
+        return Step::new(state, "concluding", message)
+            .act(Action::GiveUp {
+                kind,
+                message: message.to_owned(),
+            })
+            .act(Action::Leave(Leaving::Ended));
+    }
+    let reason = match missing {
+        Liveness::Gone => "the runner is gone; a new one takes over",
+        _ => "the run has no runner yet",
+    };
+    if now < state.next_carry {
+        let left = state.next_carry.saturating_sub(now);
+        return Step::new(state, "carrying", reason).within(left);
+    }
+    let last = CARRY_PAUSES_S.len() - 1;
+    let pause = CARRY_PAUSES_S
+        .get(state.carries.min(last))
+        .copied()
+        .unwrap_or(30);
+    state.carries += 1;
+    state.next_carry = now + Duration::from_secs(pause);
+    Step::new(state, "carrying", reason)
+        .act(Action::Carry)
+        .within(Duration::from_secs(pause))
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

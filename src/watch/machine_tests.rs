@@ -1,0 +1,176 @@
+use super::*;
+use crate::backend::Text;
+use crate::record::Failure;
+
+fn evidence(liveness: Liveness, settled: Option<Settled>) -> Evidence {
+    Evidence {
+        settled,
+        liveness,
+        last_activity_ms: None,
+        position: 0,
+    }
+}
+
+fn reply() -> Option<Settled> {
+    Some(Settled::Reply {
+        text: Text::Inline("hello".to_owned()),
+        truncated: false,
+        at_ms: 1,
+    })
+}
+
+fn failed(cancelled: bool) -> Option<Settled> {
+    Some(Settled::Failed {
+        failure: Failure::new(FailureKind::Command, "exit 3", 1),
+        partial: Text::Inline(String::new()),
+        cancelled,
+    })
+}
+
+fn sight(status: Status, cancel_requested: bool, evidence: Evidence) -> Sight {
+    Sight {
+        entry: Some(EntrySight {
+            status,
+            phase: Some(Phase::Running),
+            cancel_requested,
+        }),
+        evidence,
+    }
+}
+
+fn actions(sight: &Sight) -> Vec<Action> {
+    step(State::default(), sight, Duration::ZERO).actions
+}
+
+const LEAVE: Action = Action::Leave(Leaving::Ended);
+
+#[test]
+fn a_settled_run_is_concluded_by_what_it_left() {
+    use Conclusion::*;
+    let cases = [
+        (false, reply(), Done),
+        (true, reply(), Done),
+        (false, failed(false), Failed),
+        (true, failed(false), Cancelled),
+        (false, failed(true), Cancelled),
+    ];
+    for (cancel, settled, conclusion) in cases {
+        let seen = sight(
+            Status::Running,
+            cancel,
+            evidence(Liveness::Gone, settled.clone()),
+        );
+        assert_eq!(
+            actions(&seen),
+            [Action::Conclude(conclusion), LEAVE],
+            "{cancel} {settled:?}"
+        );
+    }
+}
+
+#[test]
+fn a_quiet_session_is_never_called_done() {
+    let quiet = sight(Status::Running, false, evidence(Liveness::Alive, None));
+    let mut state = State::default();
+    for hour in 0..1_000 {
+        let next = step(state, &quiet, Duration::from_secs(hour * 3_600));
+        assert_eq!(next.actions, []);
+        state = next.state;
+    }
+}
+
+#[test]
+fn the_agents_signal_outranks_the_run_and_its_last_words_are_filed() {
+    let done = sight(Status::Done, false, evidence(Liveness::Alive, None));
+    let first = step(State::default(), &done, Duration::ZERO);
+    assert_eq!(first.actions, []);
+    let late = step(first.state.clone(), &done, Duration::from_secs(601));
+    assert_eq!(late.actions, [LEAVE]);
+    let ended = sight(Status::Done, false, evidence(Liveness::Gone, reply()));
+    let last = step(first.state, &ended, Duration::from_secs(5));
+    assert_eq!(last.actions, [Action::FileLastWords, LEAVE]);
+}
+
+#[test]
+fn a_reply_after_a_recorded_failure_still_becomes_the_result() {
+    for status in [Status::Error, Status::Interrupted] {
+        let seen = sight(status, false, evidence(Liveness::Gone, reply()));
+        assert_eq!(actions(&seen), [Action::Conclude(Conclusion::Done), LEAVE]);
+    }
+    let cancelled = sight(Status::Cancelled, false, evidence(Liveness::Gone, reply()));
+    assert_eq!(actions(&cancelled), [LEAVE]);
+}
+
+#[test]
+fn a_cancel_is_passed_on_once_and_its_settlement_waited_for() {
+    let wanted = sight(Status::Running, true, evidence(Liveness::Alive, None));
+    let first = step(State::default(), &wanted, Duration::ZERO);
+    assert_eq!(first.actions, [Action::Abort]);
+    assert_eq!(first.doing, "aborting");
+    assert_eq!(
+        step(first.state, &wanted, Duration::from_secs(1)).actions,
+        []
+    );
+}
+
+#[test]
+fn a_run_without_a_carrier_is_carried_soon_then_with_pauses_then_given_up() {
+    for (liveness, kind, first) in [
+        (
+            Liveness::Absent,
+            FailureKind::Spawn,
+            [1, 2, 4, 8, 16, 31, 61],
+        ),
+        (
+            Liveness::Gone,
+            FailureKind::RunnerLost,
+            [0, 1, 3, 7, 15, 30, 60],
+        ),
+    ] {
+        let lost = sight(Status::Running, false, evidence(liveness, None));
+        let mut state = State::default();
+        let mut carried = Vec::new();
+        for second in 0.. {
+            let next = step(state, &lost, Duration::from_secs(second));
+            state = next.state;
+            match next.actions.as_slice() {
+                [] => {}
+                [Action::Carry] => carried.push(second),
+                [Action::GiveUp { kind: found, .. }, leave] => {
+                    assert_eq!((*found, leave, second), (kind, &LEAVE, 300));
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(carried.starts_with(&first), "{carried:?}");
+    }
+}
+
+#[test]
+fn a_carrier_that_comes_back_starts_the_patience_anew() {
+    let lost = sight(Status::Running, false, evidence(Liveness::Gone, None));
+    let alive = sight(Status::Running, false, evidence(Liveness::Alive, None));
+    let first = step(State::default(), &lost, Duration::ZERO);
+    let back = step(first.state, &alive, Duration::from_secs(200));
+    let again = step(back.state, &lost, Duration::from_secs(301));
+    assert_eq!(again.actions, [Action::Carry]);
+}
+
+#[test]
+fn a_label_that_is_gone_or_newer_is_left_alone() {
+    let gone = Sight {
+        entry: None,
+        evidence: evidence(Liveness::Gone, reply()),
+    };
+    assert_eq!(actions(&gone), [Action::Leave(Leaving::Superseded)]);
+}
+
+#[test]
+fn an_accepted_run_that_is_carried_moves_on() {
+    let mut seen = sight(Status::Running, false, evidence(Liveness::Alive, None));
+    if let Some(entry) = &mut seen.entry {
+        entry.phase = Some(Phase::Accepting);
+    }
+    assert_eq!(actions(&seen), [Action::ConfirmRunning]);
+}

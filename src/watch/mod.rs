@@ -1,0 +1,62 @@
+//! The watcher: follows one session to its end and files the result.
+//!
+//! [`machine`] decides and is pure; the driver looks and acts. One watcher per label and generation: a lock that the
+//! kernel frees on any death says which one.
+
+mod conclude;
+mod driver;
+pub mod machine;
+
+use std::path::PathBuf;
+
+pub use conclude::{file_text, set_artifact};
+pub use driver::{Span, Watched, watch};
+
+use crate::completion::artifact::read_artifact;
+use crate::completion::cap::{
+    ArtifactOutcome, cap, failure_header, header, inline_limit_from, message,
+};
+use crate::home::Home;
+use crate::record::{Entry, Status};
+
+/// Who gets the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever reads this process's stdout.
+    Stdout,
+    /// The targets in the ledger.
+    Outbox,
+}
+
+/// The most bytes of an artifact that are read back into memory.
+pub const MAX_ARTIFACT_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The artifact that a field of an entry names.
+pub fn artifact_path(entry: &Entry, field: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(entry.value(field)?.get("path")?.as_str()?))
+}
+
+/// An ended label's text, whole: the artifact, or what the ledger has where it cannot be read.
+pub fn recorded_text(entry: &Entry) -> String {
+    let whole = artifact_path(entry, "artifact")
+        .and_then(|path| read_artifact(&path, MAX_ARTIFACT_BYTES).ok());
+    whole.unwrap_or_else(|| {
+        let known = entry.text("summary").or_else(|| entry.text("error"));
+        known.unwrap_or_default().to_owned()
+    })
+}
+
+/// What was, or would have been, delivered for an ended label.
+pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
+    let head = match (entry.status(), entry.failure()) {
+        (Status::Done, _) => header(&home.config.brand, label),
+        (_, Some(failure)) => failure_header(&home.config.brand, label, failure.kind.as_str()),
+        (status, None) => failure_header(&home.config.brand, label, status.as_str()),
+    };
+    let artifact = match artifact_path(entry, "artifact") {
+        Some(path) => ArtifactOutcome::Written(path),
+        None => ArtifactOutcome::Failed("it was not kept".to_owned()),
+    };
+    let limit = inline_limit_from(home.config.inline_limit.as_deref());
+    message(&head, &cap(&recorded_text(entry), limit, &artifact).text)
+}

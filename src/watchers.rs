@@ -1,0 +1,152 @@
+//! Who watches which label: the files of a watcher, and starting one.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::home::Home;
+use crate::process::{Detached, FileLock, LockHolder, ProcessIdentity, spawn_detached};
+use crate::record::{Generation, file_stem_of};
+use crate::storage::replace_synced;
+
+/// A watcher's log is begun anew above this size.
+const MAX_LOG_BYTES: u64 = 256 * 1024;
+
+/// The files of the watcher of one label and generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    dir: PathBuf,
+    stem: String,
+}
+
+/// What a watcher says of itself; written by it alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// The watcher.
+    #[serde(flatten)]
+    pub process: ProcessIdentity,
+    /// When it wrote this, ms since the epoch.
+    pub at: i64,
+    /// What it is doing (`watching`, `aborting`, `ended`, ...).
+    pub state: String,
+    /// Why, in one line.
+    pub reason: String,
+    /// When it will look again at the latest, ms since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<i64>,
+    /// How far it has read the transcript, in bytes.
+    #[serde(default)]
+    pub position: u64,
+}
+
+impl Post {
+    /// The post of a label and generation.
+    pub fn of(home: &Home, label: &str, generation: Generation) -> Self {
+        Self {
+            dir: home.paths.watchers(),
+            stem: format!("{}.{generation}", file_stem_of(label)),
+        }
+    }
+
+    /// Held by the watcher for its whole life.
+    pub fn lock_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.lock", self.stem))
+    }
+
+    fn heartbeat_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.json", self.stem))
+    }
+
+    /// The detached watcher's log.
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.log", self.stem))
+    }
+
+    /// A watcher is at its post.
+    pub fn is_held(&self) -> bool {
+        FileLock::is_held(&self.lock_path())
+    }
+
+    /// Takes the post; `Err(holder)` when another watcher has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn take(&self, home: &Home) -> io::Result<Result<FileLock, Option<LockHolder>>> {
+        home.storage.create_dir_all(&self.dir)?;
+        FileLock::try_acquire(&self.lock_path(), &home.program)
+    }
+
+    /// Makes a watcher at the post look at once, by touching its lock file. Without a watcher nothing happens.
+    pub fn poke(&self) {
+        let touch = || -> io::Result<()> {
+            let file = OpenOptions::new().write(true).open(self.lock_path())?;
+            file.set_modified(std::time::SystemTime::now())
+        };
+        let _ = touch();
+    }
+
+    /// The last heartbeat, if one can be read.
+    pub fn heartbeat(&self, home: &Home) -> Option<Heartbeat> {
+        let bytes = home.storage.read(&self.heartbeat_path()).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Writes a heartbeat.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before is then still there.
+    pub fn write_heartbeat(&self, home: &Home, heartbeat: &Heartbeat) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec_pretty(heartbeat)?;
+        bytes.push(b'\n');
+        replace_synced(home.storage.as_ref(), &self.heartbeat_path(), &bytes)
+    }
+}
+
+/// Starts a detached watcher for the label. One that is there already makes the new one leave at once.
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn start_watcher(home: &Home, label: &str, generation: Generation) -> io::Result<Detached> {
+    let post = Post::of(home, label, generation);
+    home.storage.create_dir_all(&post.dir)?;
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+        .open(post.log_path())?;
+    if log.metadata()?.len() > MAX_LOG_BYTES {
+        log.set_len(0)?;
+    }
+    let mut command = Command::new(&home.programs.watcher);
+    command
+        .arg(format!("--label={label}"))
+        .arg(format!("--generation={generation}"))
+        .arg("--detached")
+        .current_dir("/");
+    spawn_detached(command, Some(log))
+}
+
+/// Starts a watcher unless one is at its post; says on stderr when it cannot.
+pub fn ensure_watcher(home: &Home, label: &str, generation: Generation) -> bool {
+    let post = Post::of(home, label, generation);
+    if post.is_held() {
+        post.poke();
+        return true;
+    }
+    match start_watcher(home, label, generation) {
+        Ok(_) => true,
+        Err(e) => {
+            home.say(&format!(
+                "cannot start the watcher of \"{label}\" ({}): {e}; '529-recovery' will start one",
+                home.programs.watcher.display()
+            ));
+            false
+        }
+    }
+}
