@@ -1,3 +1,5 @@
 //! The integration tests: one binary, a module per command or capability.
 
+mod main_job;
 mod session;
+mod support;

@@ -334,7 +334,7 @@ mod tests {
             (b"\0\0\0", "NUL bytes at line 1 column 1"),
             (
                 b"{\n  \"a\": {\"s\": 1",
-                "EOF while parsing an object at line 2 column 15",
+                "EOF while parsing an object at line 2 column 14",
             ),
             (
                 b"[]",
