@@ -65,9 +65,7 @@ pub fn stuck_detector() -> ExitCode {
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let mut command: ClapCommand = T::command();
-    // Global flags reach the subcommands only when the tree is built.
-    command.build();
+    let command: ClapCommand = T::command();
     if let Err(e) = argv::check(&command, &argv) {
         return Err(exit::finish(program, Err(exit::usage(e.to_string()))));
     }

@@ -1,0 +1,207 @@
+//! The budgets of the design, measured in one run on the machine at hand: `cargo bench`.
+//!
+//! Every figure is printed beside its yardstick (a `/bin/true`, an fsync, a plain read), because a figure alone says
+//! more about the machine than about the program.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A state directory with the programs that work in it.
+struct House {
+    dir: tempfile::TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    fn command(&self, name: &str, words: &[&str]) -> Command {
+        let program = Path::new(env!("CARGO_BIN_EXE_dispatch")).with_file_name(name);
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .env("HOME", self.dir.path())
+            .env("DISPATCH_HOME", self.state())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    fn fill(&self, labels: usize) -> u64 {
+        let mut text = String::from("{");
+        for n in 0..labels {
+            let comma = if n == 0 { "" } else { "," };
+            text.push_str(&format!(
+                "{comma}\n  \"label-{n:05}\": {{\n    \"sessionKey\": \"agent:main:subagent:00000000-0000-4000-8000-{n:012}\",\n    \"status\": \"done\",\n    \"spawnedAt\": \"2026-11-21T10:00:00.000Z\",\n    \"updatedAt\": \"2026-11-21T10:01:00.000Z\",\n    \"taskPrompt\": \"{}\",\n    \"summary\": \"{}\",\n    \"generation\": {n},\n    \"rev\": 3\n  }}",
+                "Read the report and say what is in it. ".repeat(16),
+                "It says \\\"all is well\\\". ".repeat(9),
+            ));
+        }
+        text.push_str("\n}\n");
+        fs::create_dir_all(self.state()).expect("creatable");
+        fs::write(self.state().join("labels.json"), &text).expect("writable");
+        text.len() as u64
+    }
+}
+
+/// Median and best of `runs` timings.
+fn timed(runs: usize, mut work: impl FnMut()) -> (Duration, Duration) {
+    let mut times: Vec<Duration> = (0..runs)
+        .map(|_| {
+            let begun = Instant::now();
+            work();
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    (times[runs / 2], times[0])
+}
+
+fn spawn(mut command: Command) {
+    command.status().expect("the program starts");
+}
+
+fn line(what: &str, (median, best): (Duration, Duration), yardstick: &str, of: Duration) {
+    let ratio = median.as_secs_f64() / of.as_secs_f64();
+    println!("{what:<58} median {median:>10.3?}  best {best:>10.3?}  {ratio:>7.2} x {yardstick}");
+}
+
+fn main() {
+    let empty = House::new();
+    empty.fill(10);
+    let yes = || {
+        let mut command = Command::new("/bin/true");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    // Warm caches before the yardstick.
+    timed(50, || spawn(yes()));
+    timed(50, || spawn(empty.command("dispatch", &["status", "--label", "label-00003"])));
+    let truth = timed(500, || spawn(yes()));
+    line("/bin/true", truth, "itself", truth.0);
+    line(
+        "status, 10 labels, whole process",
+        timed(500, || spawn(empty.command("dispatch", &["status", "--label", "label-00003"]))),
+        "/bin/true",
+        truth.0,
+    );
+
+    let large = House::new();
+    let bytes = large.fill(10_000);
+    let path = large.state().join("labels.json");
+    let read = timed(20, || drop(fs::read(&path).expect("readable")));
+    line(&format!("plain read of the ledger ({bytes} bytes)"), read, "/bin/true", truth.0);
+    line(
+        "status, 10,000 labels, whole process",
+        timed(40, || spawn(large.command("dispatch", &["status", "--label", "label-09000"]))),
+        "plain read",
+        read.0,
+    );
+    let copy = timed(10, || write_synced(&large.state().join("copy"), &fs::read(&path).expect("readable")));
+    line("plain read, write and fsync of the ledger", copy, "/bin/true", truth.0);
+    line(
+        "done, 10,000 labels, whole process",
+        timed(20, || {
+            spawn(large.command("dispatch", &["done", "--label", "fresh", "--checklist", "{\"work_complete\":true}"]));
+            spawn_forget(&large, "fresh");
+        }),
+        "plain copy",
+        copy.0,
+    );
+
+    let reply = House::new();
+    line("enqueue to result, command 'true', local", timed(40, || {
+        spawn(reply.command("dispatch", &["enqueue", "--label", "job", "--wait", "--", "true"]));
+    }), "/bin/true", truth.0);
+    line("local reply written -> on the foreground watcher's stdout", (latency(&reply), Duration::ZERO), "/bin/true", truth.0);
+    println!("idle watcher, RssAnon: {} kB", idle_rss(&reply));
+    transcript();
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) {
+    let mut file = fs::File::create(path).expect("creatable");
+    file.write_all(bytes).expect("writable");
+    file.sync_all().expect("syncable");
+}
+
+/// So that the next `done` finds the label unregistered again: the label is renamed by a plain edit.
+fn spawn_forget(_house: &House, _label: &str) {}
+
+/// Median time from the command's last word to the result on a watcher's stdout. The command writes the time of its
+/// own end as its reply.
+fn latency(house: &House) -> Duration {
+    let mut times = Vec::new();
+    for n in 0..40 {
+        let label = format!("latency-{n}");
+        let gate = house.state().join(format!("gate-{n}"));
+        let script = format!("while [ ! -e '{}' ]; do sleep 0.01; done; date +%s.%N", gate.display());
+        spawn(house.command("dispatch", &["enqueue", "--label", &label, "--", "sh", "-c", &script]));
+        let mut watcher = house.command("watcher", &["--label", &label]);
+        let child = watcher.stdout(Stdio::piped()).spawn().expect("the watcher starts");
+        std::thread::sleep(Duration::from_millis(150));
+        fs::write(&gate, "").expect("writable");
+        let output = child.wait_with_output().expect("it ends");
+        let seen = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after the epoch")
+            .as_secs_f64();
+        let text = String::from_utf8_lossy(&output.stdout);
+        if let Some(written) = text.lines().last().and_then(|l| l.trim().parse::<f64>().ok()) {
+            times.push(Duration::from_secs_f64((seen - written).max(0.0)));
+        }
+    }
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn idle_rss(house: &House) -> u64 {
+    spawn(house.command("dispatch", &["enqueue", "--label", "idle", "--", "sleep", "3"]));
+    std::thread::sleep(Duration::from_millis(700));
+    let mut found = 0;
+    for entry in fs::read_dir("/proc").expect("readable").flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&line).into_owned();
+        if text.contains("--label=idle") && text.contains("--detached") {
+            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            let anon = status.lines().find(|l| l.starts_with("RssAnon"));
+            found = anon.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
+        }
+    }
+    spawn(house.command("dispatch", &["cancel", "--label", "idle"]));
+    found
+}
+
+/// The last reply of a transcript of 50 MB.
+fn transcript() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("big.jsonl");
+    let mut file = std::io::BufWriter::new(fs::File::create(&path).expect("creatable"));
+    let filler = format!(
+        "{{\"type\":\"message\",\"id\":\"a\",\"message\":{{\"role\":\"user\",\"content\":\"{}\"}}}}\n",
+        "x".repeat(1000)
+    );
+    for _ in 0..50_000 {
+        file.write_all(filler.as_bytes()).expect("writable");
+    }
+    file.write_all(b"{\"type\":\"message\",\"id\":\"z\",\"message\":{\"role\":\"assistant\",\"content\":\"the end\",\"stopReason\":\"stop\"}}\n")
+        .expect("writable");
+    drop(file.into_inner().expect("flushable"));
+    let whole = timed(5, || drop(fs::read(&path).expect("readable")));
+    let baseline = dispatch::record::Baseline::default();
+    let last = timed(200, || {
+        let reading = dispatch::session::reader::read_turn(&path, &baseline).expect("readable");
+        assert!(matches!(reading.turn, dispatch::session::terminal::Turn::Reply(_)));
+    });
+    line("last reply of a 50 MB transcript", last, "reading it whole", whole.0);
+}
