@@ -13,7 +13,10 @@ fn main() {
     if !target.ends_with("linux-gnu") || target != host {
         return;
     }
-    let Ok(asked) = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output() else {
+    let Ok(asked) = Command::new("cc")
+        .arg("-print-file-name=libgcc_eh.a")
+        .output()
+    else {
         return;
     };
     let answer = String::from_utf8_lossy(&asked.stdout);

@@ -82,17 +82,24 @@ fn main() {
     empty.fill(10);
     let yes = || {
         let mut command = Command::new("/bin/true");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     };
     // Warm caches before the yardstick.
     timed(50, || spawn(yes()));
-    timed(50, || spawn(empty.command("dispatch", &["status", "--label", "label-00003"])));
+    timed(50, || {
+        spawn(empty.command("dispatch", &["status", "--label", "label-00003"]))
+    });
     let truth = timed(500, || spawn(yes()));
     line("/bin/true", truth, "itself", truth.0);
     line(
         "status, 10 labels, whole process",
-        timed(500, || spawn(empty.command("dispatch", &["status", "--label", "label-00003"]))),
+        timed(500, || {
+            spawn(empty.command("dispatch", &["status", "--label", "label-00003"]))
+        }),
         "/bin/true",
         truth.0,
     );
@@ -101,19 +108,45 @@ fn main() {
     let bytes = large.fill(10_000);
     let path = large.state().join("labels.json");
     let read = timed(20, || drop(fs::read(&path).expect("readable")));
-    line(&format!("plain read of the ledger ({bytes} bytes)"), read, "/bin/true", truth.0);
+    line(
+        &format!("plain read of the ledger ({bytes} bytes)"),
+        read,
+        "/bin/true",
+        truth.0,
+    );
     line(
         "status, 10,000 labels, whole process",
-        timed(40, || spawn(large.command("dispatch", &["status", "--label", "label-09000"]))),
+        timed(40, || {
+            spawn(large.command("dispatch", &["status", "--label", "label-09000"]))
+        }),
         "plain read",
         read.0,
     );
-    let copy = timed(10, || write_synced(&large.state().join("copy"), &fs::read(&path).expect("readable")));
-    line("plain read, write and fsync of the ledger", copy, "/bin/true", truth.0);
+    let copy = timed(10, || {
+        write_synced(
+            &large.state().join("copy"),
+            &fs::read(&path).expect("readable"),
+        )
+    });
+    line(
+        "plain read, write and fsync of the ledger",
+        copy,
+        "/bin/true",
+        truth.0,
+    );
     line(
         "done, 10,000 labels, whole process",
         timed(20, || {
-            spawn(large.command("dispatch", &["done", "--label", "fresh", "--checklist", "{\"work_complete\":true}"]));
+            spawn(large.command(
+                "dispatch",
+                &[
+                    "done",
+                    "--label",
+                    "fresh",
+                    "--checklist",
+                    "{\"work_complete\":true}",
+                ],
+            ));
             spawn_forget(&large, "fresh");
         }),
         "plain copy",
@@ -121,10 +154,23 @@ fn main() {
     );
 
     let reply = House::new();
-    line("enqueue to result, command 'true', local", timed(40, || {
-        spawn(reply.command("dispatch", &["enqueue", "--label", "job", "--wait", "--", "true"]));
-    }), "/bin/true", truth.0);
-    line("local reply written -> on the foreground watcher's stdout", (latency(&reply), Duration::ZERO), "/bin/true", truth.0);
+    line(
+        "enqueue to result, command 'true', local",
+        timed(40, || {
+            spawn(reply.command(
+                "dispatch",
+                &["enqueue", "--label", "job", "--wait", "--", "true"],
+            ));
+        }),
+        "/bin/true",
+        truth.0,
+    );
+    line(
+        "local reply written -> on the foreground watcher's stdout",
+        (latency(&reply), Duration::ZERO),
+        "/bin/true",
+        truth.0,
+    );
     println!("idle watcher, RssAnon: {} kB", idle_rss(&reply));
     transcript();
 }
@@ -145,10 +191,19 @@ fn latency(house: &House) -> Duration {
     for n in 0..40 {
         let label = format!("latency-{n}");
         let gate = house.state().join(format!("gate-{n}"));
-        let script = format!("while [ ! -e '{}' ]; do sleep 0.01; done; date +%s.%N", gate.display());
-        spawn(house.command("dispatch", &["enqueue", "--label", &label, "--", "sh", "-c", &script]));
+        let script = format!(
+            "while [ ! -e '{}' ]; do sleep 0.01; done; date +%s.%N",
+            gate.display()
+        );
+        spawn(house.command(
+            "dispatch",
+            &["enqueue", "--label", &label, "--", "sh", "-c", &script],
+        ));
         let mut watcher = house.command("watcher", &["--label", &label]);
-        let child = watcher.stdout(Stdio::piped()).spawn().expect("the watcher starts");
+        let child = watcher
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the watcher starts");
         std::thread::sleep(Duration::from_millis(150));
         fs::write(&gate, "").expect("writable");
         let output = child.wait_with_output().expect("it ends");
@@ -157,7 +212,11 @@ fn latency(house: &House) -> Duration {
             .expect("after the epoch")
             .as_secs_f64();
         let text = String::from_utf8_lossy(&output.stdout);
-        if let Some(written) = text.lines().last().and_then(|l| l.trim().parse::<f64>().ok()) {
+        if let Some(written) = text
+            .lines()
+            .last()
+            .and_then(|l| l.trim().parse::<f64>().ok())
+        {
             times.push(Duration::from_secs_f64((seen - written).max(0.0)));
         }
     }
@@ -166,7 +225,10 @@ fn latency(house: &House) -> Duration {
 }
 
 fn idle_rss(house: &House) -> u64 {
-    spawn(house.command("dispatch", &["enqueue", "--label", "idle", "--", "sleep", "3"]));
+    spawn(house.command(
+        "dispatch",
+        &["enqueue", "--label", "idle", "--", "sleep", "3"],
+    ));
     std::thread::sleep(Duration::from_millis(700));
     let mut found = 0;
     for entry in fs::read_dir("/proc").expect("readable").flatten() {
@@ -175,7 +237,9 @@ fn idle_rss(house: &House) -> u64 {
         if text.contains("--label=idle") && text.contains("--detached") {
             let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
             let anon = status.lines().find(|l| l.starts_with("RssAnon"));
-            found = anon.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
+            found = anon
+                .and_then(|l| l.split_whitespace().nth(1)?.parse().ok())
+                .unwrap_or(0);
         }
     }
     spawn(house.command("dispatch", &["cancel", "--label", "idle"]));
@@ -201,7 +265,15 @@ fn transcript() {
     let baseline = dispatch::record::Baseline::default();
     let last = timed(200, || {
         let reading = dispatch::session::reader::read_turn(&path, &baseline).expect("readable");
-        assert!(matches!(reading.turn, dispatch::session::terminal::Turn::Reply(_)));
+        assert!(matches!(
+            reading.turn,
+            dispatch::session::terminal::Turn::Reply(_)
+        ));
     });
-    line("last reply of a 50 MB transcript", last, "reading it whole", whole.0);
+    line(
+        "last reply of a 50 MB transcript",
+        last,
+        "reading it whole",
+        whole.0,
+    );
 }

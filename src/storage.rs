@@ -259,6 +259,28 @@ pub fn replace_synced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::R
     storage.sync_dir(parent_of(path))
 }
 
+/// Creates `dir` and its missing parents, and makes every new directory's own entry last.
+///
+/// # Errors
+/// The failing call's error.
+pub fn create_dir_synced(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut at = dir;
+    while storage.facts(at)?.is_none() {
+        missing.push(at);
+        let parent = parent_of(at);
+        if parent == at {
+            break;
+        }
+        at = parent;
+    }
+    storage.create_dir_all(dir)?;
+    for created in missing.iter().rev() {
+        storage.sync_dir(parent_of(created))?;
+    }
+    Ok(())
+}
+
 /// The name of a temporary file beside `path`, unique to this process and call.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -84,7 +84,10 @@ impl Post {
     /// Makes a watcher at the post look at once, by touching its lock file. Without a watcher nothing happens.
     pub fn poke(&self) {
         let touch = || -> io::Result<()> {
-            let file = OpenOptions::new().write(true).open(self.lock_path())?;
+            let file = OpenOptions::new()
+                .write(true)
+                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+                .open(self.lock_path())?;
             file.set_modified(std::time::SystemTime::now())
         };
         let _ = touch();

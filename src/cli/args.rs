@@ -311,8 +311,8 @@ pub struct DoneArgs {
     /// Commit that holds the work
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
-    /// The generation that is done (default: DISPATCH_GENERATION, else the current one)
-    #[arg(long, env = "DISPATCH_GENERATION", hide_env = true, value_name = "N")]
+    /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
+    #[arg(long, value_name = "N")]
     pub generation: Option<u64>,
 }
 

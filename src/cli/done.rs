@@ -15,6 +15,7 @@ use crate::completion::cap::ArtifactOutcome;
 use crate::delivery::{is_owed, owe};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
+use crate::paths::Environment;
 use crate::record::{
     DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Status, clip_text, time,
 };
@@ -38,7 +39,7 @@ enum Outcome {
 ///
 /// # Errors
 /// `REJECTED:` sentences of the guards (nothing is written); an unwritable ledger.
-pub fn run(home: &Home, output: Output, args: &DoneArgs) -> Result<u8> {
+pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -> Result<u8> {
     let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
     let label = label.as_str();
     let checklist = check(args.checklist.as_deref())?;
@@ -57,6 +58,7 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs) -> Result<u8> {
     let artifact = file_text(home, &name, &Text::Inline(summary.to_owned()));
     let signal = Signal {
         args,
+        generation: generation(args, label, env)?,
         summary,
         checklist: &checklist,
         artifact: &artifact,
@@ -114,8 +116,33 @@ fn check(text: Option<&str>) -> Result<Map<String, Value>> {
     Ok(checklist)
 }
 
+/// The generation that the caller means. A session's own variable speaks for its own label alone: a session that
+/// signals for another label does not know that label's generation.
+fn generation(args: &DoneArgs, label: &str, env: Environment<'_>) -> Result<Option<Generation>> {
+    if let Some(given) = args.generation {
+        return Ok(Some(Generation::new(given)));
+    }
+    let text = |name: &str| {
+        env(name)
+            .and_then(|value| value.into_string().ok())
+            .filter(|v| !v.is_empty())
+    };
+    if text("DISPATCH_LABEL").is_some_and(|own| own != label) {
+        return Ok(None);
+    }
+    match text("DISPATCH_GENERATION") {
+        Some(value) => value.parse().map(Some).map_err(|_| {
+            usage(format!(
+                "DISPATCH_GENERATION must be a number, not \"{value}\""
+            ))
+        }),
+        None => Ok(None),
+    }
+}
+
 struct Signal<'a> {
     args: &'a DoneArgs,
+    generation: Option<Generation>,
     summary: &'a str,
     checklist: &'a Map<String, Value>,
     artifact: &'a ArtifactOutcome,
@@ -134,7 +161,7 @@ impl Signal<'_> {
             });
         };
         let current = entry.generation();
-        if let Some(wanted) = self.args.generation.map(Generation::new)
+        if let Some(wanted) = self.generation
             && wanted != current
         {
             return Ok(Outcome::Rejected(format!(
@@ -174,7 +201,7 @@ impl Signal<'_> {
                 "deliveryText": given.then_some(summary),
                 "checklist": self.checklist,
                 "sha": self.args.sha,
-                "unfenced": self.args.generation.is_none(),
+                "unfenced": self.generation.is_none(),
             }),
         );
         if let Some(sha) = &self.args.sha {

@@ -27,7 +27,7 @@ use crate::record::{
     Baseline, DeliveryKind, Entry, Generation, Label, Phase, Status, file_stem_of,
 };
 use crate::session::key::SessionKey;
-use crate::storage::replace_synced;
+use crate::storage::{create_dir_synced, parent_of, replace_synced};
 use crate::watchers::ensure_watcher;
 
 /// The most characters of the prompt that the ledger keeps.
@@ -447,8 +447,7 @@ fn write_prompt(home: &Home, plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let write = || -> io::Result<()> {
-        home.storage
-            .create_dir_all(crate::storage::parent_of(path))?;
+        create_dir_synced(home.storage.as_ref(), parent_of(path))?;
         replace_synced(home.storage.as_ref(), path, prompt)
     };
     write().with_context(|| format!("cannot write the prompt {}", path.display()))

@@ -104,7 +104,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Wait(args) => wait::run(home, output, args),
         Command::Logs(args) => logs::run(home, output, args),
         Command::Cancel(args) => cancel::run(home, output, args),
-        Command::Done(args) => done::run(home, output, args),
+        Command::Done(args) => done::run(home, output, args, &process_environment),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => {
             let mut script = Vec::new();

@@ -100,7 +100,7 @@ pub fn write_artifact(
     name: &ArtifactName,
     text: &str,
 ) -> io::Result<PathBuf> {
-    create_dir_synced(storage, dir).map_err(|e| naming("cannot create", dir, &e))?;
+    storage::create_dir_synced(storage, dir).map_err(|e| naming("cannot create", dir, &e))?;
     for n in 1..=MAX_SAME_NAME {
         let path = dir.join(name.numbered(n));
         if place(storage, &path, text).map_err(|e| naming("cannot write", &path, &e))? {
@@ -121,7 +121,7 @@ pub fn copy_artifact(
     name: &ArtifactName,
     source: &Path,
 ) -> io::Result<PathBuf> {
-    create_dir_synced(storage, dir).map_err(|e| naming("cannot create", dir, &e))?;
+    storage::create_dir_synced(storage, dir).map_err(|e| naming("cannot create", dir, &e))?;
     let temporary = storage::temporary_beside(&dir.join(name.to_string()));
     let placed = copy_text(storage, source, &temporary)
         .map_err(|e| naming("cannot copy", source, &e))
@@ -266,25 +266,6 @@ fn holds(storage: &dyn Storage, path: &Path, text: &str) -> bool {
     let same_length = matches!(storage.facts(path), Ok(Some(facts))
         if !facts.is_symlink && !facts.is_dir && facts.len == text.len() as u64);
     same_length && storage.read(path).is_ok_and(|b| b == text.as_bytes())
-}
-
-/// Creates `dir` and its missing parents, and makes every new directory's own entry last.
-fn create_dir_synced(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
-    let mut at = dir;
-    while storage.facts(at)?.is_none() {
-        missing.push(at);
-        let parent = storage::parent_of(at);
-        if parent == at {
-            break;
-        }
-        at = parent;
-    }
-    storage.create_dir_all(dir)?;
-    for created in missing.iter().rev() {
-        storage.sync_dir(storage::parent_of(created))?;
-    }
-    Ok(())
 }
 
 fn naming(what: &str, path: &Path, e: &io::Error) -> io::Error {

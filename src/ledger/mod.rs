@@ -24,7 +24,7 @@ pub(crate) use replace::replace;
 
 use crate::home::Home;
 use crate::process::FileLock;
-use crate::storage::{Storage, parent_of};
+use crate::storage::{Storage, create_dir_synced, parent_of};
 
 /// A ledger larger than this is refused unread.
 const MAX_LEDGER_BYTES: u64 = 1024 * 1024 * 1024;
@@ -118,13 +118,11 @@ impl Ledger {
 
     fn lock(&self, patience: Patience) -> Result<FileLock, LedgerError> {
         let dir = parent_of(&self.path);
-        self.storage
-            .create_dir_all(dir)
-            .map_err(|source| LedgerError::Io {
-                action: "create the directory",
-                path: dir.to_owned(),
-                source,
-            })?;
+        create_dir_synced(self.storage.as_ref(), dir).map_err(|source| LedgerError::Io {
+            action: "create the directory",
+            path: dir.to_owned(),
+            source,
+        })?;
         let limit = match patience {
             Patience::Unlimited => None,
             Patience::Command => Some(Duration::from_secs(30)),

@@ -93,6 +93,7 @@ pub fn watch(
         ended: None,
         reader,
         last_line: String::new(),
+        last_said: String::new(),
         beat_due: Duration::ZERO,
         ledger_seen: None,
     };
@@ -112,6 +113,7 @@ struct Driver<'a> {
     ended: Option<Ending>,
     reader: Reader,
     last_line: String,
+    last_said: String,
     beat_due: Duration,
     ledger_seen: Option<crate::storage::FileFacts>,
 }
@@ -346,8 +348,12 @@ impl Driver<'_> {
         }
     }
 
-    fn say(&self, line: &str) {
-        self.home
-            .say(&format!("watcher [{}] {line}", self.run.label));
+    /// Logs a line, unless it is the one that was logged last: a lasting trouble is told once.
+    fn say(&mut self, line: &str) {
+        if self.last_said != line {
+            self.last_said = line.to_owned();
+            self.home
+                .say(&format!("watcher [{}] {line}", self.run.label));
+        }
     }
 }

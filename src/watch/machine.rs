@@ -15,8 +15,9 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
 /// How long a healthy watcher sleeps when nothing happens.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 
-/// How long the run's carrier may be missing before the run is given up.
-const CARRY_PATIENCE: Duration = Duration::from_secs(300);
+/// How long a run may go without ever having started before it is given up. A run that did start is never given up
+/// here: how it ended is on the disk, and a full disk or a missing program only delays its telling.
+const START_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Whoever enqueued a run starts it; the watcher does so when that has not happened after this long.
 const START_GRACE: Duration = Duration::from_secs(1);
@@ -242,17 +243,11 @@ fn without_carrier(mut state: State, missing: Liveness, now: Duration) -> Step {
         state.next_carry = now + START_GRACE;
     }
     let since = *state.missing_since.get_or_insert(now);
-    if now.saturating_sub(since) >= CARRY_PATIENCE {
-        let (kind, message) = match missing {
-            Liveness::Gone => (
-                FailureKind::RunnerLost,
-                "the run's runner died and none could take over",
-            ),
-            _ => (FailureKind::Spawn, "the run never started"),
-        };
+    if missing == Liveness::Absent && now.saturating_sub(since) >= START_PATIENCE {
+        let message = "the run never started";
         return Step::new(state, "concluding", message)
             .act(Action::GiveUp {
-                kind,
+                kind: FailureKind::Spawn,
                 message: message.to_owned(),
             })
             .act(Action::Leave(Leaving::Ended));

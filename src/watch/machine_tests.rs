@@ -113,38 +113,42 @@ fn a_cancel_is_passed_on_once_and_its_settlement_waited_for() {
     );
 }
 
-#[test]
-fn a_run_without_a_carrier_is_carried_soon_then_with_pauses_then_given_up() {
-    for (liveness, kind, first) in [
-        (
-            Liveness::Absent,
-            FailureKind::Spawn,
-            [1, 2, 4, 8, 16, 31, 61],
-        ),
-        (
-            Liveness::Gone,
-            FailureKind::RunnerLost,
-            [0, 1, 3, 7, 15, 30, 60],
-        ),
-    ] {
-        let lost = sight(Status::Running, false, evidence(liveness, None));
-        let mut state = State::default();
-        let mut carried = Vec::new();
-        for second in 0.. {
-            let next = step(state, &lost, Duration::from_secs(second));
-            state = next.state;
-            match next.actions.as_slice() {
-                [] => {}
-                [Action::Carry] => carried.push(second),
-                [Action::GiveUp { kind: found, .. }, leave] => {
-                    assert_eq!((*found, leave, second), (kind, &LEAVE, 300));
-                    break;
-                }
-                other => panic!("{other:?}"),
-            }
+/// The seconds at which a run without a carrier is carried, and when and as what it is given up.
+fn without_carrier_for(liveness: Liveness, seconds: u64) -> (Vec<u64>, Option<(u64, FailureKind)>) {
+    let lost = sight(Status::Running, false, evidence(liveness, None));
+    let mut state = State::default();
+    let mut carried = Vec::new();
+    for second in 0..seconds {
+        let next = step(state, &lost, Duration::from_secs(second));
+        state = next.state;
+        match next.actions.as_slice() {
+            [] => {}
+            [Action::Carry] => carried.push(second),
+            [Action::GiveUp { kind, .. }, LEAVE] => return (carried, Some((second, *kind))),
+            other => panic!("{other:?}"),
         }
-        assert!(carried.starts_with(&first), "{carried:?}");
     }
+    (carried, None)
+}
+
+#[test]
+fn a_run_that_never_started_is_started_again_with_pauses_and_given_up_after_five_minutes() {
+    let (carried, given_up) = without_carrier_for(Liveness::Absent, 1_000);
+    assert!(
+        carried.starts_with(&[1, 2, 4, 8, 16, 31, 61]),
+        "{carried:?}"
+    );
+    assert_eq!(given_up, Some((300, FailureKind::Spawn)));
+}
+
+#[test]
+fn a_run_that_started_is_taken_over_at_once_and_never_given_up() {
+    let (carried, given_up) = without_carrier_for(Liveness::Gone, 100_000);
+    assert!(
+        carried.starts_with(&[0, 1, 3, 7, 15, 30, 60]),
+        "{carried:?}"
+    );
+    assert_eq!(given_up, None);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod transcript;
 mod waiter;
 
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -104,6 +105,8 @@ impl Backend for LocalBackend<'_> {
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
             .open(files.log())?;
         let mut command = Command::new(&self.home.programs.dispatch);
         command

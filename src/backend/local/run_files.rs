@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::home::Home;
 use crate::process::{FileLock, ProcessIdentity};
 use crate::record::file_stem_of;
-use crate::storage::{Storage, create_synced, replace_synced};
+use crate::storage::{Storage, create_dir_synced, create_synced, replace_synced};
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,7 +161,7 @@ impl RunFiles {
     /// # Errors
     /// When the directory or file cannot be written.
     pub fn write_spec(&self, storage: &dyn Storage, spec: &RunSpec) -> io::Result<()> {
-        storage.create_dir_all(&self.dir)?;
+        create_dir_synced(storage, &self.dir)?;
         let mut bytes = serde_json::to_vec_pretty(spec)?;
         bytes.push(b'\n');
         replace_synced(storage, &self.path("run.json"), &bytes)

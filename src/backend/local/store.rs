@@ -11,6 +11,7 @@ use crate::home::Home;
 use crate::ledger::{Book, replace};
 use crate::process::FileLock;
 use crate::record::Entry;
+use crate::storage::create_dir_synced;
 
 /// The store's file.
 pub fn store_path(home: &Home) -> PathBuf {
@@ -31,7 +32,7 @@ pub fn transcript_path(home: &Home, session_id: &str) -> PathBuf {
 pub fn set_row(home: &Home, session_key: &str, fields: Map<String, Value>) -> io::Result<()> {
     let path = store_path(home);
     let storage = home.storage.as_ref();
-    storage.create_dir_all(&home.paths.sessions())?;
+    create_dir_synced(storage, &home.paths.sessions())?;
     let say = |line: &str| home.say(line);
     let lock = path.with_extension("json.lock");
     let _lock = FileLock::acquire(&lock, &home.program, None, &say).map_err(io::Error::other)?;

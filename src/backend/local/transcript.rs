@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::home::Home;
 use crate::record::time;
 use crate::session::reader::take_baseline;
-use crate::storage::{DurableFile, Storage, parent_of, write_all};
+use crate::storage::{DurableFile, Storage, create_dir_synced, parent_of, write_all};
 
 /// The longest text that one line carries; a longer reply is named by its raw file.
 pub const MAX_LINE_TEXT_BYTES: u64 = 4 * 1024 * 1024;
@@ -32,7 +32,7 @@ impl TranscriptWriter {
     /// When it cannot be read or written.
     pub fn open(home: &Home, path: &Path, session_id: &str, cwd: &Path) -> io::Result<Self> {
         let storage = Arc::clone(&home.storage);
-        storage.create_dir_all(parent_of(path))?;
+        create_dir_synced(storage.as_ref(), parent_of(path))?;
         let before = take_baseline(path, Some(session_id))?;
         let mut writer = Self {
             file: storage.open_append(path)?,
