@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -21,7 +22,7 @@ use crate::storage::Storage;
 const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-const KNOWN_KEYS: [(&str, Kind); 10] = [
+const KNOWN_KEYS: [(&str, Kind); 12] = [
     ("name", Kind::Text),
     ("agents", Kind::Object),
     ("aliases", Kind::TextObject),
@@ -32,6 +33,8 @@ const KNOWN_KEYS: [(&str, Kind); 10] = [
     ("watchdogIntervalCron", Kind::Text),
     ("watchdogTimeoutMin", Kind::Number),
     ("termGraceSeconds", Kind::Number),
+    ("webhooks", Kind::Webhooks),
+    ("commands", Kind::Commands),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,8 @@ enum Kind {
     Number,
     Object,
     TextObject,
+    Webhooks,
+    Commands,
 }
 
 impl Kind {
@@ -51,6 +56,9 @@ impl Kind {
             Kind::TextObject => value
                 .as_object()
                 .is_some_and(|map| map.values().all(Value::is_string)),
+            Kind::Webhooks => BTreeMap::<String, Webhook>::deserialize(value).is_ok(),
+            Kind::Commands => BTreeMap::<String, Vec<String>>::deserialize(value)
+                .is_ok_and(|commands| commands.values().all(|argv| !argv.is_empty())),
         }
     }
 }
@@ -62,6 +70,10 @@ impl fmt::Display for Kind {
             Kind::Number => "a number that is not negative",
             Kind::Object => "an object",
             Kind::TextObject => "an object of texts",
+            Kind::Webhooks => {
+                "an object such as {\"ops\": {\"url\": \"https://...\", \"secret\": \"...\"}}"
+            }
+            Kind::Commands => "an object such as {\"mail\": [\"sendmail\", \"me\"]}",
         })
     }
 }
@@ -75,6 +87,16 @@ pub enum Strictness {
     Warn,
 }
 
+/// A receiver of results over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Where to POST.
+    pub url: String,
+    /// The key of the signature; none, no signature.
+    pub secret: Option<String>,
+}
+
 /// The settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -86,6 +108,12 @@ pub struct Config {
     pub delivery_channel: String,
     /// `@name` -> target.
     pub aliases: BTreeMap<String, String>,
+    /// Receivers that `webhook:<name>` targets mean.
+    pub webhooks: BTreeMap<String, Webhook>,
+    /// Programs that `command:<name>` targets mean, with their arguments.
+    pub commands: BTreeMap<String, Vec<String>>,
+    /// How long a delivery is tried.
+    pub delivery_ttl: Duration,
     /// How long a session may take to appear.
     pub startup_grace: Duration,
     /// How long a local command has between TERM and KILL.
@@ -103,6 +131,9 @@ impl Default for Config {
             deliver_to: None,
             delivery_channel: "telegram".to_owned(),
             aliases: BTreeMap::new(),
+            webhooks: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            delivery_ttl: Duration::from_secs(48 * 3600),
             startup_grace: Duration::from_secs(300),
             term_grace: Duration::from_secs(10),
             inline_limit: None,
@@ -233,6 +264,16 @@ impl Config {
                 self.aliases = pairs
                     .filter_map(|(name, target)| Some((name.clone(), target.as_str()?.to_owned())))
                     .collect();
+            }
+            "webhooks" => {
+                self.webhooks = BTreeMap::deserialize(value).unwrap_or_default();
+            }
+            "commands" => {
+                self.commands = BTreeMap::deserialize(value).unwrap_or_default();
+            }
+            "deliver_watcher_ttl_hours" => {
+                let seconds = number() * 3600.0;
+                self.delivery_ttl = Duration::from_secs_f64(seconds.min(10.0 * 365.0 * 86_400.0));
             }
             "startupGraceMs" => self.startup_grace = Duration::from_millis(number() as u64),
             "termGraceSeconds" => {

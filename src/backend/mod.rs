@@ -36,7 +36,7 @@ impl BackendName {
 }
 
 /// One run of a session, as its entry names it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunRef {
     /// The label.
     pub label: String,

@@ -66,6 +66,10 @@ pub enum Command {
     Cancel(CancelArgs),
     /// Signal that the work of a label is complete (called by the agent itself)
     Done(DoneArgs),
+    /// Send a progress message to a label's delivery target
+    Note(NoteArgs),
+    /// Send deliveries again that were given up
+    Redeliver(RedeliverArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -190,6 +194,9 @@ pub struct EnqueueArgs {
     /// What the delivery target is told
     #[arg(long, value_enum, default_value = "announce")]
     pub delivery_mode: DeliveryModeChoice,
+    /// Shell command that checks the result before the label is done; the text is on its stdin
+    #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
+    pub verify_cmd: Option<String>,
     /// Where it runs; a COMMAND implies local
     #[arg(long, value_enum)]
     pub backend: Option<BackendChoice>,
@@ -314,6 +321,29 @@ pub struct DoneArgs {
     /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
     #[arg(long, value_name = "N")]
     pub generation: Option<u64>,
+}
+
+/// Flags of `note`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch note --label notes 'Half way through'")]
+pub struct NoteArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: String,
+    /// The message
+    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+    pub text: String,
+}
+
+/// Flags of `redeliver`.
+#[derive(Debug, Args)]
+pub struct RedeliverArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
+    pub label: Option<String>,
+    /// Every label
+    #[arg(long, conflicts_with = "label")]
+    pub all: bool,
 }
 
 /// Flags of `doctor`.

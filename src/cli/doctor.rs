@@ -105,7 +105,7 @@ fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
                 format!("{}: {count} labels", ledger.path().display()),
             );
             check_watchers(home, &book, found);
-            check_deliveries(&book, found);
+            check_deliveries(home, &book, found);
         }
         Err(error @ LedgerError::Damaged { .. }) => {
             found.damaged = true;
@@ -152,7 +152,7 @@ fn check_watchers(home: &Home, book: &Book, found: &mut Findings) {
     found.fine("watchers", format!("{alive} alive"));
 }
 
-fn check_deliveries(book: &Book, found: &mut Findings) {
+fn check_deliveries(home: &Home, book: &Book, found: &mut Findings) {
     for (label, entry) in book.entries_containing("\"deliveries\"") {
         let deliveries = entry.deliveries();
         let parked: Vec<&Delivery> = deliveries
@@ -166,13 +166,14 @@ fn check_deliveries(book: &Book, found: &mut Findings) {
                 .unwrap_or("no reason is recorded");
             found.wrong(
                 "delivery",
-                format!("label \"{label}\": to {} parked: {why}", delivery.target),
+                format!("label \"{label}\": to {} parked: {why}; mend that, then run: dispatch redeliver --label {label}", delivery.target),
             );
         }
-        if is_owed(&entry) && parked.is_empty() && entry.status().is_ended() {
+        let waits = is_owed(&entry) && entry.status().is_ended();
+        if waits && !Post::of(home, label, entry.generation()).is_held() {
             found.wrong(
                 "delivery",
-                format!("label \"{label}\" has an undelivered record; this build records deliveries and does not send them yet: read it with 'dispatch result --label'"),
+                format!("label \"{label}\" owes a delivery and nobody sends it; '529-recovery' starts a watcher"),
             );
         }
     }

@@ -9,17 +9,17 @@ use super::args::DoneArgs;
 use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::views;
-use crate::backend::{RunRef, Text};
+use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
-use crate::delivery::{is_owed, owe};
+use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{
-    DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Status, clip_text, time,
+    DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Phase, Status, clip_text, time,
 };
-use crate::watch::{file_text, set_artifact};
+use crate::watch::{Reader, file_text, finish_signal, set_artifact};
 use crate::watchers::{Post, ensure_watcher};
 
 /// The summary where the agent gave none.
@@ -70,7 +70,13 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -
         Outcome::Done {
             entry,
             was_registered: true,
-        } => (entry, "Label marked done via agent signal."),
+        } => match entry.status() {
+            Status::Done => (entry, "Label marked done via agent signal."),
+            _ => (
+                entry,
+                "Signal recorded; the label is done when its verify command passes.",
+            ),
+        },
         Outcome::Done {
             entry,
             was_registered: false,
@@ -152,7 +158,7 @@ impl Signal<'_> {
     fn apply(&self, home: &Home, book: &mut Book, label: &str) -> Result<Outcome> {
         let Some(mut entry) = book.get(label) else {
             let mut entry = unregistered(home, label, book.now_ms())?;
-            self.complete(label, &mut entry, book.now_ms(), DeliveryKind::Result);
+            self.complete(home, label, &mut entry, book.now_ms(), DeliveryKind::Result);
             book.put(label, entry);
             let entry = book.get(label).unwrap_or_default();
             return Ok(Outcome::Done {
@@ -178,7 +184,7 @@ impl Signal<'_> {
             Status::Error | Status::Interrupted => DeliveryKind::Correction,
             Status::Running | Status::Other(_) => DeliveryKind::Result,
         };
-        self.complete(label, &mut entry, book.now_ms(), kind);
+        self.complete(home, label, &mut entry, book.now_ms(), kind);
         book.put(label, entry);
         let entry = book.get(label).unwrap_or_default();
         Ok(Outcome::Done {
@@ -187,7 +193,14 @@ impl Signal<'_> {
         })
     }
 
-    fn complete(&self, label: &str, entry: &mut Entry, now_ms: i64, kind: DeliveryKind) {
+    fn complete(
+        &self,
+        home: &Home,
+        label: &str,
+        entry: &mut Entry,
+        now_ms: i64,
+        kind: DeliveryKind,
+    ) {
         entry.set_text("summary", self.summary);
         let summary = clip_text(self.summary, MAX_TEXT_BYTES);
         let given = self.args.summary.is_some();
@@ -207,12 +220,13 @@ impl Signal<'_> {
         if let Some(sha) = &self.args.sha {
             entry.set_text("sha", sha);
         }
-        entry.set_status(&Status::Done);
-        entry.set("error", Value::Null);
-        entry.clear("failure");
-        entry.set_time("endedAt", now_ms);
         set_artifact(entry, "artifact", self.artifact, self.summary.len() as u64);
-        owe(label, entry, kind);
+        // The operator's check comes first; the watcher runs it, and the label is done when it passes.
+        let is_checked = entry.status() == Status::Running && entry.text("verifyCmd").is_some();
+        match is_checked {
+            true => entry.set_phase(Phase::Verifying),
+            false => finish_signal(home, label, entry, Reader::Outbox, kind, now_ms),
+        }
     }
 }
 
@@ -233,9 +247,7 @@ fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
 fn wake_watcher(home: &Home, label: &str, entry: &Entry) {
     let post = Post::of(home, label, entry.generation());
     post.poke();
-    let has_run =
-        RunRef::of_entry(label, entry).is_some() && entry.text("backend") == Some("local");
-    if has_run && is_owed(entry) {
+    if is_owed(entry) || entry.phase() == Some(Phase::Verifying) {
         ensure_watcher(home, label, entry.generation());
     }
 }
@@ -248,7 +260,8 @@ fn answer(output: Output, label: &str, entry: &Entry, message: &str) -> Result<(
     output.json(&json!({
         "ok": true,
         "label": label,
-        "status": "done",
+        "status": entry.status().as_str(),
+        "phase": entry.text("phase"),
         "summary": entry.value("summary"),
         "completion": entry.value("completion"),
         "generation": entry.generation(),

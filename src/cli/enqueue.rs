@@ -24,7 +24,7 @@ use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{
-    Baseline, DeliveryKind, Entry, Generation, Label, Phase, Status, file_stem_of,
+    Baseline, Content, DeliveryKind, Entry, Generation, Label, Phase, Status, file_stem_of,
 };
 use crate::session::key::SessionKey;
 use crate::storage::{create_dir_synced, parent_of, replace_synced};
@@ -421,6 +421,7 @@ fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<
         args.deliver_to,
         args.deliver_channel,
         delivery_mode_text(args.delivery_mode),
+        args.verify_cmd,
     ]);
     let mut hasher = Sha256::new();
     hasher.update(content.to_string());
@@ -493,7 +494,17 @@ fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> Resul
         carry_over(old, &mut entry);
     }
     if args.delivery_mode == DeliveryModeChoice::AnnounceAlways {
-        owe(label, &mut entry, DeliveryKind::Starting);
+        let content = Content {
+            header: format!("🌶️ *{}* [{label}] starting...", home.config.brand),
+            ..Content::default()
+        };
+        owe(
+            label,
+            &mut entry,
+            DeliveryKind::Starting,
+            &content,
+            book.now_ms(),
+        );
     }
     book.put(label, entry.clone());
     Ok(Entered::New(book.get(label).unwrap_or(entry)))
@@ -566,6 +577,7 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
         plan.target.as_ref().map(|t| t.channel.clone()),
     );
     entry.set("deliveryMode", delivery_mode_text(args.delivery_mode));
+    entry.set("verifyCmd", args.verify_cmd.clone());
     entry.set_time("spawnedAt", now_ms);
     let timeout = args.timeout.map(|t| t.as_secs());
     entry.set("timeoutSeconds", timeout);

@@ -10,9 +10,11 @@ mod exit;
 mod labels;
 mod list;
 mod logs;
+mod note;
 mod output;
 mod prompt;
 mod recovery;
+mod redeliver;
 mod result;
 mod status;
 pub mod terminal;
@@ -85,6 +87,8 @@ fn name(command: &Command) -> &'static str {
         Command::Logs(_) => "logs",
         Command::Cancel(_) => "cancel",
         Command::Done(_) => "done",
+        Command::Note(_) => "note",
+        Command::Redeliver(_) => "redeliver",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
         Command::Man => "man",
@@ -105,6 +109,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Logs(args) => logs::run(home, output, args),
         Command::Cancel(args) => cancel::run(home, output, args),
         Command::Done(args) => done::run(home, output, args, &process_environment),
+        Command::Note(args) => note::run(home, output, args),
+        Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => {
             let mut script = Vec::new();

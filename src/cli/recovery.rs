@@ -14,7 +14,7 @@ use crate::home::Home;
 use crate::paths::process_environment;
 use crate::recovery::{Scan, scan};
 
-/// Take up what a crash left undone: running labels whose watcher is dead get a new one.
+/// Take up what a crash left undone: labels whose watcher is dead get a new one, and owed deliveries go out.
 ///
 /// Safe to run at any time, and twice at once. Prints nothing when there was nothing to do. Retries of overloaded
 /// sessions come with a later version.
@@ -56,7 +56,8 @@ fn report(scan: &Scan, as_json: bool) -> Result<u8> {
         };
         let view = json!({
             "ok": code == OK,
-            "revived": scan.revived,
+            "revived": pairs(&scan.revived),
+            "wedged": pairs(&scan.wedged),
             "failed": pairs(&scan.failed),
             "skipped": pairs(&scan.skipped),
         });
@@ -64,8 +65,11 @@ fn report(scan: &Scan, as_json: bool) -> Result<u8> {
         return Ok(code);
     }
     let mut text = String::new();
-    for label in &scan.revived {
-        text.push_str(&format!("revived the watcher of \"{label}\"\n"));
+    for (label, why) in &scan.revived {
+        text.push_str(&format!("started a watcher for \"{label}\": {why}\n"));
+    }
+    for (label, why) in &scan.wedged {
+        text.push_str(&format!("wedged \"{label}\": {why}\n"));
     }
     for (label, why) in &scan.failed {
         text.push_str(&format!("could not help \"{label}\": {why}\n"));

@@ -10,7 +10,7 @@ use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{complain, labels, parse};
 use crate::config::Strictness;
-use crate::delivery::{is_owed, settle_stdout};
+use crate::delivery::{is_owed_to_stdout, settle_stdout};
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
@@ -170,7 +170,7 @@ fn turned_away(home: &Home, label: &str, post: &Post) -> u8 {
 
 fn tell_recorded(home: &Home, label: &str, entry: &Entry) -> Result<u8> {
     print(&recorded_message(home, label, entry))?;
-    if is_owed(entry) {
+    if is_owed_to_stdout(entry) {
         mark_printed(home, label, entry.generation());
     }
     Ok(code_for(&entry.status()))

@@ -1,11 +1,18 @@
-//! The outbox: which records a change of an entry owes to its targets. Pure.
+//! The outbox: which records a change of an entry owes to its targets.
 //!
-//! Records are written in the same ledger write as the change that they tell of.
+//! This file and [`outbox`] are pure; [`sinks`] alone sends anything anywhere. Records are written in the same ledger write
+//! as the change that they tell of.
 
-use crate::record::{Delivery, DeliveryKind, DeliveryState, Entry};
+pub mod outbox;
+pub mod sinks;
+
+use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry};
 
 /// The target of a foreground watcher.
 pub const STDOUT: &str = "stdout";
+
+/// So many delivered notes stay in an entry.
+const KEPT_NOTES: usize = 10;
 
 /// What an entry's `deliveryMode` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +46,75 @@ pub fn targets(entry: &Entry) -> Vec<String> {
 }
 
 /// Adds the records that telling `kind` needs: one per target of the entry, none twice, none where the mode is `none`.
-pub fn owe(label: &str, entry: &mut Entry, kind: DeliveryKind) {
+pub fn owe(label: &str, entry: &mut Entry, kind: DeliveryKind, content: &Content, now_ms: i64) {
     if DeliveryMode::from_text(entry.text("deliveryMode")) == DeliveryMode::None {
         return;
     }
-    let targets = targets(entry);
-    owe_to(label, entry, kind, &targets);
+    for target in targets(entry) {
+        owe_to(label, entry, kind, &target, content, now_ms);
+    }
 }
 
 /// As [`owe`], to the stdout of a foreground watcher, which is then the run's only sink whatever its mode.
-pub fn owe_stdout(label: &str, entry: &mut Entry, kind: DeliveryKind) {
-    owe_to(label, entry, kind, &[STDOUT.to_owned()]);
+pub fn owe_stdout(
+    label: &str,
+    entry: &mut Entry,
+    kind: DeliveryKind,
+    content: &Content,
+    now_ms: i64,
+) {
+    owe_to(label, entry, kind, STDOUT, content, now_ms);
+}
+
+fn owe_to(
+    label: &str,
+    entry: &mut Entry,
+    kind: DeliveryKind,
+    target: &str,
+    content: &Content,
+    now_ms: i64,
+) {
+    let key = Delivery::key_of(label, entry.generation(), entry.attempt(), kind, target);
+    if !entry.deliveries().iter().any(|other| other.key == key) {
+        entry.put_delivery(&Delivery::new(key, kind, target, content.clone(), now_ms));
+    }
+}
+
+/// Adds a note. Each has a number of its own, so that two notes with one text are two.
+pub fn owe_note(label: &str, entry: &mut Entry, content: &Content, now_ms: i64) -> u64 {
+    let number = entry.number("noteCount").unwrap_or(0) + 1;
+    entry.set("noteCount", number);
+    if DeliveryMode::from_text(entry.text("deliveryMode")) == DeliveryMode::None {
+        return number;
+    }
+    for target in targets(entry) {
+        let kind = DeliveryKind::Note;
+        let key = Delivery::key_of(label, entry.generation(), entry.attempt(), kind, &target);
+        let record = Delivery::new(
+            format!("{key}#{number}"),
+            kind,
+            &target,
+            content.clone(),
+            now_ms,
+        );
+        entry.put_delivery(&record);
+    }
+    forget_old_notes(entry);
+    number
+}
+
+/// Delivered notes are of no use for long; a chatty session must not make the ledger grow.
+fn forget_old_notes(entry: &mut Entry) {
+    let mut delivered: Vec<String> = entry
+        .deliveries()
+        .into_iter()
+        .filter(|d| d.kind == DeliveryKind::Note && d.state == DeliveryState::Delivered)
+        .map(|d| d.key)
+        .collect();
+    delivered.truncate(delivered.len().saturating_sub(KEPT_NOTES));
+    for key in delivered {
+        entry.remove_delivery(&key);
+    }
 }
 
 /// Marks what was owed to a stdout as delivered. Says whether there was anything.
@@ -66,16 +131,6 @@ pub fn settle_stdout(entry: &mut Entry) -> bool {
     settled
 }
 
-fn owe_to(label: &str, entry: &mut Entry, kind: DeliveryKind, targets: &[String]) {
-    let known = entry.deliveries();
-    for target in targets {
-        let record = Delivery::new(label, entry.generation(), entry.attempt(), kind, target);
-        if !known.iter().any(|other| other.key == record.key) {
-            entry.put_delivery(&record);
-        }
-    }
-}
-
 /// Carries what an older generation still owes into its successor, so that no record is dropped by overwriting it.
 pub fn carry_over(old: &Entry, new: &mut Entry) {
     for delivery in old.deliveries() {
@@ -85,9 +140,20 @@ pub fn carry_over(old: &Entry, new: &mut Entry) {
     }
 }
 
-/// Some record of the entry has not reached its target.
+/// Some record of the entry is to be sent: by a watcher, which is to be started where none is.
 pub fn is_owed(entry: &Entry) -> bool {
-    entry.deliveries().iter().any(Delivery::is_open)
+    entry
+        .deliveries()
+        .iter()
+        .any(|d| d.is_to_be_sent() && d.target != STDOUT)
+}
+
+/// Some record of the entry waits for a reader of a foreground watcher's stdout.
+pub fn is_owed_to_stdout(entry: &Entry) -> bool {
+    entry
+        .deliveries()
+        .iter()
+        .any(|d| d.is_open() && d.target == STDOUT)
 }
 
 #[cfg(test)]
@@ -107,9 +173,15 @@ mod tests {
     #[test]
     fn each_target_is_owed_one_record_a_kind_however_often_it_is_asked() {
         let mut e = entry("announce");
-        owe("l", &mut e, DeliveryKind::Result);
-        owe("l", &mut e, DeliveryKind::Result);
-        owe("l", &mut e, DeliveryKind::Correction);
+        owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
+        owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
+        owe(
+            "l",
+            &mut e,
+            DeliveryKind::Correction,
+            &Content::default(),
+            0,
+        );
         let keys: Vec<String> = e.deliveries().into_iter().map(|d| d.key).collect();
         assert_eq!(
             keys,
@@ -123,19 +195,25 @@ mod tests {
     #[test]
     fn mode_none_and_no_target_owe_nothing() {
         let mut e = entry("none");
-        owe("l", &mut e, DeliveryKind::Result);
+        owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
         assert!(!is_owed(&e));
         let mut e = entry("announce");
         e.clear("deliverTo");
-        owe("l", &mut e, DeliveryKind::Result);
+        owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
         assert!(!is_owed(&e));
     }
 
     #[test]
     fn a_new_generation_carries_what_is_open_and_only_that() {
         let mut old = entry("announce");
-        owe("l", &mut old, DeliveryKind::Failure);
-        owe("l", &mut old, DeliveryKind::Correction);
+        owe("l", &mut old, DeliveryKind::Failure, &Content::default(), 0);
+        owe(
+            "l",
+            &mut old,
+            DeliveryKind::Correction,
+            &Content::default(),
+            0,
+        );
         let mut sent = old.deliveries().remove(0);
         sent.state = DeliveryState::Delivered;
         old.put_delivery(&sent);

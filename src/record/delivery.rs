@@ -52,6 +52,24 @@ pub enum DeliveryState {
     Parked,
 }
 
+/// What a delivery says: enough to say it after its label has gone on to other work.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Content {
+    /// The first line; empty for a note.
+    pub header: String,
+    /// The text, cut to what the ledger keeps.
+    pub text: String,
+    /// The file with the whole text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// The length of the whole text.
+    pub bytes: u64,
+    /// Fields that other versions wrote.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
 /// An outbox record; one per target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,9 +82,21 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// `<channel>:<target>`.
     pub target: String,
+    /// What it says.
+    #[serde(default)]
+    pub content: Content,
+    /// When it was recorded, ms since the epoch.
+    #[serde(default)]
+    pub at: i64,
     /// Tries so far.
     #[serde(default)]
     pub attempts: u32,
+    /// When the last try began, ms since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried_at: Option<i64>,
+    /// The receiver may have seen it already: the next try says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_repeat: bool,
     /// Time of the next try, ms since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_at: Option<i64>,
@@ -83,19 +113,17 @@ pub struct Delivery {
 
 impl Delivery {
     /// A new record, to be tried at once.
-    pub fn new(
-        label: &str,
-        generation: Generation,
-        attempt: u32,
-        kind: DeliveryKind,
-        target: &str,
-    ) -> Self {
+    pub fn new(key: String, kind: DeliveryKind, target: &str, content: Content, at: i64) -> Self {
         Self {
-            key: format!("{label}/{generation}/{attempt}/{}/{target}", kind.as_str()),
+            key,
             kind,
             state: DeliveryState::Pending,
             target: target.to_owned(),
+            content,
+            at,
             attempts: 0,
+            tried_at: None,
+            may_be_repeat: false,
             next_at: None,
             receipt: None,
             last_error: None,
@@ -103,8 +131,24 @@ impl Delivery {
         }
     }
 
+    /// label/generation/attempt/kind/target.
+    pub fn key_of(
+        label: &str,
+        generation: Generation,
+        attempt: u32,
+        kind: DeliveryKind,
+        target: &str,
+    ) -> String {
+        format!("{label}/{generation}/{attempt}/{}/{target}", kind.as_str())
+    }
+
     /// Still owed to its target.
     pub fn is_open(&self) -> bool {
         self.state != DeliveryState::Delivered
+    }
+
+    /// Somebody is to send it without being told to again.
+    pub fn is_to_be_sent(&self) -> bool {
+        !matches!(self.state, DeliveryState::Delivered | DeliveryState::Parked)
     }
 }

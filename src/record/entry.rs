@@ -206,6 +206,13 @@ impl Entry {
         }
     }
 
+    /// Takes an outbox record out.
+    pub fn remove_delivery(&mut self, key: &str) {
+        if let Some(Value::Array(records)) = self.fields.get_mut("deliveries") {
+            records.retain(|record| record.get("key").and_then(Value::as_str) != Some(key));
+        }
+    }
+
     /// Cancellation was asked for and is not settled yet.
     pub fn cancel_requested(&self) -> bool {
         match self.fields.get("cancelRequested") {
@@ -225,7 +232,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::DeliveryKind;
+    use crate::record::{Content, DeliveryKind};
     use serde_json::json;
 
     fn entry(value: Value) -> Entry {
@@ -255,8 +262,9 @@ mod tests {
     #[test]
     fn a_delivery_is_replaced_by_key_and_foreign_records_stay() {
         let mut e = entry(json!({"deliveries": ["odd", {"key": "k"}]}));
-        let mut d = Delivery::new("l", Generation::new(7), 1, DeliveryKind::Result, "t:1");
-        assert_eq!(d.key, "l/7/1/result/t:1");
+        let key = Delivery::key_of("l", Generation::new(7), 1, DeliveryKind::Result, "t:1");
+        assert_eq!(key, "l/7/1/result/t:1");
+        let mut d = Delivery::new(key, DeliveryKind::Result, "t:1", Content::default(), 0);
         e.put_delivery(&d);
         d.attempts = 2;
         e.put_delivery(&d);

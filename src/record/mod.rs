@@ -13,7 +13,7 @@ mod status;
 pub mod time;
 
 pub use baseline::Baseline;
-pub use delivery::{Delivery, DeliveryKind, DeliveryState};
+pub use delivery::{Content, Delivery, DeliveryKind, DeliveryState};
 pub use entry::{Entry, MAX_TEXT_BYTES, clip_text};
 pub use failure::{Failure, FailureKind};
 pub use generation::Generation;

@@ -1,58 +1,137 @@
 //! The recovery scan: what a crash left undone is taken up again.
 //!
-//! In this build it revives watchers: a running label whose watcher is dead gets a new one, which finds the run where
-//! it is, or its end on the disk, and records it. Safe to run at any time and twice at once: a watcher that finds its
-//! post taken leaves.
+//! A running label whose watcher is dead gets a new one, which finds the run where it is, or its end on the disk, and
+//! records it; so does an ended label that still owes a delivery. A wedged watcher (its lock is held, its heartbeat is
+//! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
+//! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
 use crate::backend::{BackendName, RunRef};
+use crate::delivery::is_owed;
 use crate::home::Home;
-use crate::ledger::{Ledger, LedgerError};
-use crate::record::Status;
-use crate::watchers::{Post, start_watcher};
+use crate::ledger::{Book, Ledger, LedgerError};
+use crate::process::{FileLock, Signal, signal_process};
+use crate::record::{Entry, Generation, Status};
+use crate::watchers::{Heartbeat, Post, start_watcher};
+
+/// A heartbeat older than this is stale; watchers write one a minute.
+const STALE_MS: i64 = 3 * 60_000;
+
+/// A watcher whose heartbeat is older than this is ended.
+const WEDGED_MS: i64 = 10 * 60_000;
 
 /// What a scan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Labels that got a new watcher.
-    pub revived: Vec<String>,
+    /// Labels that got a new watcher, and why.
+    pub revived: Vec<(String, String)>,
+    /// Watchers that hold their post and do not stir.
+    pub wedged: Vec<(String, String)>,
     /// Labels that could not be helped, and why.
     pub failed: Vec<(String, String)>,
     /// Running labels that this build leaves alone, and why.
     pub skipped: Vec<(String, String)>,
 }
 
-/// Looks at every running label once.
+/// Looks at every label once.
 ///
 /// # Errors
 /// When the ledger cannot be read.
 pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
     let mut scan = Scan::default();
     let book = Ledger::new(home).read()?;
-    for (label, entry) in book.entries_containing("\"running\"") {
-        if entry.status() != Status::Running {
+    for (label, entry) in candidates(&book) {
+        let Some(why) = need(&label, &entry, &mut scan) else {
+            continue;
+        };
+        let post = Post::of(home, &label, entry.generation());
+        if post.is_held() && !is_freed(home, &label, &post, &mut scan) {
             continue;
         }
-        let label = label.to_owned();
-        if BackendName::of_entry(&entry) != BackendName::Local {
-            let why = "it runs on an OpenClaw gateway, which this build cannot watch yet";
-            scan.skipped.push((label, why.to_owned()));
-            continue;
-        }
-        if RunRef::of_entry(&label, &entry).is_none() {
-            scan.skipped.push((label, "it names no session".to_owned()));
-            continue;
-        }
-        if Post::of(home, &label, entry.generation()).is_held() {
-            continue;
-        }
-        match start_watcher(home, &label, entry.generation()) {
-            Ok(_) => scan.revived.push(label),
-            Err(e) => {
-                let program = home.programs.watcher.display();
-                scan.failed
-                    .push((label, format!("cannot start {program}: {e}")));
+        start(home, &label, entry.generation(), why, &mut scan);
+    }
+    Ok(scan)
+}
+
+/// Labels that may need a watcher: a sieve over the text, before entries are parsed.
+fn candidates(book: &Book) -> Vec<(String, Entry)> {
+    let mut found: Vec<(String, Entry)> = Vec::new();
+    for needle in ["\"running\"", "\"deliveries\""] {
+        for (label, entry) in book.entries_containing(needle) {
+            if !found.iter().any(|(known, _)| known == label) {
+                found.push((label.to_owned(), entry));
             }
         }
     }
-    Ok(scan)
+    found
+}
+
+/// Why the label needs a watcher, if it does.
+fn need(label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'static str> {
+    if entry.status().is_ended() {
+        return is_owed(entry).then_some("it owes a delivery");
+    }
+    if entry.status() != Status::Running {
+        return None;
+    }
+    let skipped = match (BackendName::of_entry(entry), RunRef::of_entry(label, entry)) {
+        (BackendName::Local, Some(_)) => return Some("it is running without a watcher"),
+        (BackendName::Local, None) => "it names no session",
+        (BackendName::Openclaw, _) => {
+            "it runs on an OpenClaw gateway, which this build cannot watch yet"
+        }
+    };
+    scan.skipped.push((label.to_owned(), skipped.to_owned()));
+    None
+}
+
+/// Looks at a watcher that holds its post. True when it was wedged and has been ended.
+fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
+    let Some(beat) = post.heartbeat(home) else {
+        return false;
+    };
+    let age_ms = home.now_ms().saturating_sub(beat.at);
+    if age_ms < STALE_MS || is_within_its_pause(&beat, home.now_ms()) {
+        return false;
+    }
+    let what = format!(
+        "its watcher (pid {}) has not stirred for {} s",
+        beat.process.pid,
+        age_ms / 1000
+    );
+    // The signature in the lock names who really holds it; the heartbeat may be an earlier watcher's.
+    let holder =
+        FileLock::holder(&post.lock_path()).filter(|holder| holder.process == beat.process);
+    let Some(holder) = holder.filter(|_| age_ms >= WEDGED_MS) else {
+        scan.wedged.push((label.to_owned(), what));
+        return false;
+    };
+    match signal_process(&holder.process, Signal::KILL) {
+        Ok(()) => {
+            scan.wedged
+                .push((label.to_owned(), format!("{what}; it was ended")));
+            true
+        }
+        Err(e) => {
+            scan.failed
+                .push((label.to_owned(), format!("{what} and cannot be ended: {e}")));
+            false
+        }
+    }
+}
+
+/// A watcher that said it would sleep longer than a heartbeat's interval is not late before that.
+fn is_within_its_pause(beat: &Heartbeat, now_ms: i64) -> bool {
+    beat.next_at
+        .is_some_and(|next| next.saturating_add(STALE_MS) > now_ms)
+}
+
+fn start(home: &Home, label: &str, generation: Generation, why: &str, scan: &mut Scan) {
+    match start_watcher(home, label, generation) {
+        Ok(_) => scan.revived.push((label.to_owned(), why.to_owned())),
+        Err(e) => {
+            let program = home.programs.watcher.display();
+            scan.failed
+                .push((label.to_owned(), format!("cannot start {program}: {e}")));
+        }
+    }
 }

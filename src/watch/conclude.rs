@@ -20,7 +20,10 @@ use crate::completion::choice::choose;
 use crate::delivery::{owe, owe_stdout};
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
-use crate::record::{DeliveryKind, Entry, Failure, FailureKind, Generation, Status};
+use crate::record::{
+    Content, DeliveryKind, Entry, Failure, FailureKind, Generation, MAX_TEXT_BYTES, Status,
+    clip_text,
+};
 
 /// What stands in for a reply that is empty.
 const NOTHING_PRINTED: &str = "The command exited with code 0 and printed nothing.";
@@ -49,13 +52,28 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// The first line for people.
+    fn header(&self, home: &Home, label: &str) -> String {
+        match &self.failure {
+            Some(failure) => failure_header(&home.config.brand, label, failure.kind.as_str()),
+            None => header(&home.config.brand, label),
+        }
+    }
+
+    /// What an outbox record keeps of it.
+    fn content(&self, home: &Home, label: &str) -> Content {
+        content(
+            self.header(home, label),
+            &self.head,
+            &self.artifact,
+            self.full_bytes,
+        )
+    }
+
     /// The message for people: header, body, and where the rest is.
     pub fn message(&self, home: &Home, label: &str) -> String {
         let limit = inline_limit_from(home.config.inline_limit.as_deref());
-        let head = match &self.failure {
-            Some(failure) => failure_header(&home.config.brand, label, failure.kind.as_str()),
-            None => header(&home.config.brand, label),
-        };
+        let head = self.header(home, label);
         let body = cap_head(&self.head, self.full_bytes, limit, &self.artifact).text;
         message(&head, &body)
     }
@@ -173,11 +191,13 @@ pub enum Recorded {
 /// # Errors
 /// When the ledger cannot be written; nothing is recorded then.
 pub fn record_ending(
+    home: &Home,
     ledger: &Ledger,
     run: &RunRef,
     ending: &Ending,
     reader: Reader,
 ) -> Result<Recorded, LedgerError> {
+    let content = ending.content(home, &run.label);
     ledger.update(Patience::Unlimited, |book| {
         let Some(mut entry) = book.get(&run.label) else {
             return Recorded::No("the label is no longer in the ledger".to_owned());
@@ -194,13 +214,75 @@ pub fn record_ending(
             _ => Some(DeliveryKind::Failure),
         };
         match (kind, reader) {
-            (Some(kind), Reader::Outbox) => owe(&run.label, &mut entry, kind),
-            (Some(kind), Reader::Stdout) => owe_stdout(&run.label, &mut entry, kind),
+            (Some(kind), Reader::Outbox) => {
+                owe(&run.label, &mut entry, kind, &content, book.now_ms())
+            }
+            (Some(kind), Reader::Stdout) => {
+                owe_stdout(&run.label, &mut entry, kind, &content, book.now_ms())
+            }
             (None, _) => {}
         }
         book.put(&run.label, entry);
         Recorded::Yes
     })
+}
+
+/// Records that the completion which the agent signalled stands: its text was filed with the signal.
+///
+/// # Errors
+/// When the ledger cannot be written; nothing is recorded then.
+pub fn record_signal(
+    home: &Home,
+    ledger: &Ledger,
+    run: &RunRef,
+    reader: Reader,
+) -> Result<(), LedgerError> {
+    ledger.update(Patience::Unlimited, |book| {
+        let entry = book.get(&run.label);
+        let Some(mut entry) =
+            entry.filter(|e| e.generation() == run.generation && e.status() == Status::Running)
+        else {
+            return;
+        };
+        finish_signal(
+            home,
+            &run.label,
+            &mut entry,
+            reader,
+            DeliveryKind::Result,
+            book.now_ms(),
+        );
+        book.put(&run.label, entry);
+    })
+}
+
+/// Makes a signalled completion the label's end, with what it owes.
+pub fn finish_signal(
+    home: &Home,
+    label: &str,
+    entry: &mut Entry,
+    reader: Reader,
+    kind: DeliveryKind,
+    now_ms: i64,
+) {
+    entry.set_status(&Status::Done);
+    entry.set("error", serde_json::Value::Null);
+    entry.clear("failure");
+    entry.set_time("endedAt", now_ms);
+    let artifact = match super::artifact_path(entry, "artifact") {
+        Some(path) => ArtifactOutcome::Written(path),
+        None => ArtifactOutcome::Failed("it was not kept".to_owned()),
+    };
+    let bytes = entry
+        .value("artifact")
+        .and_then(|a| a.get("bytes")?.as_u64())
+        .unwrap_or(0);
+    let text = entry.text("summary").unwrap_or_default().to_owned();
+    let content = content(header(&home.config.brand, label), &text, &artifact, bytes);
+    match reader {
+        Reader::Outbox => owe(label, entry, kind, &content, now_ms),
+        Reader::Stdout => owe_stdout(label, entry, kind, &content, now_ms),
+    }
 }
 
 /// What forbids the change, if anything. `done` and `cancelled` are final; a failure may still become `done`.
@@ -234,6 +316,20 @@ fn write_ending(entry: &mut Entry, ending: &Ending) {
         entry.set("truncated", true);
     }
     set_artifact(entry, "artifact", &ending.artifact, ending.full_bytes);
+}
+
+/// What an outbox record keeps of a text: its start, and where the whole is.
+pub fn content(header: String, text: &str, artifact: &ArtifactOutcome, bytes: u64) -> Content {
+    Content {
+        header,
+        text: clip_text(text.trim_end(), MAX_TEXT_BYTES),
+        artifact: match artifact {
+            ArtifactOutcome::Written(path) => Some(path.to_string_lossy().into_owned()),
+            ArtifactOutcome::Failed(_) => None,
+        },
+        bytes,
+        ..Content::default()
+    }
 }
 
 /// Notes where a text is kept, or why it is not.

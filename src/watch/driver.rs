@@ -1,7 +1,7 @@
 //! The watcher's driver: looks at ledger and backend, lets the machine decide, performs what it says, sleeps until
 //! something changes.
 
-use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,14 +9,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::Reader;
-use super::conclude::{Ending, Recorded, file_ending, file_last_words, given_up, record_ending};
-use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, step};
+use super::conclude::{
+    Ending, Recorded, file_ending, file_last_words, given_up, record_ending, record_signal,
+};
+use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, Verify, step};
+use super::outbox::{Left, Outbox};
+use super::verify::{Subject, Verdict, Verification};
 use crate::backend::local::LocalBackend;
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled};
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, Text};
+use crate::completion::cap::ArtifactOutcome;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
 use crate::process::{Detached, ProcessIdentity, StopSignal, on_stop_signals};
-use crate::record::{Entry, Generation, Phase, Status};
+use crate::record::{Entry, Failure, FailureKind, Generation, Phase, Status};
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::{Heartbeat, Post};
 
@@ -28,6 +33,21 @@ const FOREGROUND_TRIES: usize = 2;
 
 /// Pauses before the ledger is tried again when it cannot be written.
 const RETRY_PAUSES_S: [u64; 5] = [1, 2, 5, 15, 30];
+
+/// How soon a ledger that cannot be used is tried again while deliveries wait.
+const LEDGER_LOOK: Duration = Duration::from_secs(5);
+
+/// How long a delivery under way may take when the watcher is asked to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How the sending of what an ended label owes came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// Nothing is left to send.
+    Done,
+    /// The watcher was asked to stop.
+    Stopped,
+}
 
 /// How long to watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +88,7 @@ pub fn watch(
     reader: Reader,
 ) -> Result<Watched> {
     let ledger = Ledger::new(home);
+    let wake = Wake::new();
     let entry = ledger
         .read()?
         .get(label)
@@ -75,21 +96,22 @@ pub fn watch(
     if entry.generation() != generation {
         return Ok(Watched::Superseded);
     }
-    if BackendName::of_entry(&entry) != BackendName::Local {
-        bail!("label \"{label}\" runs on an OpenClaw gateway, which this build cannot watch yet");
-    }
-    let Some(run) = RunRef::of_entry(label, &entry) else {
-        bail!("label \"{label}\" names no session: there is nothing to watch");
-    };
     let mut driver = Driver {
         home,
         backend: LocalBackend::new(home),
         post: Post::of(home, label, generation),
-        wake: Wake::new(),
+        outbox: Outbox::new(home, label, wake.waker()),
+        wake,
         carriers: Vec::new(),
+        run: RunRef {
+            label: label.to_owned(),
+            generation,
+            ..RunRef::of_entry(label, &entry).unwrap_or_default()
+        },
+        verification: None,
+        verdict: None,
         entry,
         ledger,
-        run,
         ended: None,
         reader,
         last_line: String::new(),
@@ -97,7 +119,28 @@ pub fn watch(
         beat_due: Duration::ZERO,
         ledger_seen: None,
     };
-    driver.watch(span)
+    match run_of(label, &driver.entry)? {
+        Some(_) => driver.watch(span),
+        // The label was only signalled done, or its run is not ours to watch: what it owes is.
+        None => {
+            let stop = driver.listen(span)?;
+            driver.leave(&stop)
+        }
+    }
+}
+
+/// The run to be watched, if the entry has one that this build can watch.
+fn run_of(label: &str, entry: &Entry) -> Result<Option<RunRef>> {
+    let ended = entry.status().is_ended();
+    let is_local = BackendName::of_entry(entry) == BackendName::Local;
+    match RunRef::of_entry(label, entry).filter(|_| is_local) {
+        Some(run) => Ok(Some(run)),
+        None if ended => Ok(None),
+        None if is_local => bail!("label \"{label}\" names no session: there is nothing to watch"),
+        None => bail!(
+            "label \"{label}\" runs on an OpenClaw gateway, which this build cannot watch yet"
+        ),
+    }
 }
 
 struct Driver<'a> {
@@ -108,6 +151,9 @@ struct Driver<'a> {
     wake: Wake,
     run: RunRef,
     entry: Entry,
+    outbox: Outbox<'a>,
+    verification: Option<Verification>,
+    verdict: Option<Verdict>,
     /// Processes that were started from here and are reaped here.
     carriers: Vec<Detached>,
     ended: Option<Ending>,
@@ -119,7 +165,8 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn watch(&mut self, span: Span) -> Result<Watched> {
+    /// Listens to signals and pokes, where the watch lasts.
+    fn listen(&mut self, span: Span) -> Result<Arc<AtomicBool>> {
         let stop = Arc::new(AtomicBool::new(false));
         if span == Span::UntilEnd {
             let waker = self.wake.waker();
@@ -132,6 +179,13 @@ impl Driver<'_> {
             })
             .context("cannot listen to signals")?;
             self.wake.watch(&self.post.lock_path());
+        }
+        Ok(stop)
+    }
+
+    fn watch(&mut self, span: Span) -> Result<Watched> {
+        let stop = self.listen(span)?;
+        if span == Span::UntilEnd {
             for path in self.backend.wake_paths(&self.run) {
                 self.wake.watch(&path);
             }
@@ -144,7 +198,7 @@ impl Driver<'_> {
             let left = self.perform(&next, &sight)?;
             match (left, span) {
                 (Some(Leaving::Superseded), _) => return Ok(Watched::Superseded),
-                (Some(Leaving::Ended), _) => return self.farewell(),
+                (Some(Leaving::Ended), _) => return self.leave(&stop),
                 (None, Span::Once) => return Ok(Watched::Pending(next.reason)),
                 (None, Span::UntilEnd) => {}
             }
@@ -154,7 +208,71 @@ impl Driver<'_> {
             }
             state = next.state;
             self.carriers.retain_mut(|carrier| !carrier.reap());
-            self.wake.wait(next.look_within.min(SAFETY_POLL));
+            let sending = self.send_due();
+            self.wake
+                .wait(next.look_within.min(SAFETY_POLL).min(sending));
+        }
+    }
+
+    /// Sends what is due meanwhile (the start, notes); says how soon to look again.
+    fn send_due(&mut self) -> Duration {
+        if self.reader == Reader::Stdout {
+            return SAFETY_POLL;
+        }
+        match self.outbox.work(&self.entry) {
+            Ok(Left::After(pause)) => pause,
+            Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
+            Err(e) => {
+                self.say(&format!("{e}"));
+                SAFETY_POLL
+            }
+        }
+    }
+
+    /// The label has ended: delivers what it owes, then leaves.
+    fn leave(&mut self, stop: &AtomicBool) -> Result<Watched> {
+        if self.reader == Reader::Outbox && self.drain(stop) == Drained::Stopped {
+            return Ok(Watched::Stopped);
+        }
+        self.farewell()
+    }
+
+    /// Works until nothing is left that time or another try could bring to its target.
+    fn drain(&mut self, stop: &AtomicBool) -> Drained {
+        let mut stopping: Option<Duration> = None;
+        loop {
+            let worked = self.ledger.read().and_then(|book| {
+                let entry = book.get(&self.run.label);
+                let ours = entry.filter(|e| e.generation() == self.run.generation);
+                // What a newer generation has taken over, its own watcher sends.
+                ours.map_or(Ok(Left::Nothing), |entry| self.outbox.work(&entry))
+            });
+            let now = self.home.clock.monotonic();
+            let pause = match worked {
+                Ok(Left::Nothing) if self.outbox.is_idle() => return Drained::Done,
+                Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
+                Ok(Left::After(pause)) => pause,
+                Err(e) => {
+                    self.say(&format!(
+                        "{e}; the delivery goes on when the ledger can be used"
+                    ));
+                    LEDGER_LOOK
+                }
+            };
+            if stop.load(Ordering::SeqCst) {
+                let since = *stopping.get_or_insert(now);
+                if self.outbox.is_idle() || now.saturating_sub(since) >= STOP_PATIENCE {
+                    self.say("asked to stop; what is undelivered is taken up by the next watcher");
+                    return Drained::Stopped;
+                }
+            }
+            self.beat(
+                "delivering",
+                "the label has ended; its deliveries go out",
+                pause,
+                0,
+            );
+            self.wake.wait(pause.min(HEARTBEAT_EVERY));
         }
     }
 
@@ -198,16 +316,84 @@ impl Driver<'_> {
                 status: self.entry.status(),
                 phase: self.entry.phase(),
                 cancel_requested: self.entry.cancel_requested(),
+                signalled: self.entry.status() == Status::Running
+                    && self.entry.phase() == Some(Phase::Verifying)
+                    && self
+                        .entry
+                        .value("completion")
+                        .is_some_and(|c| c.is_object()),
+                verify: self.look_at_verification(),
             }),
             evidence,
         })
+    }
+
+    fn look_at_verification(&mut self) -> Verify {
+        if self.entry.text("verifyCmd").is_none() {
+            return Verify::NotWanted;
+        }
+        if let Some(verification) = &mut self.verification {
+            match verification.poll(self.home.clock.monotonic()) {
+                Ok(None) => return Verify::UnderWay,
+                Ok(Some(verdict)) => self.verdict = Some(verdict),
+                Err(e) => {
+                    self.verdict = Some(Verdict::Rejected(format!(
+                        "the verify command was lost: {e}"
+                    )))
+                }
+            }
+            self.verification = None;
+        }
+        match &self.verdict {
+            None => Verify::Wanted,
+            Some(Verdict::Passed) => Verify::Passed,
+            Some(Verdict::Rejected(why)) => Verify::Rejected(why.clone()),
+        }
+    }
+
+    /// Starts the verify command over the result's text, which is on disk by then.
+    fn verify(&mut self, settled: Option<&Settled>) {
+        let artifact = match settled {
+            Some(settled) => {
+                match file_ending(self.home, &self.run, Conclusion::Done, settled).artifact {
+                    ArtifactOutcome::Written(path) => Some(path),
+                    ArtifactOutcome::Failed(_) => None,
+                }
+            }
+            None => super::artifact_path(&self.entry, "artifact"),
+        };
+        self.move_phase(&[Phase::Accepting, Phase::Running], Phase::Verifying);
+        let cwd = PathBuf::from(self.entry.text("cwd").unwrap_or("/"));
+        let subject = Subject {
+            command: self.entry.text("verifyCmd").unwrap_or("true"),
+            cwd: &cwd,
+            text: artifact.as_deref(),
+            label: &self.run.label,
+        };
+        match Verification::start(&subject, self.home.clock.monotonic()) {
+            Ok(verification) => self.verification = Some(verification),
+            Err(e) => {
+                let why = format!("the verify command cannot be run in {}: {e}", cwd.display());
+                self.verdict = Some(Verdict::Rejected(why));
+            }
+        }
+        self.wake.waker().wake();
     }
 
     fn perform(&mut self, step: &Step, sight: &Sight) -> Result<Option<Leaving>> {
         for action in &step.actions {
             match action {
                 Action::Carry => self.carry(),
-                Action::ConfirmRunning => self.confirm_running(),
+                Action::ConfirmRunning => self.move_phase(&[Phase::Accepting], Phase::Running),
+                Action::Verify => {
+                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
+                    self.verify(sight.evidence.settled.as_ref().filter(|_| !signalled));
+                }
+                Action::Reject(why) => {
+                    let settled = self.rejected(why, sight);
+                    self.conclude(Conclusion::Failed, &settled);
+                }
+                Action::ConcludeSignal => self.conclude_signal(),
                 Action::Abort => {
                     if let Err(e) = self.backend.abort(&self.run) {
                         self.say(&format!("cannot ask the run to stop: {e}"));
@@ -240,16 +426,41 @@ impl Driver<'_> {
         }
     }
 
-    fn confirm_running(&mut self) {
+    /// A result that the verify command rejected: its text is kept beside the failure.
+    fn rejected(&self, why: &str, sight: &Sight) -> Settled {
+        let partial = match (
+            &sight.evidence.settled,
+            super::artifact_path(&self.entry, "artifact"),
+        ) {
+            (Some(Settled::Reply { text, .. }), _) => text.clone(),
+            (_, Some(_)) => Text::Inline(super::recorded_text(&self.entry)),
+            (_, None) => Text::Inline(String::new()),
+        };
+        Settled::Failed {
+            failure: Failure::new(FailureKind::Verify, why, self.home.now_ms()),
+            partial,
+            cancelled: false,
+        }
+    }
+
+    fn conclude_signal(&mut self) {
+        let mut tries = 0;
+        while let Err(e) = record_signal(self.home, &self.ledger, &self.run, self.reader) {
+            self.wait_for_ledger(&e, tries);
+            tries += 1;
+        }
+    }
+
+    fn move_phase(&mut self, from: &[Phase], to: Phase) {
         let run = &self.run;
         let moved = self.ledger.update(Patience::Unlimited, |book| {
             let entry = book.get(&run.label);
             if let Some(mut entry) = entry.filter(|e| {
                 e.generation() == run.generation
                     && e.status() == Status::Running
-                    && e.phase() == Some(Phase::Accepting)
+                    && e.phase().is_none_or(|phase| from.contains(&phase))
             }) {
-                entry.set_phase(Phase::Running);
+                entry.set_phase(to);
                 book.put(&run.label, entry);
             }
         });
@@ -264,7 +475,7 @@ impl Driver<'_> {
         let mut ending = file_ending(self.home, &self.run, conclusion, settled);
         let mut tries = 0;
         loop {
-            match record_ending(&self.ledger, &self.run, &ending, self.reader) {
+            match record_ending(self.home, &self.ledger, &self.run, &ending, self.reader) {
                 Ok(Recorded::Yes) => break,
                 Ok(Recorded::No(why)) => {
                     self.say(&format!("the end was not recorded: {why}"));
@@ -332,19 +543,33 @@ impl Driver<'_> {
             return;
         }
         self.last_line = line;
+        self.beat_due = Duration::ZERO;
+        self.beat(
+            step.doing,
+            &step.reason,
+            step.look_within,
+            evidence.position,
+        );
+    }
+
+    /// Tells others how things stand, at most once in a while.
+    fn beat(&mut self, doing: &str, reason: &str, look_within: Duration, position: u64) {
+        let now = self.home.clock.monotonic();
+        if now < self.beat_due {
+            return;
+        }
         self.beat_due = now + HEARTBEAT_EVERY;
-        let look = i64::try_from(step.look_within.as_millis()).unwrap_or(i64::MAX);
+        let look = i64::try_from(look_within.as_millis()).unwrap_or(i64::MAX);
         let heartbeat = Heartbeat {
             process: ProcessIdentity::current(),
             at: self.home.now_ms(),
-            state: step.doing.to_owned(),
-            reason: step.reason.clone(),
+            state: doing.to_owned(),
+            reason: reason.to_owned(),
             next_at: Some(self.home.now_ms().saturating_add(look)),
-            position: evidence.position,
+            position,
         };
         if let Err(e) = self.post.write_heartbeat(self.home, &heartbeat) {
-            let what: io::Error = e;
-            self.say(&format!("cannot write the heartbeat: {what}"));
+            self.say(&format!("cannot write the heartbeat: {e}"));
         }
     }
 

@@ -22,6 +22,9 @@ const START_PATIENCE: Duration = Duration::from_secs(300);
 /// Whoever enqueued a run starts it; the watcher does so when that has not happened after this long.
 const START_GRACE: Duration = Duration::from_secs(1);
 
+/// How often a verify command at work is looked at.
+const VERIFY_LOOK: Duration = Duration::from_millis(50);
+
 /// Pauses between attempts to carry a run.
 const CARRY_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
 
@@ -34,6 +37,25 @@ pub struct EntrySight {
     pub phase: Option<Phase>,
     /// Cancellation was asked for.
     pub cancel_requested: bool,
+    /// The agent has signalled done, and its result waits for the verify command.
+    pub signalled: bool,
+    /// What is known of the verify command.
+    pub verify: Verify,
+}
+
+/// How far the verify command is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verify {
+    /// There is none.
+    NotWanted,
+    /// It has not been started.
+    Wanted,
+    /// It is at work.
+    UnderWay,
+    /// It let the result pass.
+    Passed,
+    /// It did not; the sentence says why.
+    Rejected(String),
 }
 
 /// Everything the watcher sees at one moment.
@@ -88,6 +110,12 @@ pub enum Action {
     ConfirmRunning,
     /// Ask for its end.
     Abort,
+    /// Start the verify command.
+    Verify,
+    /// Record that the verify command rejected the result.
+    Reject(String),
+    /// Record that the agent's own completion stands.
+    ConcludeSignal,
     /// File the result and record the end.
     Conclude(Conclusion),
     /// Record a failure that only the watcher knows of.
@@ -186,7 +214,27 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
             let reason = format!("the label has ended: {status}");
             Step::new(state, "ended", reason).act(Action::Leave(Leaving::Ended))
         }
-        (_, Some(settled)) => conclude(state, settled, entry.cancel_requested),
+        _ if entry.signalled => verified(state, &entry.verify, Action::ConcludeSignal),
+        (_, Some(Settled::Reply { .. })) => {
+            verified(state, &entry.verify, Action::Conclude(Conclusion::Done))
+        }
+        (
+            _,
+            Some(Settled::Failed {
+                failure, cancelled, ..
+            }),
+        ) => {
+            let (conclusion, reason) = match *cancelled || entry.cancel_requested {
+                true => (Conclusion::Cancelled, failure.message.clone()),
+                false => (
+                    Conclusion::Failed,
+                    format!("{}: {}", failure.kind, failure.message),
+                ),
+            };
+            Step::new(state, "concluding", reason)
+                .act(Action::Conclude(conclusion))
+                .act(Action::Leave(Leaving::Ended))
+        }
         (_, None) => {
             state.last_words_until = None;
             carry_on(state, entry, &sight.evidence, now)
@@ -194,23 +242,27 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
     }
 }
 
-fn conclude(state: State, settled: &Settled, cancel_requested: bool) -> Step {
-    let (conclusion, reason) = match settled {
-        Settled::Reply { .. } => (
-            Conclusion::Done,
-            "the run ended with a complete reply".to_owned(),
-        ),
-        Settled::Failed {
-            failure, cancelled, ..
-        } if *cancelled || cancel_requested => (Conclusion::Cancelled, failure.message.clone()),
-        Settled::Failed { failure, .. } => (
-            Conclusion::Failed,
-            format!("{}: {}", failure.kind, failure.message),
-        ),
-    };
-    Step::new(state, "concluding", reason)
-        .act(Action::Conclude(conclusion))
-        .act(Action::Leave(Leaving::Ended))
+/// A complete result is recorded once nothing stands against it.
+fn verified(state: State, verify: &Verify, conclude: Action) -> Step {
+    match verify {
+        Verify::Wanted => Step::new(
+            state,
+            "verifying",
+            "the result is there; the verify command starts",
+        )
+        .act(Action::Verify),
+        Verify::UnderWay => {
+            Step::new(state, "verifying", "the verify command is at work").within(VERIFY_LOOK)
+        }
+        Verify::Rejected(why) => Step::new(state, "concluding", why.clone())
+            .act(Action::Reject(why.clone()))
+            .act(Action::Leave(Leaving::Ended)),
+        Verify::NotWanted | Verify::Passed => {
+            Step::new(state, "concluding", "the result is complete")
+                .act(conclude)
+                .act(Action::Leave(Leaving::Ended))
+        }
+    }
 }
 
 fn carry_on(mut state: State, entry: &EntrySight, evidence: &Evidence, now: Duration) -> Step {

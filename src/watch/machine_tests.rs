@@ -33,6 +33,8 @@ fn sight(status: Status, cancel_requested: bool, evidence: Evidence) -> Sight {
             status,
             phase: Some(Phase::Running),
             cancel_requested,
+            signalled: false,
+            verify: Verify::NotWanted,
         }),
         evidence,
     }
@@ -177,4 +179,31 @@ fn an_accepted_run_that_is_carried_moves_on() {
         entry.phase = Some(Phase::Accepting);
     }
     assert_eq!(actions(&seen), [Action::ConfirmRunning]);
+}
+
+#[test]
+fn a_result_waits_for_its_verify_command_and_falls_with_it() {
+    let verify = |verify: Verify, signalled: bool| {
+        let settled = if signalled { None } else { reply() };
+        let mut seen = sight(Status::Running, false, evidence(Liveness::Alive, settled));
+        if let Some(entry) = &mut seen.entry {
+            entry.verify = verify;
+            entry.signalled = signalled;
+        }
+        actions(&seen)
+    };
+    let why = "no".to_owned();
+    for (signalled, conclude) in [
+        (false, Action::Conclude(Conclusion::Done)),
+        (true, Action::ConcludeSignal),
+    ] {
+        assert_eq!(verify(Verify::Wanted, signalled), [Action::Verify]);
+        assert_eq!(verify(Verify::UnderWay, signalled), []);
+        assert_eq!(verify(Verify::Passed, signalled), [conclude.clone(), LEAVE]);
+        assert_eq!(verify(Verify::NotWanted, signalled), [conclude, LEAVE]);
+        assert_eq!(
+            verify(Verify::Rejected(why.clone()), signalled),
+            [Action::Reject(why.clone()), LEAVE]
+        );
+    }
 }

@@ -6,10 +6,12 @@
 mod conclude;
 mod driver;
 pub mod machine;
+mod outbox;
+mod verify;
 
 use std::path::PathBuf;
 
-pub use conclude::{file_text, set_artifact};
+pub use conclude::{content, file_text, finish_signal, set_artifact};
 pub use driver::{Span, Watched, watch};
 
 use crate::completion::artifact::read_artifact;

@@ -1,0 +1,289 @@
+//! The rules of the outbox: when a record is due, what a try makes of it, what a repeat says. Pure.
+//!
+//! A try is recorded before it is made. So a record that is found being sent by nobody, or whose try timed out, may have
+//! arrived: it is sent again under its key, and says that it may be a repeat.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::record::{Delivery, DeliveryState};
+
+/// Pauses after the first, second, ... failed try.
+const PAUSES_S: [u64; 8] = [2, 5, 15, 60, 120, 300, 900, 1800];
+
+/// What came of a try.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The receiver has it.
+    Delivered {
+        /// What it answered.
+        receipt: Value,
+    },
+    /// It did not arrive; a later try may succeed.
+    Failed {
+        /// Why.
+        why: String,
+        /// How long the receiver asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Nobody knows whether it arrived.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+    /// No try will ever succeed.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// When a record is to be sent next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Now.
+    Now,
+    /// At this time, ms since the epoch.
+    At(i64),
+    /// Not by itself.
+    Never,
+}
+
+/// When the record is due, for somebody who sends nothing at the moment.
+pub fn due(delivery: &Delivery, now_ms: i64) -> Due {
+    match delivery.state {
+        DeliveryState::Delivered | DeliveryState::Parked => Due::Never,
+        DeliveryState::Sending => Due::Now,
+        DeliveryState::Pending | DeliveryState::Retrying | DeliveryState::Unknown => {
+            match delivery.next_at {
+                Some(at) if at > now_ms => Due::At(at),
+                _ => Due::Now,
+            }
+        }
+    }
+}
+
+/// Records that a try begins.
+pub fn begin(delivery: &mut Delivery, now_ms: i64) {
+    if matches!(
+        delivery.state,
+        DeliveryState::Sending | DeliveryState::Unknown
+    ) {
+        delivery.may_be_repeat = true;
+    }
+    delivery.state = DeliveryState::Sending;
+    delivery.attempts = delivery.attempts.saturating_add(1);
+    delivery.tried_at = Some(now_ms);
+    delivery.next_at = None;
+}
+
+/// Records what came of a try. `ttl` is how long a record is tried at all; `jitter` is between 0 and 1.
+pub fn finish(delivery: &mut Delivery, outcome: Outcome, now_ms: i64, ttl: Duration, jitter: f64) {
+    match outcome {
+        Outcome::Delivered { receipt } => {
+            delivery.state = DeliveryState::Delivered;
+            delivery.receipt = Some(receipt);
+            delivery.last_error = None;
+            delivery.next_at = None;
+        }
+        Outcome::Refused { why } => park(delivery, why),
+        Outcome::Failed { why, retry_after } => {
+            retry(
+                delivery,
+                DeliveryState::Retrying,
+                why,
+                now_ms,
+                ttl,
+                pause(delivery.attempts, retry_after, jitter),
+            );
+        }
+        Outcome::Unknown { why } => {
+            retry(
+                delivery,
+                DeliveryState::Unknown,
+                why,
+                now_ms,
+                ttl,
+                pause(delivery.attempts, None, jitter),
+            );
+        }
+    }
+}
+
+fn park(delivery: &mut Delivery, why: String) {
+    delivery.state = DeliveryState::Parked;
+    delivery.last_error = Some(why);
+    delivery.next_at = None;
+}
+
+fn retry(
+    delivery: &mut Delivery,
+    state: DeliveryState,
+    why: String,
+    now_ms: i64,
+    ttl: Duration,
+    pause: Duration,
+) {
+    let age = now_ms.saturating_sub(delivery.at);
+    if age >= i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX) {
+        let hours = ttl.as_secs() / 3600;
+        // Whether it may have arrived is still told by a later redelivery.
+        delivery.may_be_repeat |= state == DeliveryState::Unknown;
+        park(delivery, format!("given up after {hours} h: {why}"));
+        return;
+    }
+    delivery.state = state;
+    delivery.last_error = Some(why);
+    delivery.next_at =
+        Some(now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)));
+}
+
+/// The pause after so many tries: growing, spread by +-20 %, and never shorter than the receiver asked.
+fn pause(attempts: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
+    let last = PAUSES_S.len() - 1;
+    let index = usize::try_from(attempts.saturating_sub(1))
+        .unwrap_or(last)
+        .min(last);
+    let base = PAUSES_S.get(index).copied().unwrap_or(1800);
+    let spread = Duration::from_secs(base).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+    spread.max(retry_after.unwrap_or_default())
+}
+
+/// A parked record is to be sent again.
+pub fn unpark(delivery: &mut Delivery, now_ms: i64) {
+    delivery.state = DeliveryState::Pending;
+    delivery.at = now_ms;
+    delivery.next_at = None;
+}
+
+/// The words that a repeat carries.
+pub fn repeat_words(delivery: &Delivery) -> Option<String> {
+    delivery.may_be_repeat.then(|| {
+        let tries = delivery.attempts;
+        format!(
+            "(This may be a repeat: try {tries} under the key {}.)",
+            delivery.key
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Content, DeliveryKind};
+    use serde_json::json;
+
+    const TTL: Duration = Duration::from_secs(48 * 3600);
+
+    fn record() -> Delivery {
+        Delivery::new(
+            "k".to_owned(),
+            DeliveryKind::Result,
+            "webhook:x",
+            Content::default(),
+            1_000,
+        )
+    }
+
+    fn failed(why: &str) -> Outcome {
+        Outcome::Failed {
+            why: why.to_owned(),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn a_new_record_is_due_and_a_delivered_one_never_again() {
+        let mut d = record();
+        assert_eq!(due(&d, 1_000), Due::Now);
+        begin(&mut d, 1_000);
+        let receipt = json!({"status": 200});
+        finish(&mut d, Outcome::Delivered { receipt }, 1_001, TTL, 0.5);
+        assert_eq!(
+            (d.state, d.attempts, due(&d, i64::MAX)),
+            (DeliveryState::Delivered, 1, Due::Never)
+        );
+        assert!(!d.may_be_repeat);
+    }
+
+    #[test]
+    fn pauses_grow_and_a_plain_failure_is_no_repeat() {
+        let mut d = record();
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            begin(&mut d, 0);
+            finish(&mut d, failed("refused"), 0, TTL, 0.5);
+            pauses.push(d.next_at.unwrap_or(-1) / 1000);
+        }
+        assert_eq!(pauses, [2, 5, 15, 60, 120, 300, 900, 1800, 1800, 1800]);
+        assert!(!d.may_be_repeat);
+        assert_eq!(due(&d, 5), Due::At(1_800_000));
+    }
+
+    #[test]
+    fn jitter_spreads_by_a_fifth_and_the_receivers_wish_counts() {
+        for (jitter, ms) in [(0.0, 1_600), (1.0, 2_400)] {
+            assert_eq!(pause(1, None, jitter).as_millis(), ms);
+        }
+        assert_eq!(
+            pause(1, Some(Duration::from_secs(60)), 0.5),
+            Duration::from_secs(60)
+        );
+    }
+
+    #[test]
+    fn a_try_of_unknown_fate_is_repeated_as_a_possible_repeat() {
+        let mut d = record();
+        begin(&mut d, 0);
+        let timed_out = Outcome::Unknown {
+            why: "timed out".to_owned(),
+        };
+        finish(&mut d, timed_out, 0, TTL, 0.5);
+        assert_eq!((d.state, d.may_be_repeat), (DeliveryState::Unknown, false));
+        begin(&mut d, 10);
+        assert!(d.may_be_repeat);
+        assert_eq!(
+            repeat_words(&d).as_deref(),
+            Some("(This may be a repeat: try 2 under the key k.)")
+        );
+    }
+
+    #[test]
+    fn a_sender_that_died_leaves_a_possible_repeat_that_is_due_at_once() {
+        let mut d = record();
+        begin(&mut d, 0);
+        assert_eq!(due(&d, 1), Due::Now);
+        begin(&mut d, 1);
+        assert!(d.may_be_repeat);
+    }
+
+    #[test]
+    fn refusals_park_and_so_does_age() {
+        let mut d = record();
+        begin(&mut d, 0);
+        finish(
+            &mut d,
+            Outcome::Refused {
+                why: "404".to_owned(),
+            },
+            0,
+            TTL,
+            0.5,
+        );
+        assert_eq!(
+            (d.state, d.last_error.as_deref()),
+            (DeliveryState::Parked, Some("404"))
+        );
+        unpark(&mut d, 5_000);
+        assert_eq!(due(&d, 5_000), Due::Now);
+        begin(&mut d, 5_000);
+        let late = 5_000 + 48 * 3_600_000;
+        finish(&mut d, failed("no route"), late, TTL, 0.5);
+        assert_eq!(
+            d.last_error.as_deref(),
+            Some("given up after 48 h: no route")
+        );
+        assert_eq!(due(&d, late), Due::Never);
+    }
+}

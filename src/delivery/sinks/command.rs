@@ -1,0 +1,109 @@
+//! A command of the operator: the payload as JSON on its stdin, never on its command line.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Payload, excerpt};
+use crate::delivery::outbox::Outcome;
+use crate::process::{Signal, close_inherited_on_exec, signal_group};
+
+/// A command that takes longer is ended; what it did by then is unknown.
+const TIME_OUT: Duration = Duration::from_secs(60);
+
+/// Exit code of a command that asks to be called again later (`EX_TEMPFAIL` of sysexits.h).
+const TRY_AGAIN: i32 = 75;
+
+/// Exit codes by which a command says that no repeat will help (`EX_USAGE`, `EX_DATAERR`, `EX_NOUSER`, `EX_CONFIG`).
+const NEVER: [i32; 4] = [64, 65, 67, 78];
+
+/// Runs the command with the payload.
+pub(super) fn run(argv: &[String], payload: &Payload) -> Outcome {
+    match attempt(argv, payload) {
+        Ok(outcome) => outcome,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Outcome::Refused {
+            why: format!("the command {argv:?} cannot be started: {e}"),
+        },
+        Err(e) => Outcome::Failed {
+            why: format!("the command {argv:?} cannot be run: {e}"),
+            retry_after: None,
+        },
+    }
+}
+
+fn attempt(argv: &[String], payload: &Payload) -> std::io::Result<Outcome> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Ok(Outcome::Refused {
+            why: "the command is empty".to_owned(),
+        });
+    };
+    close_inherited_on_exec();
+    // Files, not pipes: a command that reads or writes nothing, or leaves a child behind, cannot block us.
+    let mut input = tempfile::tempfile()?;
+    serde_json::to_writer(&mut input, payload)?;
+    input.write_all(b"\n")?;
+    input.seek(SeekFrom::Start(0))?;
+    let output = tempfile::tempfile()?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("DISPATCH_DELIVERY_KEY", &payload.key)
+        .env("DISPATCH_DELIVERY_KIND", payload.kind.as_str())
+        .env("DISPATCH_LABEL", &payload.label)
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(output.try_clone()?))
+        .stderr(Stdio::from(output.try_clone()?))
+        .process_group(0)
+        .spawn()?;
+    let end = Instant::now() + TIME_OUT;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(judge(status.code(), &said(output)));
+        }
+        if Instant::now() >= end {
+            signal_group(child.id(), Signal::KILL)?;
+            child.wait()?;
+            return Ok(Outcome::Unknown {
+                why: format!(
+                    "the command took longer than {} s and was ended",
+                    TIME_OUT.as_secs()
+                ),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn judge(code: Option<i32>, said: &str) -> Outcome {
+    match code {
+        Some(0) => Outcome::Delivered {
+            receipt: json!({"exitCode": 0, "output": excerpt(said)}),
+        },
+        Some(code) if NEVER.contains(&code) => Outcome::Refused {
+            why: format!("the command exited with code {code}: {}", said.trim()),
+        },
+        Some(TRY_AGAIN) => Outcome::Failed {
+            why: format!("the command asked to be called again: {}", said.trim()),
+            retry_after: None,
+        },
+        Some(code) => Outcome::Failed {
+            why: format!("the command exited with code {code}: {}", said.trim()),
+            retry_after: None,
+        },
+        None => Outcome::Unknown {
+            why: "the command was ended by a signal".to_owned(),
+        },
+    }
+}
+
+/// The start of what the command printed.
+fn said(mut output: File) -> String {
+    let mut bytes = Vec::new();
+    let _ = output
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| output.take(300).read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}

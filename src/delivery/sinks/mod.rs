@@ -1,0 +1,114 @@
+//! Sending: one function that takes a record to its target and says what came of it.
+//!
+//! Targets are `webhook:<name>` and `command:<name>`, whose addresses stand in the configuration alone. A chat channel
+//! needs a gateway, which this build has none of.
+
+mod command;
+mod webhook;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::outbox::{Outcome, repeat_words};
+use crate::completion::artifact::read_artifact;
+use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from, message};
+use crate::config::Config;
+use crate::record::{Delivery, DeliveryKind};
+
+/// The most bytes of an artifact that are read to be sent; the inline limit cuts it further.
+const MAX_ARTIFACT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What a receiver gets.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payload {
+    /// The key: equal for every repeat.
+    pub key: String,
+    /// What it tells.
+    pub kind: DeliveryKind,
+    /// The label.
+    pub label: String,
+    /// Header, body and, where it applies, the words that this may be a repeat.
+    pub text: String,
+    /// The file that holds the whole text.
+    pub artifact_path: Option<String>,
+    /// The length of the whole text in bytes.
+    pub bytes: u64,
+    /// It may have been received before.
+    pub may_be_repeat: bool,
+    /// Which try this is.
+    pub attempt: u32,
+    /// When it was recorded, ms since the epoch.
+    pub at: i64,
+}
+
+/// Puts a record into words.
+pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
+    let content = &delivery.content;
+    let limit = inline_limit_from(config.inline_limit.as_deref());
+    let whole = content
+        .artifact
+        .as_ref()
+        .map(|path| read_artifact(path.as_ref(), MAX_ARTIFACT_BYTES));
+    let body = match (whole, &content.artifact) {
+        (Some(Ok(text)), Some(path)) => {
+            cap(&text, limit, &ArtifactOutcome::Written(path.into())).text
+        }
+        (Some(Err(e)), _) => format!(
+            "{}\n\n[The full text ({} bytes) cannot be read: {e}]",
+            content.text, content.bytes
+        ),
+        _ => content.text.clone(),
+    };
+    let mut text = match content.header.is_empty() {
+        true => body,
+        false => message(&content.header, &body),
+    };
+    if let Some(words) = repeat_words(delivery) {
+        text = format!("{}\n\n{words}", text.trim_end());
+    }
+    Payload {
+        key: delivery.key.clone(),
+        kind: delivery.kind,
+        label: label.to_owned(),
+        text,
+        artifact_path: content.artifact.clone(),
+        bytes: content.bytes,
+        may_be_repeat: delivery.may_be_repeat,
+        attempt: delivery.attempts,
+        at: delivery.at,
+    }
+}
+
+/// Sends a payload. Takes as long as its receiver, at most some tens of seconds.
+pub fn send(config: &Config, target: &str, payload: &Payload) -> Outcome {
+    let (channel, name) = target.split_once(':').unwrap_or((target, ""));
+    match channel {
+        "webhook" => match config.webhooks.get(name) {
+            Some(hook) => webhook::post(hook, payload),
+            None => unknown("webhooks", name),
+        },
+        "command" => match config.commands.get(name) {
+            Some(argv) => command::run(argv, payload),
+            None => unknown("commands", name),
+        },
+        channel => Outcome::Refused {
+            why: format!(
+                "channel {channel} needs an OpenClaw gateway, which this build cannot send through yet"
+            ),
+        },
+    }
+}
+
+fn unknown(section: &str, name: &str) -> Outcome {
+    Outcome::Refused {
+        why: format!(
+            "the configuration names no \"{name}\" under \"{section}\"; add it, then run 'dispatch redeliver'"
+        ),
+    }
+}
+
+/// What a receiver said, short enough for the ledger.
+fn excerpt(text: &str) -> Value {
+    Value::from(crate::record::clip_text(text.trim(), 300))
+}

@@ -1,0 +1,162 @@
+//! A webhook: the payload as JSON in a POST, signed where a secret is set.
+
+use std::io;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha2::Sha256;
+use ureq::Agent;
+
+use super::{Payload, excerpt};
+use crate::config::Webhook;
+use crate::delivery::outbox::Outcome;
+
+/// A receiver that takes longer than this may or may not have it.
+const TIME_OUT: Duration = Duration::from_secs(20);
+
+/// The most of an answer that is read.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+
+/// Posts the payload.
+pub(super) fn post(hook: &Webhook, payload: &Payload) -> Outcome {
+    let body = match serde_json::to_string(payload) {
+        Ok(body) => body,
+        Err(e) => return Outcome::Refused { why: e.to_string() },
+    };
+    let agent: Agent = Agent::config_builder()
+        .timeout_global(Some(TIME_OUT))
+        .timeout_connect(Some(Duration::from_secs(5)))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .build()
+        .into();
+    let mut request = agent
+        .post(&hook.url)
+        .header("Content-Type", "application/json")
+        .header(
+            "User-Agent",
+            concat!("dispatch/", env!("CARGO_PKG_VERSION")),
+        )
+        .header("Idempotency-Key", header_value(&payload.key))
+        .header("X-Dispatch-Key", header_value(&payload.key));
+    if let Some(secret) = &hook.secret {
+        request = request.header("X-Dispatch-Signature", signature(secret, body.as_bytes()));
+    }
+    match request.send(&body) {
+        Ok(mut response) => {
+            let status = response.status().as_u16();
+            let wait = response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+                .map(Duration::from_secs);
+            let said = response
+                .body_mut()
+                .with_config()
+                .limit(MAX_ANSWER_BYTES)
+                .read_to_string()
+                .unwrap_or_default();
+            judge(status, wait, &said)
+        }
+        Err(e) => fate(&e),
+    }
+}
+
+/// 2xx is a receipt; what may pass is tried again; anything else never will.
+fn judge(status: u16, retry_after: Option<Duration>, said: &str) -> Outcome {
+    match status {
+        200..=299 => Outcome::Delivered {
+            receipt: json!({"status": status, "body": excerpt(said)}),
+        },
+        408 | 429 | 500..=599 => Outcome::Failed {
+            why: format!("the receiver answered {status}"),
+            retry_after,
+        },
+        _ => Outcome::Refused {
+            why: format!("the receiver answered {status}: {}", excerpt(said)),
+        },
+    }
+}
+
+/// An error before the request was out is a failure; one after it leaves the fate open.
+fn fate(error: &ureq::Error) -> Outcome {
+    use ureq::{Error, Timeout};
+    let why = error.to_string();
+    match error {
+        Error::HostNotFound
+        | Error::ConnectionFailed
+        | Error::Timeout(Timeout::Resolve | Timeout::Connect) => Outcome::Failed {
+            why,
+            retry_after: None,
+        },
+        Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => Outcome::Failed {
+            why,
+            retry_after: None,
+        },
+        Error::BadUri(_) | Error::Http(_) => Outcome::Refused { why },
+        _ => Outcome::Unknown { why },
+    }
+}
+
+/// `sha256=<hex of HMAC-SHA-256 of the body>`, as receivers of other senders' webhooks know it.
+fn signature(secret: &str, body: &[u8]) -> String {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
+    mac.update(body);
+    let digest = mac.finalize().into_bytes();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+/// A key in header form: what a header cannot carry is escaped as in a URL.
+fn header_value(key: &str) -> String {
+    key.bytes()
+        .map(|byte| match byte {
+            b'%' => "%25".to_owned(),
+            0x21..=0x7e => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_judged_by_whether_a_repeat_can_help() {
+        let kind = |status| match judge(status, None, "") {
+            Outcome::Delivered { .. } => "delivered",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Unknown { .. } => "unknown",
+            Outcome::Refused { .. } => "refused",
+        };
+        for status in [200, 202, 204] {
+            assert_eq!(kind(status), "delivered");
+        }
+        for status in [408, 429, 500, 502, 503, 599] {
+            assert_eq!(kind(status), "failed");
+        }
+        for status in [301, 307, 400, 401, 403, 404, 410, 422] {
+            assert_eq!(kind(status), "refused");
+        }
+    }
+
+    #[test]
+    fn the_signature_is_that_of_rfc_4231_test_case_2() {
+        assert_eq!(
+            signature("Jefe", b"what do ya want for nothing?"),
+            "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn a_key_with_any_label_fits_a_header() {
+        assert_eq!(
+            header_value("a b/5/1/result/é%"),
+            "a%20b/5/1/result/%C3%A9%25"
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! The watcher's outbox: sends what its label owes, one record at a time, each try recorded before it is made.
+//!
+//! Sending runs on a thread of its own, so that a slow receiver does not delay the watch. A try whose end cannot be
+//! recorded stays in memory and is recorded as soon as the ledger takes it.
+
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::delivery::outbox::{Due, Outcome, begin, due, finish};
+use crate::delivery::{STDOUT, sinks};
+use crate::home::Home;
+use crate::ledger::{Ledger, LedgerError, Patience};
+use crate::record::{Delivery, Entry};
+use crate::wake::Waker;
+
+/// What is left to do for a label's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing that this watcher can do.
+    Nothing,
+    /// A try is under way; its end wakes the watcher.
+    UnderWay,
+    /// Nothing is due before this has passed.
+    After(Duration),
+}
+
+/// A try under way.
+struct Try {
+    key: String,
+    outcome: Receiver<Outcome>,
+}
+
+/// The outbox of one label.
+pub struct Outbox<'a> {
+    home: &'a Home,
+    ledger: Ledger,
+    label: String,
+    waker: Waker,
+    under_way: Option<Try>,
+    /// A try that has ended and is not recorded yet.
+    unrecorded: Option<(String, Outcome)>,
+}
+
+impl<'a> Outbox<'a> {
+    /// The outbox of `label`; `waker` wakes whoever calls [`Outbox::work`].
+    pub fn new(home: &'a Home, label: &str, waker: Waker) -> Self {
+        Self {
+            home,
+            ledger: Ledger::new(home),
+            label: label.to_owned(),
+            waker,
+            under_way: None,
+            unrecorded: None,
+        }
+    }
+
+    /// Does what can be done without waiting: records ended tries, begins the next one that is due.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written. Nothing is lost; the next call tries again.
+    pub fn work(&mut self, entry: &Entry) -> Result<Left, LedgerError> {
+        self.collect();
+        let entry = match self.record()? {
+            Some(newer) => newer,
+            None => entry.clone(),
+        };
+        if self.under_way.is_some() {
+            return Ok(Left::UnderWay);
+        }
+        let now_ms = self.home.now_ms();
+        let open = entry.deliveries();
+        let mut next: Option<i64> = None;
+        for delivery in open.iter().filter(|d| d.target != STDOUT) {
+            match due(delivery, now_ms) {
+                Due::Now => return self.begin(delivery),
+                Due::At(at) => next = Some(next.map_or(at, |other| other.min(at))),
+                Due::Never => {}
+            }
+        }
+        Ok(match next {
+            Some(at) => {
+                let ms = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
+                Left::After(Duration::from_millis(ms))
+            }
+            None => Left::Nothing,
+        })
+    }
+
+    /// Nothing is being sent and nothing waits to be recorded.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_none() && self.unrecorded.is_none()
+    }
+
+    /// Takes the outcome of a try that has ended.
+    fn collect(&mut self) {
+        let Some(under_way) = &self.under_way else {
+            return;
+        };
+        let outcome = match under_way.outcome.try_recv() {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => Outcome::Unknown {
+                why: "the sender broke off".to_owned(),
+            },
+        };
+        let key = under_way.key.clone();
+        self.under_way = None;
+        self.unrecorded = Some((key, outcome));
+    }
+
+    /// Records the end of a try. Returns the entry as it is then.
+    fn record(&mut self) -> Result<Option<Entry>, LedgerError> {
+        let Some((key, outcome)) = &self.unrecorded else {
+            return Ok(None);
+        };
+        let ttl = self.home.config.delivery_ttl;
+        let jitter = jitter();
+        let mut told = None;
+        let entry = self.ledger.update(Patience::Unlimited, |book| {
+            let mut entry = book.get(&self.label)?;
+            let mut delivery = find(&entry, key)?;
+            finish(&mut delivery, outcome.clone(), book.now_ms(), ttl, jitter);
+            entry.put_delivery(&delivery);
+            book.put(&self.label, entry.clone());
+            told = Some(delivery);
+            Some(entry)
+        })?;
+        self.unrecorded = None;
+        if let Some(delivery) = told {
+            let state = serde_json::to_value(delivery.state).unwrap_or_default();
+            let state = state.as_str().unwrap_or_default().to_owned();
+            let why = delivery
+                .last_error
+                .map_or_else(String::new, |why| format!(": {why}"));
+            self.home
+                .say(&format!("delivery {} is {state}{why}", delivery.key));
+        }
+        Ok(entry)
+    }
+
+    /// Records that a try begins, then makes it.
+    fn begin(&mut self, delivery: &Delivery) -> Result<Left, LedgerError> {
+        let begun = self.ledger.update(Patience::Unlimited, |book| {
+            let mut entry = book.get(&self.label)?;
+            let mut current = find(&entry, &delivery.key)?;
+            // Somebody else may have changed it since it was read.
+            if due(&current, book.now_ms()) != Due::Now {
+                return None;
+            }
+            begin(&mut current, book.now_ms());
+            entry.put_delivery(&current);
+            book.put(&self.label, entry);
+            Some(current)
+        })?;
+        let Some(begun) = begun else {
+            return Ok(Left::After(Duration::from_millis(50)));
+        };
+        let (sender, outcome) = channel();
+        let config = self.home.config.clone();
+        let waker = self.waker.clone();
+        let label = self.label.clone();
+        let key = begun.key.clone();
+        thread::spawn(move || {
+            let payload = sinks::payload(&config, &label, &begun);
+            let _ = sender.send(sinks::send(&config, &begun.target, &payload));
+            waker.wake();
+        });
+        self.under_way = Some(Try { key, outcome });
+        Ok(Left::UnderWay)
+    }
+}
+
+fn find(entry: &Entry, key: &str) -> Option<Delivery> {
+    entry.deliveries().into_iter().find(|d| d.key == key)
+}
+
+/// A number between 0 and 1 that differs from process to process.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0
+}
