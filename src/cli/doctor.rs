@@ -207,10 +207,7 @@ fn check_permissions(home: &Home, ledger: &Ledger, found: &mut Findings) {
 }
 
 fn check_reference_ledger(home: &Home, found: &mut Findings) {
-    let other = home
-        .paths
-        .openclaw_state
-        .join("scheduler/dispatch/labels.json");
+    let other = home.paths.reference_labels();
     if other != home.paths.labels && other.is_file() {
         found.fine(
             "other ledger",
