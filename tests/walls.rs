@@ -120,9 +120,11 @@ fn code_of(text: &str) -> String {
         .map(str::trim)
         .filter(|line| !line.starts_with("//"))
         .collect();
-    let tests = lines
-        .windows(2)
-        .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{'));
+    let tests = (0..lines.len()).find(|&i| {
+        let mut next = lines[i + 1..].iter();
+        let opens = next.find(|line| !line.starts_with("#["));
+        lines[i] == "#[cfg(test)]" && opens.is_some_and(|line| line.ends_with('{'))
+    });
     lines[..tests.unwrap_or(lines.len())].join("\n")
 }
 
@@ -325,7 +327,7 @@ fn the_readme_names_the_commands_that_decide_about_main() {
 
 #[test]
 fn the_reader_of_sources_sees_grouped_imports_and_no_tests() {
-    let text = "use std::{fmt, io::{self, Read}};\n// std::net\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
+    let text = "use std::{fmt, io::{self, Read}};\n// std::net\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    use std::fs;\n}\n";
     let source = Source {
         name: "record/x.rs".to_owned(),
         code: code_of(text),

@@ -227,7 +227,7 @@ pub struct ResultArgs {
     #[arg(long)]
     pub path: bool,
     /// An older generation of the label
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
 }
 
@@ -238,7 +238,7 @@ pub struct ListArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub status: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     pub limit: usize,
     /// No limit
     #[arg(long)]
@@ -312,7 +312,7 @@ pub struct DoneArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
     /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
 }
 
@@ -330,4 +330,16 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("\"{text}\" is no count; give a whole number from 1, or --all"))
+}
+
+fn parse_generation(text: &str) -> Result<u64, String> {
+    let number = text.parse();
+    number.map_err(|_| {
+        format!("\"{text}\" is no generation; give the number that 'dispatch status' shows")
+    })
 }

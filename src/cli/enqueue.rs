@@ -31,6 +31,9 @@ use crate::watchers::ensure_watcher;
 pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>) -> Result<u8> {
     choose_backend(home, args, env)?;
     let plan = plan(home, args, env)?;
+    if args.backend.is_none() && gateway::configured(&home.paths, env).is_none() {
+        home.say("no gateway is configured: using the local backend");
+    }
     let ledger = Ledger::new(home);
     if args.replace {
         super::cancel::settle(home, &ledger, plan.label.as_str(), Some("replaced"))?;
@@ -111,11 +114,7 @@ fn choose_backend(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Resu
         (None, false) => Err(usage(
             "no gateway is configured, so the local backend is chosen, and it needs a command to run: add -- COMMAND [ARG...]",
         )),
-    }?;
-    if args.backend.is_none() && configured.is_none() {
-        home.say("no gateway is configured: using the local backend");
     }
-    Ok(())
 }
 
 fn shell_hint(label: &str) -> String {

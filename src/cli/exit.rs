@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-
-use crate::config::ConfigError;
 use crate::home::HomeError;
 use crate::ledger::LedgerError;
 
@@ -54,7 +51,8 @@ fn code_of(error: &anyhow::Error) -> u8 {
         if let Some(LedgerError::Damaged { .. }) = cause.downcast_ref::<LedgerError>() {
             return DAMAGED;
         }
-        if cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(HomeError::NoHome(_))) {
+        // A transparent error hides the one inside it from the chain.
+        if let Some(HomeError::NoHome(_) | HomeError::Config(_)) = cause.downcast_ref() {
             return USAGE;
         }
     }
@@ -95,37 +93,4 @@ fn sentence(error: &anyhow::Error) -> String {
         text.push_str(&part);
     }
     text
-}
-
-/// A complaint of the command line parser, on one line with the remedy; help and version go to stdout as they are.
-pub fn from_clap(program: &str, error: &clap::Error) -> ExitCode {
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        let _ = error.print();
-        return ExitCode::from(OK);
-    }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return ExitCode::from(USAGE);
-    }
-    let text = error.render().to_string();
-    let mut lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| {
-            !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more")
-        })
-        .collect();
-    if let Some(first) = lines.first_mut() {
-        *first = first.strip_prefix("error: ").unwrap_or(first);
-    }
-    use std::io::Write;
-    let _ = writeln!(
-        std::io::stderr(),
-        "[{program}] {}; see '{program} --help'",
-        lines.join(" ")
-    );
-    ExitCode::from(USAGE)
 }

@@ -3,6 +3,7 @@
 mod args;
 mod argv;
 mod cancel;
+mod complaint;
 mod doctor;
 mod done;
 mod enqueue;
@@ -25,10 +26,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Command as ClapCommand, CommandFactory, Parser};
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
-use self::args::{Cli, Command};
-use self::exit::OK;
+use self::args::{Cli, Command, CompletionsArgs};
+use self::exit::{OK, USAGE};
 use self::output::Output;
 use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
@@ -44,6 +47,15 @@ pub fn dispatch() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    // What is generated needs no state and no settings.
+    let generated = match &cli.command {
+        Command::Completions(args) => Some(completion_script(args)),
+        Command::Man => Some(manual()),
+        _ => None,
+    };
+    if let Some(outcome) = generated {
+        return exit::finish("dispatch", outcome);
+    }
     let strictness = match &cli.command {
         Command::Done(_) | Command::LocalRunner(_) | Command::LocalWaiter(_) => Strictness::Warn,
         _ => Strictness::Refuse,
@@ -65,14 +77,40 @@ pub fn stuck_detector() -> ExitCode {
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let command: ClapCommand = T::command();
+    let mut command = without_empty_variables(T::command());
     if let Err(e) = argv::check(&command, &argv) {
         return Err(exit::finish(program, Err(exit::usage(e.to_string()))));
     }
-    let matches = command.try_get_matches_from(argv);
-    matches
-        .and_then(|mut matches| T::from_arg_matches_mut(&mut matches))
-        .map_err(|e| exit::from_clap(program, &e))
+    let matches = command.try_get_matches_from_mut(&argv);
+    let parsed = matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|e| match e.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = e.print();
+            ExitCode::from(OK)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = e.print();
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            // Global flags reach the subcommands only when the whole tree is built.
+            command.build();
+            let sentence = complaint::sentence(&command, &argv, &e);
+            exit::finish(program, Err(exit::usage(sentence)))
+        }
+    })
+}
+
+/// An environment variable that is set to nothing counts as unset, as everywhere.
+fn without_empty_variables(command: ClapCommand) -> ClapCommand {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command.mut_args(|arg| match is_empty(&arg) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    })
 }
 
 fn name(command: &Command) -> &'static str {
@@ -106,18 +144,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Cancel(args) => cancel::run(home, output, args),
         Command::Done(args) => done::run(home, output, args, &process_environment),
         Command::Doctor(args) => doctor::run(home, output, args),
-        Command::Completions(args) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
-            output::write_stdout(&script)?;
-            Ok(OK)
-        }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            output::write_stdout(&page)?;
-            Ok(OK)
-        }
+        Command::Completions(args) => completion_script(args),
+        Command::Man => manual(),
         Command::LocalRunner(args) => {
             run(home, &RunFiles::at(args.dir.clone()))?;
             Ok(OK)
@@ -127,6 +155,20 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
     }
+}
+
+fn completion_script(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
+    output::write_stdout(&script)?;
+    Ok(OK)
+}
+
+fn manual() -> Result<u8> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    output::write_stdout(&page)?;
+    Ok(OK)
 }
 
 /// Prints a line on stderr; a closed stderr is no error.

@@ -8,7 +8,6 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::backend::Backend;
 use crate::backend::local::LocalBackend;
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
 use crate::cli::exit::{failure, usage};
@@ -111,7 +110,7 @@ fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
     match cwd.is_dir() {
         true => Ok(cwd),
         false => Err(usage(format!(
-            "--cwd: {} is not a directory",
+            "--cwd: {} is not a directory; give one that exists",
             cwd.display()
         ))),
     }
@@ -122,7 +121,7 @@ fn command_line(command: &[String], cwd: &Path, env: Environment<'_>) -> Result<
     let (program, rest) = command
         .split_first()
         .filter(|(program, _)| !program.is_empty())
-        .ok_or_else(|| usage("the command after -- is empty"))?;
+        .ok_or_else(|| usage("the command after -- is empty; give a program and its arguments"))?;
     let found = match program.contains('/') {
         true => Some(cwd.join(program)).filter(|path| is_executable(path)),
         false => search_path(program, env("PATH")),
@@ -160,7 +159,9 @@ fn variables(given: &[String]) -> Result<Vec<(String, String)>> {
             Some((name, value)) if !name.is_empty() && !value.contains('\0') => {
                 Ok((name.to_owned(), value.to_owned()))
             }
-            _ => Err(usage(format!("--env: \"{pair}\" is not NAME=VALUE"))),
+            _ => Err(usage(format!(
+                "--env: \"{pair}\" is not NAME=VALUE, for example LANG=C"
+            ))),
         })
         .collect()
 }
@@ -190,7 +191,11 @@ fn targets(home: &Home, args: &EnqueueArgs) -> Result<(Option<Target>, Option<St
         })
     });
     let target = match args.deliver_to.as_deref() {
-        Some("") => return Err(usage("--deliver-to: the target is empty")),
+        Some("") => {
+            return Err(usage(
+                "--deliver-to: the target is empty; give a chat id, or leave the flag out",
+            ));
+        }
         Some(to) => Some(resolve_alias(home, to, channel)?),
         None => from_origin,
     };
