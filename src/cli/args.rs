@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Styles;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::duration::parse_seconds;
 
@@ -15,6 +15,7 @@ use crate::duration::parse_seconds;
     version,
     styles = Styles::plain(),
     disable_help_subcommand = true,
+    disable_help_flag = true,
     after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- sh -c 'cat; echo, and hi'\n  dispatch result --label hello"
 )]
 pub struct Cli {
@@ -25,12 +26,16 @@ pub struct Cli {
         env = "DISPATCH_OUTPUT",
         hide_env = true,
         value_enum,
-        default_value = "auto"
+        default_value = "auto",
+        display_order = 900
     )]
     pub output: OutputChoice,
     /// Print JSON (short for --output json)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     pub json: bool,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::HelpShort, display_order = 902)]
+    pub help: Option<bool>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,

@@ -16,7 +16,14 @@ pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument if first.starts_with('-') => {
             let near = did_you_mean(error, ContextKind::SuggestedArg);
-            format!("there is no flag {first}{near}{}", after(&near, &help))
+            let label = match place.takes_labels() {
+                true => "; a label that starts with - goes after --",
+                false => "",
+            };
+            format!(
+                "there is no flag {first}{label}{near}{}",
+                after(&near, &help)
+            )
         }
         ErrorKind::UnknownArgument => {
             let command_place = match place.takes_command() {
@@ -94,6 +101,11 @@ impl<'a> Place<'a> {
                 program: root.get_name().to_owned(),
             },
         }
+    }
+
+    fn takes_labels(&self) -> bool {
+        let mut words = self.command.get_positionals();
+        words.any(|word| word.get_id() == "labels")
     }
 
     fn takes_command(&self) -> bool {

@@ -11,6 +11,7 @@ mod exit;
 mod labels;
 mod list;
 mod logs;
+mod manual;
 mod output;
 mod prompt;
 mod recovery;
@@ -50,7 +51,7 @@ pub fn dispatch() -> ExitCode {
     // What is generated needs no state and no settings.
     let generated = match &cli.command {
         Command::Completions(args) => Some(completion_script(args)),
-        Command::Man => Some(manual()),
+        Command::Man => Some(print_manual()),
         _ => None,
     };
     if let Some(outcome) = generated {
@@ -145,7 +146,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Done(args) => done::run(home, output, args, &process_environment),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),
-        Command::Man => manual(),
+        Command::Man => print_manual(),
         Command::LocalRunner(args) => {
             run(home, &RunFiles::at(args.dir.clone()))?;
             Ok(OK)
@@ -164,10 +165,8 @@ fn completion_script(args: &CompletionsArgs) -> Result<u8> {
     Ok(OK)
 }
 
-fn manual() -> Result<u8> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-    output::write_stdout(&page)?;
+fn print_manual() -> Result<u8> {
+    output::write_stdout(&manual::page(&Cli::command())?)?;
     Ok(OK)
 }
 
