@@ -219,3 +219,64 @@ pub fn kill(pid: u32, signal: &str) {
         .stderr(Stdio::null())
         .status();
 }
+
+impl House {
+    /// Every path in the state directory with what it holds (directories: nothing).
+    pub fn state_files(&self) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = std::collections::BTreeMap::new();
+        let mut dirs = vec![self.state()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let content = match path.is_dir() {
+                    true => Vec::new(),
+                    false => fs::read(&path).expect("readable"),
+                };
+                if path.is_dir() {
+                    dirs.push(path.clone());
+                }
+                found.insert(path, content);
+            }
+        }
+        found
+    }
+
+    /// Puts a `config.json` in place.
+    pub fn write_config(&self, text: &str) {
+        fs::create_dir_all(self.state()).expect("creatable");
+        fs::write(self.state().join("config.json"), text).expect("writable");
+    }
+
+    /// Runs `dispatch` with these words on a terminal of 200 columns, stdout and stderr in one; `None`, with a line,
+    /// where util-linux's `script` is missing.
+    pub fn dispatch_on_terminal(&self, words: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
+        let is_there = Command::new("script")
+            .arg("--version")
+            .output()
+            .is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"));
+        if !is_there {
+            println!("skipped: util-linux's script, which makes a terminal, is not here");
+            return None;
+        }
+        let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let line = format!(
+            "stty cols 200; '{}' {}",
+            program("dispatch").display(),
+            quoted.join(" ")
+        );
+        let mut command = self.command("dispatch");
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env_clear();
+        for (name, value) in command.get_envs() {
+            script.env(name, value.unwrap_or_default());
+        }
+        script
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm-256color")
+            .envs(variables.iter().copied())
+            .current_dir(self.root())
+            .stdin(Stdio::null());
+        command = script;
+        Some(run(command, b""))
+    }
+}
