@@ -1,7 +1,9 @@
 //! Exit codes and the one place where an error becomes a line and a code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use super::terminal::escape_untrusted;
 use crate::home::HomeError;
 use crate::ledger::LedgerError;
 
@@ -73,7 +75,14 @@ pub fn finish(brand: &str, outcome: anyhow::Result<u8>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::from(OK),
         Err(error) => {
             use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "[{brand}] {}", sentence(&error));
+            let mut stderr = std::io::stderr();
+            let sentence = sentence(&error);
+            // A sentence may quote a label or an agent.
+            let shown = match stderr.is_terminal() {
+                true => escape_untrusted(&sentence, false),
+                false => sentence.into(),
+            };
+            let _ = writeln!(stderr, "[{brand}] {shown}");
             ExitCode::from(code_of(&error))
         }
     }

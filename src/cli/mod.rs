@@ -31,7 +31,7 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
-use self::args::{Cli, Command, CompletionsArgs};
+use self::args::{Cli, Command, CompletionsArgs, OutputChoice};
 use self::exit::{OK, USAGE};
 use self::output::Output;
 use crate::backend::local::{RunFiles, run, wait_for_command};
@@ -135,13 +135,14 @@ fn name(command: &Command) -> &'static str {
 fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let output = Output::new(cli.output, cli.json, no_color);
+    let json_asked = cli.json || cli.output == OutputChoice::Json;
     match &cli.command {
         Command::Enqueue(args) => enqueue::run(home, output, args, &process_environment),
         Command::Status(args) => status::run(home, output, args),
-        Command::Result(args) => result::run(home, output, args, cli.json),
+        Command::Result(args) => result::run(home, output, args, json_asked),
         Command::List(args) => list::run(home, output, args),
         Command::Wait(args) => wait::run(home, output, args),
-        Command::Logs(args) => logs::run(home, output, args),
+        Command::Logs(args) => logs::run(home, output, args, json_asked),
         Command::Cancel(args) => cancel::run(home, output, args),
         Command::Done(args) => done::run(home, output, args, &process_environment),
         Command::Doctor(args) => doctor::run(home, output, args),
