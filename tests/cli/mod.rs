@@ -1,8 +1,15 @@
 //! The command line as its users meet it: what it refuses and how, what it prints and where.
 
 mod configuration;
+mod fields;
+mod help;
 mod labels;
+mod logs;
 mod refusals;
+mod results;
+mod screen;
+mod tables;
+mod wait;
 
 use crate::support::{House, Ran};
 

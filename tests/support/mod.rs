@@ -280,3 +280,58 @@ impl House {
         Some(run(command, b""))
     }
 }
+
+/// Holds a command back until the test lets it go on: a named pipe that the command reads a line from.
+pub struct Gate {
+    path: PathBuf,
+    pipe: fs::File,
+}
+
+impl Gate {
+    /// A closed gate in this house.
+    pub fn new(house: &House, name: &str) -> Self {
+        let path = house.root().join(name);
+        let made = Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .expect("mkfifo runs");
+        assert!(made.success(), "{}", path.display());
+        // Open for both, so that opening waits for nobody and what is written stays until it is read.
+        let mut open = fs::File::options();
+        let pipe = open.read(true).write(true).open(&path).expect("ours");
+        Self { path, pipe }
+    }
+
+    /// The words with which a shell script waits at the gate.
+    pub fn pass(&self) -> String {
+        format!("read -r _ < '{}'", self.path.display())
+    }
+
+    /// Lets one reader go on.
+    pub fn open(&mut self) {
+        self.pipe.write_all(b"\n").expect("it takes a line");
+    }
+}
+
+/// Waits until a program listens for file events, which is the last thing it does before it waits.
+#[track_caller]
+pub fn listens(pid: u32) {
+    eventually(&format!("process {pid} listens"), || {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let targets = open
+            .flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok());
+        let mut listening = targets.filter(|to| to.to_string_lossy().contains("inotify"));
+        listening.next()
+    });
+}
+
+/// SIGINT is ignored by this process and so by the programs that it starts, as in the background of some shells.
+pub fn ignores_interrupts() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 0b10 != 0)
+}
