@@ -102,7 +102,10 @@ fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
             let count = book.labels().count();
             found.fine(
                 "ledger",
-                format!("{}: {count} labels", ledger.path().display()),
+                match count {
+                    1 => format!("{}: 1 label", ledger.path().display()),
+                    _ => format!("{}: {count} labels", ledger.path().display()),
+                },
             );
             check_watchers(home, &book, found);
             check_deliveries(&book, found);
@@ -166,7 +169,9 @@ fn check_deliveries(book: &Book, found: &mut Findings) {
                 .unwrap_or("no reason is recorded");
             found.wrong(
                 "delivery",
-                format!("label \"{label}\": to {} parked: {why}", delivery.target),
+                format!("label \"{label}\": to {} parked: {why}; read it with 'dispatch result --label'",
+                    delivery.target
+),
             );
         }
         if is_owed(&entry) && parked.is_empty() && entry.status().is_ended() {

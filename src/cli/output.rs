@@ -133,6 +133,10 @@ impl Output {
     /// # Errors
     /// When stdout does not take it.
     pub fn print_table(self, table: &Table) -> io::Result<()> {
+        let mut table = table.clone();
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         let mut text: String = table
             .to_string()
             .lines()

@@ -5,11 +5,13 @@ mod fields;
 mod help;
 mod labels;
 mod logs;
+mod programs;
 mod refusals;
 mod results;
 mod screen;
 mod tables;
 mod wait;
+mod work;
 
 use crate::support::{House, Ran};
 

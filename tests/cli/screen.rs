@@ -23,11 +23,11 @@ fn a_terminal_gets_a_coloured_table() {
     let ran = ran.exits(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert!(
-        lines.len() == 2 && lines[0].contains("\u{1b}[1m LABEL"),
+        lines.len() == 2 && lines[0].contains("\u{1b}[1mLABEL"),
         "{ran:?}"
     );
     assert!(
-        lines[1].starts_with(" odd") && lines[1].contains(" done"),
+        lines[1].starts_with("odd") && lines[1].contains("done"),
         "{ran:?}"
     );
     assert!(

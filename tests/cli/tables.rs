@@ -52,7 +52,10 @@ fn list_shows_a_line_a_label() {
     assert_eq!(
         table(&house(), &["list"], 0),
         "\
-TODO
+LABEL            STATUS         UPDATED   TOOK    SUMMARY
+review           error          just now  2h      the command exited with code 3: boo
+nightly-build    done           just now  3m 20s  [1 undelivered] built and tested
+of another tool  spawn-warning  just now
 "
     );
 }
@@ -78,13 +81,26 @@ fn status_shows_a_line_a_fact() {
     assert_eq!(
         table(&house, &["status", "--label", "nightly-build"], 0),
         "\
-TODO
+label     nightly-build
+status    done
+started   just now
+took      3m 20s
+backend   local
+session   agent:main:subagent:11111111-2222-4333-8444-555555555555
+delivery  1 parked
+summary   built and tested
 "
     );
     assert_eq!(
         table(&house, &["status", "--label", "review"], 0),
         "\
-TODO
+label    review
+status   error
+failure  command: the command exited with code 3: boo
+started  just now
+took     2h
+backend  local
+session  agent:main:subagent:21111111-2222-4333-8444-555555555555
 "
     );
     assert_eq!(
@@ -103,14 +119,18 @@ fn doctor_says_what_is_fine_what_is_wrong_and_what_to_do() {
     assert_eq!(
         table(&house, &["doctor"], 1),
         "\
-TODO
+ok    ledger: ROOT/state/labels.json: 3 labels
+ok    watchers: 0 alive
+WRONG delivery: label \"nightly-build\": to telegram:1 parked: no such chat; read it with 'dispatch result --label'
+WRONG permissions: ROOT/state/labels.json is open to others (mode 644); run: chmod 600 ROOT/state/labels.json
 "
     );
     let sound = House::new();
     assert_eq!(
         table(&sound, &["doctor"], 0),
         "\
-TODO
+ok    ledger: ROOT/state/labels.json: 0 labels
+ok    watchers: 0 alive
 "
     );
 }
@@ -121,7 +141,9 @@ fn wait_shows_what_became_of_each() {
     assert_eq!(
         table(&house, &["wait", "nightly-build", "review"], 1),
         "\
-TODO
+LABEL          STATUS  SUMMARY
+nightly-build  done    built and tested
+review         error   the command exited with code 3: boo
 "
     );
 }
