@@ -90,6 +90,8 @@ fn odd_labels_work_end_to_end_inside_the_state_directory() {
     assert_eq!(outside(&house), before);
     let rows = house.dispatch(&["list"]).exits(0).json();
     assert_eq!(rows["count"], labels.len());
+    let ledger = house.ledger();
+    assert!(labels.iter().all(|label| ledger[label].is_object()));
 }
 
 #[test]

@@ -227,6 +227,18 @@ fn an_unusable_variable_is_named_and_an_empty_one_is_none() {
         assert_eq!(run(command, b"").exits(code).stderr, stderr);
     }
     let mut command = house.command("dispatch");
+    command.env("DISPATCH_GENERATION", "soon").args([
+        "done",
+        "--label",
+        "x",
+        "--checklist",
+        "{\"work_complete\":true}",
+    ]);
+    assert_eq!(
+        run(command, b"").exits(2).stderr,
+        "[dispatch] DISPATCH_GENERATION must be a number, not \"soon\"\n"
+    );
+    let mut command = house.command("dispatch");
     command.env("DISPATCH_LOCK_TIMEOUT", "soon").arg("list");
     assert_eq!(
         run(command, b"").exits(2).stderr,

@@ -1,9 +1,9 @@
-//! Work that `enqueue` cannot start: no prompt, no command, no place. Nothing is written.
+//! Work that `enqueue` cannot start: no prompt, no command, no place; nothing is written. And how it gets its prompt.
 
 use std::fs;
 
 use super::{house_with_one_label, refused};
-use crate::support::run;
+use crate::support::{House, run};
 
 #[test]
 fn a_prompt_that_cannot_be_had_is_refused() {
@@ -142,6 +142,25 @@ fn work_that_cannot_be_started_is_refused() {
 }
 
 #[test]
+fn a_session_that_never_was_cannot_go_on() {
+    let house = house_with_one_label();
+    let words = ["enqueue", "--label", "new", "--mode", "reuse", "--", "true"];
+    let sentence = "--mode reuse: label \"new\" has no session to go on with; use --mode fresh";
+    refused(&house, &words, 1, sentence);
+    let words = [
+        "enqueue",
+        "--label",
+        "nightly-build",
+        "--mode",
+        "reuse",
+        "--",
+        "true",
+    ];
+    let sentence = "--mode reuse: there is no session agent:main:subagent:11111111-2222-4333-8444-555555555555; use --mode fresh";
+    refused(&house, &words, 1, sentence);
+}
+
+#[test]
 fn a_configured_gateway_is_no_reason_to_guess_a_command() {
     let house = house_with_one_label();
     let openclaw = house.root().join("openclaw");
@@ -162,4 +181,47 @@ fn a_configured_gateway_is_no_reason_to_guess_a_command() {
         "[dispatch] no COMMAND is given and an OpenClaw gateway is configured, and this build has no openclaw backend yet; give a command to run here: dispatch enqueue --label LABEL ... -- COMMAND\n"
     );
     assert!(house.state_files() == before);
+}
+
+#[test]
+fn every_prompt_source_reaches_the_command_byte_for_byte() {
+    let house = House::new();
+    let prompt = "two\nlines  \u{1F336} ";
+    fs::write(house.root().join("prompt.txt"), prompt).expect("writable");
+    let sources: [(&str, &[&str], &str); 6] = [
+        ("text", &["--message", prompt], ""),
+        ("file", &["--message-file", "prompt.txt"], ""),
+        ("dash", &["--message-file", "-"], prompt),
+        ("stdin", &["--message-stdin"], prompt),
+        ("piped", &[], prompt),
+        ("nothing", &[], ""),
+    ];
+    for (label, source, stdin) in sources {
+        let words = [&["enqueue", "--label", label], source, &["--", "cat"]].concat();
+        house.dispatch_with_stdin(&words, stdin.as_bytes()).exits(0);
+    }
+    let mut command = house.command("dispatch");
+    command.env("PROMPT", prompt);
+    command.args([
+        "enqueue",
+        "--label",
+        "variable",
+        "--message-env",
+        "PROMPT",
+        "--",
+        "cat",
+    ]);
+    run(command, b"").exits(0);
+    let reply = |label| {
+        house.ended(label);
+        let result = house.dispatch(&["result", "--label", label]).exits(0);
+        result.json()["lastReply"].clone()
+    };
+    for label in ["text", "file", "dash", "stdin", "piped", "variable"] {
+        assert_eq!(reply(label), prompt, "{label}");
+    }
+    assert_eq!(
+        reply("nothing"),
+        "The command exited with code 0 and printed nothing."
+    );
 }
