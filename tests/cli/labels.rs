@@ -48,6 +48,7 @@ fn odd_labels_work_end_to_end_inside_the_state_directory() {
         entries.map(|entry| entry.file_name()).collect()
     };
     fs::create_dir_all(house.state()).expect("creatable");
+    // Makes the user's home, so that what comes later is somebody's fault.
     house.command("dispatch");
     let before = outside(&house);
     for label in labels {

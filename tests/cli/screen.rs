@@ -66,23 +66,38 @@ fn no_color_is_honoured_and_changes_nothing_else() {
 #[test]
 fn a_terminal_of_unknown_size_gets_whole_lines() {
     let house = house();
-    let mut command = std::process::Command::new("script");
-    command.args([
-        "-qec",
-        &format!(
-            "stty cols 0; '{}' list",
-            crate::support::program("dispatch").display()
-        ),
-        "/dev/null",
-    ]);
-    command
-        .env("DISPATCH_HOME", house.state())
-        .stdin(std::process::Stdio::null());
-    if house.dispatch_on_terminal(&["--version"], &[]).is_none() {
+    let Some(ran) = house.dispatch_on_terminal(&["list"], &[("TERMINAL_COLUMNS", "0")]) else {
         return;
-    }
-    let ran = run(command, b"").exits(0);
-    assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
+    };
+    assert_eq!(ran.exits(0).stdout.lines().count(), 2);
+}
+
+#[test]
+fn a_narrow_terminal_breaks_the_summary_alone() {
+    let house = House::new();
+    house.enqueue("wordy", "echo one two three four five six seven");
+    house.ended("wordy");
+    let narrow = [("TERMINAL_COLUMNS", "48"), ("NO_COLOR", "1")];
+    let Some(list) = house.dispatch_on_terminal(&["list"], &narrow) else {
+        return;
+    };
+    let list = list.exits(0).stdout;
+    let mut lines = list.lines().map(str::trim_end);
+    assert!(lines.clone().all(|line| line.len() <= 48), "{list}");
+    assert!(lines.clone().count() > 2, "{list}");
+    assert!(
+        lines
+            .nth(1)
+            .is_some_and(|line| line.starts_with("wordy  done")),
+        "{list}"
+    );
+    let status = house.dispatch_on_terminal(&["status", "--label", "wordy"], &narrow);
+    let key = house.entry("wordy")["sessionKey"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    let status = status.expect("as before").exits(0).stdout;
+    assert!(status.contains(&key), "a key can be copied: {status}");
 }
 
 #[test]

@@ -247,7 +247,7 @@ impl House {
         fs::write(self.state().join("config.json"), text).expect("writable");
     }
 
-    /// Runs `dispatch` with these words on a terminal of 200 columns, stdout and stderr in one; `None`, with a line,
+    /// Runs `dispatch` with these words on a terminal of 200 columns (or `TERMINAL_COLUMNS` of `variables`), stdout and stderr in one; `None`, with a line,
     /// where util-linux's `script` is missing.
     pub fn dispatch_on_terminal(&self, words: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
         let is_there = Command::new("script")
@@ -260,14 +260,13 @@ impl House {
         }
         let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
         let line = format!(
-            "stty cols 200; '{}' {}",
+            "stty cols ${{TERMINAL_COLUMNS:-200}}; '{}' {}",
             program("dispatch").display(),
             quoted.join(" ")
         );
-        let mut command = self.command("dispatch");
         let mut script = Command::new("script");
         script.args(["-qec", &line, "/dev/null"]).env_clear();
-        for (name, value) in command.get_envs() {
+        for (name, value) in self.command("dispatch").get_envs() {
             script.env(name, value.unwrap_or_default());
         }
         script
@@ -276,8 +275,7 @@ impl House {
             .envs(variables.iter().copied())
             .current_dir(self.root())
             .stdin(Stdio::null());
-        command = script;
-        Some(run(command, b""))
+        Some(run(script, b""))
     }
 }
 
