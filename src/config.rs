@@ -162,7 +162,9 @@ pub enum ConfigError {
         what: String,
     },
     /// A key has a value of another type.
-    #[error("the configuration {path} is not usable: \"{key}\" must be {expected}, not {found}")]
+    #[error(
+        "the configuration {path} is not usable: \"{key}\" must be {expected}, not {found}; mend it or take it out"
+    )]
     WrongType {
         /// The file.
         path: PathBuf,

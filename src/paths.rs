@@ -79,6 +79,11 @@ impl Paths {
         })
     }
 
+    /// Where the reference keeps its ledger, whether it exists or not.
+    pub fn reference_labels(&self) -> PathBuf {
+        self.openclaw_state.join("scheduler/dispatch/labels.json")
+    }
+
     /// Locks, heartbeats and logs of the watchers.
     pub fn watchers(&self) -> PathBuf {
         self.home.join("watchers")

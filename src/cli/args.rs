@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Styles;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::duration::parse_seconds;
 
@@ -15,6 +15,7 @@ use crate::duration::parse_seconds;
     version,
     styles = Styles::plain(),
     disable_help_subcommand = true,
+    disable_help_flag = true,
     after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- sh -c 'cat; echo, and hi'\n  dispatch result --label hello"
 )]
 pub struct Cli {
@@ -25,12 +26,16 @@ pub struct Cli {
         env = "DISPATCH_OUTPUT",
         hide_env = true,
         value_enum,
-        default_value = "auto"
+        default_value = "auto",
+        display_order = 900
     )]
     pub output: OutputChoice,
     /// Print JSON (short for --output json)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     pub json: bool,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::HelpShort, display_order = 902)]
+    pub help: Option<bool>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -234,7 +239,7 @@ pub struct ResultArgs {
     #[arg(long)]
     pub path: bool,
     /// An older generation of the label
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
 }
 
@@ -245,7 +250,7 @@ pub struct ListArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub status: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     pub limit: usize,
     /// No limit
     #[arg(long)]
@@ -319,7 +324,7 @@ pub struct DoneArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
     /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
 }
 
@@ -360,4 +365,16 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("\"{text}\" is no count; give a whole number from 1, or --all"))
+}
+
+fn parse_generation(text: &str) -> Result<u64, String> {
+    let number = text.parse();
+    number.map_err(|_| {
+        format!("\"{text}\" is no generation; give the number that 'dispatch status' shows")
+    })
 }

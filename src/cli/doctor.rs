@@ -102,7 +102,10 @@ fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
             let count = book.labels().count();
             found.fine(
                 "ledger",
-                format!("{}: {count} labels", ledger.path().display()),
+                match count {
+                    1 => format!("{}: 1 label", ledger.path().display()),
+                    _ => format!("{}: {count} labels", ledger.path().display()),
+                },
             );
             check_watchers(home, &book, found);
             check_deliveries(home, &book, found);
@@ -208,10 +211,7 @@ fn check_permissions(home: &Home, ledger: &Ledger, found: &mut Findings) {
 }
 
 fn check_reference_ledger(home: &Home, found: &mut Findings) {
-    let other = home
-        .paths
-        .openclaw_state
-        .join("scheduler/dispatch/labels.json");
+    let other = home.paths.reference_labels();
     if other != home.paths.labels && other.is_file() {
         found.fine(
             "other ledger",

@@ -1,10 +1,9 @@
 //! Exit codes and the one place where an error becomes a line and a code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-
-use crate::config::ConfigError;
+use super::terminal::escape_untrusted;
 use crate::home::HomeError;
 use crate::ledger::LedgerError;
 
@@ -54,7 +53,8 @@ fn code_of(error: &anyhow::Error) -> u8 {
         if let Some(LedgerError::Damaged { .. }) = cause.downcast_ref::<LedgerError>() {
             return DAMAGED;
         }
-        if cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(HomeError::NoHome(_))) {
+        // A transparent error hides the one inside it from the chain.
+        if let Some(HomeError::NoHome(_) | HomeError::Config(_)) = cause.downcast_ref() {
             return USAGE;
         }
     }
@@ -75,7 +75,14 @@ pub fn finish(brand: &str, outcome: anyhow::Result<u8>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::from(OK),
         Err(error) => {
             use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "[{brand}] {}", sentence(&error));
+            let mut stderr = std::io::stderr();
+            let sentence = sentence(&error);
+            // A sentence may quote a label or an agent.
+            let shown = match stderr.is_terminal() {
+                true => escape_untrusted(&sentence, false),
+                false => sentence.into(),
+            };
+            let _ = writeln!(stderr, "[{brand}] {shown}");
             ExitCode::from(code_of(&error))
         }
     }
@@ -95,37 +102,4 @@ fn sentence(error: &anyhow::Error) -> String {
         text.push_str(&part);
     }
     text
-}
-
-/// A complaint of the command line parser, on one line with the remedy; help and version go to stdout as they are.
-pub fn from_clap(program: &str, error: &clap::Error) -> ExitCode {
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        let _ = error.print();
-        return ExitCode::from(OK);
-    }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return ExitCode::from(USAGE);
-    }
-    let text = error.render().to_string();
-    let mut lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| {
-            !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more")
-        })
-        .collect();
-    if let Some(first) = lines.first_mut() {
-        *first = first.strip_prefix("error: ").unwrap_or(first);
-    }
-    use std::io::Write;
-    let _ = writeln!(
-        std::io::stderr(),
-        "[{program}] {}; see '{program} --help'",
-        lines.join(" ")
-    );
-    ExitCode::from(USAGE)
 }

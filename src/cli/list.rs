@@ -80,10 +80,6 @@ fn print(home: &Home, output: Output, rows: &[(&str, Entry)], total: usize) -> R
     let mut table = output.table(&["LABEL", "STATUS", "UPDATED", "TOOK", "SUMMARY"]);
     for (label, entry) in rows {
         let status = entry.status();
-        let shown = match entry.text("phase") {
-            Some(phase) if phase != "running" => format!("{status} ({phase})"),
-            _ => status.to_string(),
-        };
         let start = entry.time("spawnedAt");
         let end = entry
             .time("endedAt")
@@ -108,7 +104,7 @@ fn print(home: &Home, output: Output, rows: &[(&str, Entry)], total: usize) -> R
         let said: String = output.cell_text(said).chars().take(60).collect();
         table.add_row(vec![
             Cell::new(output.cell_text(label)),
-            output.status_cell(&status, &shown),
+            output.status_cell(&status, &views::status_text(entry)),
             Cell::new(updated),
             Cell::new(took),
             Cell::new(format!("{owed}{said}")),

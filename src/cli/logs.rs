@@ -22,11 +22,12 @@ use crate::wake::Wake;
 /// How often a follower looks whether the label has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs the command.
+/// Runs the command. JSON is the transcript's own lines; they come when `json_asked`, which is more than a stdout that
+/// is no terminal.
 ///
 /// # Errors
 /// An unknown label, one without a session here, an unreadable transcript.
-pub fn run(home: &Home, output: Output, args: &LogsArgs) -> Result<u8> {
+pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Result<u8> {
     let ledger = Ledger::new(home);
     let label = args.label.as_str();
     let entry = labels::find(&ledger.read()?, label)?;
@@ -51,7 +52,7 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs) -> Result<u8> {
             Source::Transcript {
                 follower: Follower::starting_at(&path, entry.baseline().offset),
                 path,
-                raw: args.raw,
+                raw: args.raw || json_asked,
                 teller: Teller::default(),
             }
         }
@@ -67,6 +68,7 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs) -> Result<u8> {
             .print(output)
             .with_context(|| format!("cannot print {}", source.path().display()))?;
         if over {
+            source.end()?;
             return Ok(OK);
         }
         wake.wait(LOOK_EVERY);
@@ -96,6 +98,14 @@ impl Source {
     fn path(&self) -> &Path {
         match self {
             Source::Stderr { path, .. } | Source::Transcript { path, .. } => path,
+        }
+    }
+
+    /// Nothing follows: the shell's prompt starts a line of its own.
+    fn end(&self) -> io::Result<()> {
+        match self {
+            Source::Transcript { teller, .. } if teller.mid_line => write_stdout(b"\n"),
+            _ => Ok(()),
         }
     }
 
@@ -167,6 +177,9 @@ impl Teller {
                 .and_then(|n| n.as_u64())
         };
         if let Some(offset) = number("offset") {
+            if self.streamed == 0 {
+                self.heading(output, message, "assistant")?;
+            }
             self.streamed = offset;
             return self.piece(output, &message.text);
         }
@@ -174,6 +187,9 @@ impl Teller {
             let raw = note
                 .and_then(|note| note.get("rawPath"))
                 .and_then(|path| path.as_str());
+            if self.streamed == 0 && !message.text.is_empty() {
+                self.heading(output, message, "assistant")?;
+            }
             self.rest(output, raw.map(Path::new), &message.text)?;
             self.streamed = 0;
             return match &message.error_message {

@@ -3,6 +3,7 @@
 mod args;
 mod argv;
 mod cancel;
+mod complaint;
 mod doctor;
 mod done;
 mod enqueue;
@@ -10,6 +11,7 @@ mod exit;
 mod labels;
 mod list;
 mod logs;
+mod manual;
 mod note;
 mod output;
 mod prompt;
@@ -27,10 +29,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Command as ClapCommand, CommandFactory, Parser};
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
-use self::args::{Cli, Command};
-use self::exit::OK;
+use self::args::{Cli, Command, CompletionsArgs, OutputChoice};
+use self::exit::{OK, USAGE};
 use self::output::Output;
 use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
@@ -46,6 +50,15 @@ pub fn dispatch() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    // What is generated needs no state and no settings.
+    let generated = match &cli.command {
+        Command::Completions(args) => Some(completion_script(args)),
+        Command::Man => Some(print_manual()),
+        _ => None,
+    };
+    if let Some(outcome) = generated {
+        return exit::finish("dispatch", outcome);
+    }
     let strictness = match &cli.command {
         Command::Done(_) | Command::LocalRunner(_) | Command::LocalWaiter(_) => Strictness::Warn,
         _ => Strictness::Refuse,
@@ -67,14 +80,40 @@ pub fn stuck_detector() -> ExitCode {
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let command: ClapCommand = T::command();
+    let mut command = without_empty_variables(T::command());
     if let Err(e) = argv::check(&command, &argv) {
         return Err(exit::finish(program, Err(exit::usage(e.to_string()))));
     }
-    let matches = command.try_get_matches_from(argv);
-    matches
-        .and_then(|mut matches| T::from_arg_matches_mut(&mut matches))
-        .map_err(|e| exit::from_clap(program, &e))
+    let matches = command.try_get_matches_from_mut(&argv);
+    let parsed = matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|e| match e.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = e.print();
+            ExitCode::from(OK)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = e.print();
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            // Global flags reach the subcommands only when the whole tree is built.
+            command.build();
+            let sentence = complaint::sentence(&command, &argv, &e);
+            exit::finish(program, Err(exit::usage(sentence)))
+        }
+    })
+}
+
+/// An environment variable that is set to nothing counts as unset, as everywhere.
+fn without_empty_variables(command: ClapCommand) -> ClapCommand {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command.mut_args(|arg| match is_empty(&arg) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    })
 }
 
 fn name(command: &Command) -> &'static str {
@@ -100,30 +139,21 @@ fn name(command: &Command) -> &'static str {
 fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let output = Output::new(cli.output, cli.json, no_color);
+    let json_asked = cli.json || cli.output == OutputChoice::Json;
     match &cli.command {
         Command::Enqueue(args) => enqueue::run(home, output, args, &process_environment),
         Command::Status(args) => status::run(home, output, args),
-        Command::Result(args) => result::run(home, output, args, cli.json),
+        Command::Result(args) => result::run(home, output, args, json_asked),
         Command::List(args) => list::run(home, output, args),
         Command::Wait(args) => wait::run(home, output, args),
-        Command::Logs(args) => logs::run(home, output, args),
+        Command::Logs(args) => logs::run(home, output, args, json_asked),
         Command::Cancel(args) => cancel::run(home, output, args),
         Command::Done(args) => done::run(home, output, args, &process_environment),
         Command::Note(args) => note::run(home, output, args),
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
-        Command::Completions(args) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
-            output::write_stdout(&script)?;
-            Ok(OK)
-        }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            output::write_stdout(&page)?;
-            Ok(OK)
-        }
+        Command::Completions(args) => completion_script(args),
+        Command::Man => print_manual(),
         Command::LocalRunner(args) => {
             run(home, &RunFiles::at(args.dir.clone()))?;
             Ok(OK)
@@ -133,6 +163,18 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
     }
+}
+
+fn completion_script(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
+    output::write_stdout(&script)?;
+    Ok(OK)
+}
+
+fn print_manual() -> Result<u8> {
+    output::write_stdout(&manual::page(&Cli::command())?)?;
+    Ok(OK)
 }
 
 /// Prints a line on stderr; a closed stderr is no error.

@@ -84,9 +84,13 @@ impl Output {
     /// An empty table with these column heads.
     pub fn table(self, heads: &[&str]) -> Table {
         let mut table = Table::new();
-        table
-            .load_style(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::NOTHING);
+        match self.columns() {
+            Some(columns) => table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(columns),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
         if !heads.is_empty() {
             table.set_header(heads.iter().map(|head| {
                 let cell = Cell::new(head);
@@ -101,6 +105,12 @@ impl Output {
             table.force_no_tty();
         }
         table
+    }
+
+    /// The width that tables have to keep to. A terminal that nobody has told its size says 0 columns.
+    fn columns(self) -> Option<u16> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        (self.terminal && size.ws_col > 0).then_some(size.ws_col)
     }
 
     /// A status in its colour.
@@ -123,6 +133,10 @@ impl Output {
     /// # Errors
     /// When stdout does not take it.
     pub fn print_table(self, table: &Table) -> io::Result<()> {
+        let mut table = table.clone();
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         let mut text: String = table
             .to_string()
             .lines()
@@ -134,12 +148,13 @@ impl Output {
         write_stdout(text.as_bytes())
     }
 
-    /// Prints `name  value` lines.
+    /// Prints `name  value` lines, each whole: keys and paths are there to be copied.
     ///
     /// # Errors
     /// When stdout does not take it.
     pub fn facts(self, facts: &[(&str, String)]) -> io::Result<()> {
         let mut table = self.table(&[]);
+        table.set_content_arrangement(ContentArrangement::Disabled);
         for (name, value) in facts {
             let name = Cell::new(name);
             let name = if self.color {

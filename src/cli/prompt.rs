@@ -49,7 +49,7 @@ pub fn read_prompt(
             use std::os::unix::ffi::OsStringExt;
             let value = env(name).ok_or_else(|| {
                 usage(format!(
-                    "--message-env: the environment variable {name} is not set"
+                    "--message-env: the environment variable {name} is not set; export it, or give another prompt source"
                 ))
             })?;
             (format!("the environment variable {name}"), value.into_vec())
@@ -64,7 +64,9 @@ pub fn read_prompt(
         }
     };
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(usage(format!("the prompt is empty: {what} has no text")));
+        return Err(usage(format!(
+            "the prompt is empty: {what} has no text; give one, or leave the prompt out"
+        )));
     }
     Ok(Some(bytes))
 }
@@ -90,8 +92,9 @@ fn choose(args: &EnqueueArgs) -> Result<Source<'_>> {
     if given.len() > 1 {
         let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
         return Err(usage(format!(
-            "{} are both given; choose one source for the prompt",
-            names.join(" and ")
+            "{} are {} given; choose one source for the prompt",
+            names.join(" and "),
+            if names.len() == 2 { "both" } else { "all" }
         )));
     }
     Ok(match given.pop() {
@@ -117,19 +120,19 @@ fn stdin_is_piped() -> bool {
 fn read_file(path: &Path) -> Result<Vec<u8>> {
     let facts = fs::metadata(path).map_err(|e| {
         usage(format!(
-            "--message-file: cannot read {}: {e}",
+            "--message-file: cannot read {}: {e}; give a file that can be read, or - for stdin",
             path.display()
         ))
     })?;
     if facts.is_dir() {
         return Err(usage(format!(
-            "--message-file: {} is a directory",
+            "--message-file: {} is a directory; give a file, or - for stdin",
             path.display()
         )));
     }
     let file = File::open(path).map_err(|e| {
         usage(format!(
-            "--message-file: cannot read {}: {e}",
+            "--message-file: cannot read {}: {e}; give a file that can be read, or - for stdin",
             path.display()
         ))
     })?;

@@ -61,6 +61,11 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
 }
 
 fn no_result(label: &str, entry: &Entry, what: &str) -> String {
+    if entry.status().is_ended() {
+        return format!(
+            "label \"{label}\" has {what}; 'dispatch result --label' prints what the ledger has"
+        );
+    }
     format!(
         "label \"{label}\" has {what}: it is {}; 'dispatch wait {label}' waits for its end",
         entry.status()

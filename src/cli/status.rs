@@ -140,10 +140,7 @@ fn print(
     let ago = |ms: Option<i64>| ms.map_or_else(String::new, |at| format_ago(now - at));
     let status = entry.status();
     let mut facts = vec![("label", label.to_owned())];
-    let phase = entry
-        .text("phase")
-        .map_or_else(String::new, |phase| format!(" ({phase})"));
-    facts.push(("status", format!("{status}{phase}")));
+    facts.push(("status", views::status_text(entry)));
     if let Some(failure) = entry.failure() {
         facts.push(("failure", format!("{}: {}", failure.kind, failure.message)));
     }

@@ -84,6 +84,15 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
     fields
 }
 
+/// The status for people, with the phase where that says more: `running (accepting)`.
+pub fn status_text(entry: &Entry) -> String {
+    let status = entry.status();
+    match entry.text("phase") {
+        Some(phase) if phase != status.as_str() => format!("{status} ({phase})"),
+        _ => status.to_string(),
+    }
+}
+
 /// The outbox in one line: `1 pending, 2 delivered`; empty when nothing is owed to anyone.
 pub fn outbox_line(entry: &Entry) -> String {
     let deliveries = entry.deliveries();

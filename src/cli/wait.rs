@@ -203,6 +203,10 @@ fn print(home: &Home, output: Output, waited: &Waited) -> Result<()> {
         }))?;
         return Ok(());
     }
+    if waited.ended.is_empty() && waited.running.is_empty() {
+        output.untrusted("nothing is running")?;
+        return Ok(());
+    }
     let mut table = output.table(&["LABEL", "STATUS", "SUMMARY"]);
     for (label, entry) in &waited.ended {
         let status = entry.status();

@@ -345,10 +345,7 @@ mod tests {
                 "label \"a\" is not an object, at line 2 column 8",
             ),
             (b"{} x", "trailing characters at line 1 column 4"),
-            (
-                b"{\"a\": {}}\0\0",
-                "trailing characters at line 1 column 10",
-            ),
+            (b"{\"a\": {}}\0\0", "NUL bytes at line 1 column 10"),
             (b"{\"\xff\": {}}", "invalid UTF-8 at line 1 column 3"),
         ];
         for (bytes, what) in cases {

@@ -12,21 +12,19 @@ use super::Reader;
 use super::conclude::{
     Ending, Recorded, file_ending, file_last_words, given_up, record_ending, record_signal,
 };
-use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, Verify, step};
+use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, step};
 use super::outbox::{Left, Outbox};
-use super::verify::{Subject, Verdict, Verification};
+use super::verify::{Checker, Subject};
+use super::voice::{HEARTBEAT_EVERY, Voice};
 use crate::backend::local::LocalBackend;
 use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, Text};
 use crate::completion::cap::ArtifactOutcome;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
-use crate::process::{Detached, ProcessIdentity, StopSignal, on_stop_signals};
+use crate::process::{Detached, StopSignal, on_stop_signals};
 use crate::record::{Entry, Failure, FailureKind, Generation, Phase, Status};
 use crate::wake::{SAFETY_POLL, Wake};
-use crate::watchers::{Heartbeat, Post};
-
-/// How often a watcher says that it lives.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+use crate::watchers::Post;
 
 /// A foreground watcher prints after so many tries to write the ledger.
 const FOREGROUND_TRIES: usize = 2;
@@ -99,6 +97,7 @@ pub fn watch(
     let mut driver = Driver {
         home,
         backend: LocalBackend::new(home),
+        voice: Voice::new(home, label, Post::of(home, label, generation)),
         post: Post::of(home, label, generation),
         outbox: Outbox::new(home, label, wake.waker()),
         wake,
@@ -108,15 +107,11 @@ pub fn watch(
             generation,
             ..RunRef::of_entry(label, &entry).unwrap_or_default()
         },
-        verification: None,
-        verdict: None,
+        checker: Checker::default(),
         entry,
         ledger,
         ended: None,
         reader,
-        last_line: String::new(),
-        last_said: String::new(),
-        beat_due: Duration::ZERO,
         ledger_seen: None,
     };
     match run_of(label, &driver.entry)? {
@@ -152,15 +147,12 @@ struct Driver<'a> {
     run: RunRef,
     entry: Entry,
     outbox: Outbox<'a>,
-    verification: Option<Verification>,
-    verdict: Option<Verdict>,
+    checker: Checker,
     /// Processes that were started from here and are reaped here.
     carriers: Vec<Detached>,
     ended: Option<Ending>,
     reader: Reader,
-    last_line: String,
-    last_said: String,
-    beat_due: Duration,
+    voice: Voice<'a>,
     ledger_seen: Option<crate::storage::FileFacts>,
 }
 
@@ -194,7 +186,7 @@ impl Driver<'_> {
         loop {
             let sight = self.look()?;
             let next = step(state, &sight, self.home.clock.monotonic());
-            self.note(&next, &sight.evidence);
+            self.voice.note(&next, sight.evidence.position);
             let left = self.perform(&next, &sight)?;
             match (left, span) {
                 (Some(Leaving::Superseded), _) => return Ok(Watched::Superseded),
@@ -203,7 +195,7 @@ impl Driver<'_> {
                 (None, Span::UntilEnd) => {}
             }
             if stop.load(Ordering::SeqCst) {
-                self.say("asked to stop; '529-recovery' or any command on the label starts a new watcher");
+                self.voice.say("asked to stop; '529-recovery' or any command on the label starts a new watcher");
                 return Ok(Watched::Stopped);
             }
             state = next.state;
@@ -223,7 +215,7 @@ impl Driver<'_> {
             Ok(Left::After(pause)) => pause,
             Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
             Err(e) => {
-                self.say(&format!("{e}"));
+                self.voice.say(&format!("{e}"));
                 SAFETY_POLL
             }
         }
@@ -253,7 +245,7 @@ impl Driver<'_> {
                 Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
                 Ok(Left::After(pause)) => pause,
                 Err(e) => {
-                    self.say(&format!(
+                    self.voice.say(&format!(
                         "{e}; the delivery goes on when the ledger can be used"
                     ));
                     LEDGER_LOOK
@@ -262,11 +254,12 @@ impl Driver<'_> {
             if stop.load(Ordering::SeqCst) {
                 let since = *stopping.get_or_insert(now);
                 if self.outbox.is_idle() || now.saturating_sub(since) >= STOP_PATIENCE {
-                    self.say("asked to stop; what is undelivered is taken up by the next watcher");
+                    self.voice
+                        .say("asked to stop; what is undelivered is taken up by the next watcher");
                     return Drained::Stopped;
                 }
             }
-            self.beat(
+            self.voice.beat(
                 "delivering",
                 "the label has ended; its deliveries go out",
                 pause,
@@ -281,7 +274,7 @@ impl Driver<'_> {
         let evidence = match self.backend.observe(&self.run) {
             Ok(evidence) => evidence,
             Err(e) => {
-                self.say(&format!("cannot see the run: {e}"));
+                self.voice.say(&format!("cannot see the run: {e}"));
                 Evidence {
                     settled: None,
                     liveness: Liveness::Alive,
@@ -308,7 +301,7 @@ impl Driver<'_> {
                     }
                 }
                 // What the entry said last still holds; recording the end waits until the ledger is mended.
-                Err(e) => self.say(&format!("{e}; the watch goes on")),
+                Err(e) => self.voice.say(&format!("{e}; the watch goes on")),
             }
         }
         Ok(Sight {
@@ -322,33 +315,12 @@ impl Driver<'_> {
                         .entry
                         .value("completion")
                         .is_some_and(|c| c.is_object()),
-                verify: self.look_at_verification(),
+                verify: self
+                    .checker
+                    .sight(self.entry.text("verifyCmd"), self.home.clock.monotonic()),
             }),
             evidence,
         })
-    }
-
-    fn look_at_verification(&mut self) -> Verify {
-        if self.entry.text("verifyCmd").is_none() {
-            return Verify::NotWanted;
-        }
-        if let Some(verification) = &mut self.verification {
-            match verification.poll(self.home.clock.monotonic()) {
-                Ok(None) => return Verify::UnderWay,
-                Ok(Some(verdict)) => self.verdict = Some(verdict),
-                Err(e) => {
-                    self.verdict = Some(Verdict::Rejected(format!(
-                        "the verify command was lost: {e}"
-                    )))
-                }
-            }
-            self.verification = None;
-        }
-        match &self.verdict {
-            None => Verify::Wanted,
-            Some(Verdict::Passed) => Verify::Passed,
-            Some(Verdict::Rejected(why)) => Verify::Rejected(why.clone()),
-        }
     }
 
     /// Starts the verify command over the result's text, which is on disk by then.
@@ -370,13 +342,7 @@ impl Driver<'_> {
             text: artifact.as_deref(),
             label: &self.run.label,
         };
-        match Verification::start(&subject, self.home.clock.monotonic()) {
-            Ok(verification) => self.verification = Some(verification),
-            Err(e) => {
-                let why = format!("the verify command cannot be run in {}: {e}", cwd.display());
-                self.verdict = Some(Verdict::Rejected(why));
-            }
-        }
+        self.checker.start(&subject, self.home.clock.monotonic());
         self.wake.waker().wake();
     }
 
@@ -396,7 +362,7 @@ impl Driver<'_> {
                 Action::ConcludeSignal => self.conclude_signal(),
                 Action::Abort => {
                     if let Err(e) = self.backend.abort(&self.run) {
-                        self.say(&format!("cannot ask the run to stop: {e}"));
+                        self.voice.say(&format!("cannot ask the run to stop: {e}"));
                     }
                 }
                 Action::Conclude(conclusion) => {
@@ -422,7 +388,7 @@ impl Driver<'_> {
     fn carry(&mut self) {
         match self.backend.carry(&self.run) {
             Ok(carrier) => self.carriers.push(carrier),
-            Err(e) => self.say(&format!("cannot start a runner: {e}")),
+            Err(e) => self.voice.say(&format!("cannot start a runner: {e}")),
         }
     }
 
@@ -465,7 +431,7 @@ impl Driver<'_> {
             }
         });
         if let Err(e) = moved {
-            self.say(&format!("{e}"));
+            self.voice.say(&format!("{e}"));
         }
     }
 
@@ -478,13 +444,13 @@ impl Driver<'_> {
             match record_ending(self.home, &self.ledger, &self.run, &ending, self.reader) {
                 Ok(Recorded::Yes) => break,
                 Ok(Recorded::No(why)) => {
-                    self.say(&format!("the end was not recorded: {why}"));
+                    self.voice.say(&format!("the end was not recorded: {why}"));
                     self.ended = None;
                     return;
                 }
                 Err(e) if self.reader == Reader::Stdout && tries >= FOREGROUND_TRIES => {
                     // Whoever reads our stdout gets the result; the next watcher finds the artifact and records it.
-                    self.say(&format!(
+                    self.voice.say(&format!(
                         "{e}; the end is not in the ledger yet, '529-recovery' records it"
                     ));
                     break;
@@ -511,7 +477,8 @@ impl Driver<'_> {
     fn wait_for_ledger(&mut self, error: &LedgerError, tries: usize) {
         let last = RETRY_PAUSES_S.len() - 1;
         let pause = RETRY_PAUSES_S.get(tries.min(last)).copied().unwrap_or(30);
-        self.say(&format!("{error}; trying again in {pause} s"));
+        self.voice
+            .say(&format!("{error}; trying again in {pause} s"));
         std::thread::sleep(Duration::from_secs(pause));
     }
 
@@ -529,56 +496,5 @@ impl Driver<'_> {
             status: entry.status(),
             message: super::recorded_message(self.home, &self.run.label, &entry),
         })
-    }
-
-    /// Logs each change of mind once, and tells others how things stand.
-    fn note(&mut self, step: &Step, evidence: &Evidence) {
-        let line = format!("{}: {}", step.doing, step.reason);
-        let now = self.home.clock.monotonic();
-        let is_news = line != self.last_line;
-        if is_news {
-            self.say(&line);
-        }
-        if !is_news && now < self.beat_due {
-            return;
-        }
-        self.last_line = line;
-        self.beat_due = Duration::ZERO;
-        self.beat(
-            step.doing,
-            &step.reason,
-            step.look_within,
-            evidence.position,
-        );
-    }
-
-    /// Tells others how things stand, at most once in a while.
-    fn beat(&mut self, doing: &str, reason: &str, look_within: Duration, position: u64) {
-        let now = self.home.clock.monotonic();
-        if now < self.beat_due {
-            return;
-        }
-        self.beat_due = now + HEARTBEAT_EVERY;
-        let look = i64::try_from(look_within.as_millis()).unwrap_or(i64::MAX);
-        let heartbeat = Heartbeat {
-            process: ProcessIdentity::current(),
-            at: self.home.now_ms(),
-            state: doing.to_owned(),
-            reason: reason.to_owned(),
-            next_at: Some(self.home.now_ms().saturating_add(look)),
-            position,
-        };
-        if let Err(e) = self.post.write_heartbeat(self.home, &heartbeat) {
-            self.say(&format!("cannot write the heartbeat: {e}"));
-        }
-    }
-
-    /// Logs a line, unless it is the one that was logged last: a lasting trouble is told once.
-    fn say(&mut self, line: &str) {
-        if self.last_said != line {
-            self.last_said = line.to_owned();
-            self.home
-                .say(&format!("watcher [{}] {line}", self.run.label));
-        }
     }
 }

@@ -8,6 +8,7 @@ mod driver;
 pub mod machine;
 mod outbox;
 mod verify;
+mod voice;
 
 use std::path::PathBuf;
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::machine::Verify;
 use crate::process::{Signal, close_inherited_on_exec, signal_group};
 
 /// A verify command that takes longer has failed.
@@ -37,6 +38,50 @@ pub struct Verification {
     command: String,
     stderr: File,
     until: Duration,
+}
+
+/// The verify command of one watch, from wanted to its verdict.
+#[derive(Debug, Default)]
+pub struct Checker {
+    under_way: Option<Verification>,
+    verdict: Option<Verdict>,
+}
+
+impl Checker {
+    /// How far it is. `now` is monotonic.
+    pub fn sight(&mut self, command: Option<&str>, now: Duration) -> Verify {
+        if command.is_none() {
+            return Verify::NotWanted;
+        }
+        if let Some(verification) = &mut self.under_way {
+            match verification.poll(now) {
+                Ok(None) => return Verify::UnderWay,
+                Ok(Some(verdict)) => self.verdict = Some(verdict),
+                Err(e) => {
+                    let why = format!("the verify command was lost: {e}");
+                    self.verdict = Some(Verdict::Rejected(why));
+                }
+            }
+            self.under_way = None;
+        }
+        match &self.verdict {
+            None => Verify::Wanted,
+            Some(Verdict::Passed) => Verify::Passed,
+            Some(Verdict::Rejected(why)) => Verify::Rejected(why.clone()),
+        }
+    }
+
+    /// Starts it. One that cannot be started has rejected the result.
+    pub fn start(&mut self, subject: &Subject<'_>, now: Duration) {
+        match Verification::start(subject, now) {
+            Ok(verification) => self.under_way = Some(verification),
+            Err(e) => {
+                let place = subject.cwd.display();
+                let why = format!("the verify command cannot be run in {place}: {e}");
+                self.verdict = Some(Verdict::Rejected(why));
+            }
+        }
+    }
 }
 
 /// What it said.

@@ -219,3 +219,117 @@ pub fn kill(pid: u32, signal: &str) {
         .stderr(Stdio::null())
         .status();
 }
+
+impl House {
+    /// Every path in the state directory with what it holds (directories: nothing).
+    pub fn state_files(&self) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = std::collections::BTreeMap::new();
+        let mut dirs = vec![self.state()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let content = match path.is_dir() {
+                    true => Vec::new(),
+                    false => fs::read(&path).expect("readable"),
+                };
+                if path.is_dir() {
+                    dirs.push(path.clone());
+                }
+                found.insert(path, content);
+            }
+        }
+        found
+    }
+
+    /// Puts a `config.json` in place.
+    pub fn write_config(&self, text: &str) {
+        fs::create_dir_all(self.state()).expect("creatable");
+        fs::write(self.state().join("config.json"), text).expect("writable");
+    }
+
+    /// Runs `dispatch` with these words on a terminal of 200 columns (or `TERMINAL_COLUMNS` of `variables`), stdout and stderr in one; `None`, with a line,
+    /// where util-linux's `script` is missing.
+    pub fn dispatch_on_terminal(&self, words: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
+        let is_there = Command::new("script")
+            .arg("--version")
+            .output()
+            .is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"));
+        if !is_there {
+            println!("skipped: util-linux's script, which makes a terminal, is not here");
+            return None;
+        }
+        let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let line = format!(
+            "stty cols ${{TERMINAL_COLUMNS:-200}}; '{}' {}",
+            program("dispatch").display(),
+            quoted.join(" ")
+        );
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env_clear();
+        for (name, value) in self.command("dispatch").get_envs() {
+            script.env(name, value.unwrap_or_default());
+        }
+        script
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm-256color")
+            .envs(variables.iter().copied())
+            .current_dir(self.root())
+            .stdin(Stdio::null());
+        Some(run(script, b""))
+    }
+}
+
+/// Holds a command back until the test lets it go on: a named pipe that the command reads a line from.
+pub struct Gate {
+    path: PathBuf,
+    pipe: fs::File,
+}
+
+impl Gate {
+    /// A closed gate in this house.
+    pub fn new(house: &House, name: &str) -> Self {
+        let path = house.root().join(name);
+        let made = Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .expect("mkfifo runs");
+        assert!(made.success(), "{}", path.display());
+        // Open for both, so that opening waits for nobody and what is written stays until it is read.
+        let mut open = fs::File::options();
+        let pipe = open.read(true).write(true).open(&path).expect("ours");
+        Self { path, pipe }
+    }
+
+    /// The words with which a shell script waits at the gate.
+    pub fn pass(&self) -> String {
+        format!("read -r _ < '{}'", self.path.display())
+    }
+
+    /// Lets one reader go on.
+    pub fn open(&mut self) {
+        self.pipe.write_all(b"\n").expect("it takes a line");
+    }
+}
+
+/// Waits until a program listens for file events, which is the last thing it does before it waits.
+#[track_caller]
+pub fn listens(pid: u32) {
+    eventually(&format!("process {pid} listens"), || {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let targets = open
+            .flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok());
+        let mut listening = targets.filter(|to| to.to_string_lossy().contains("inotify"));
+        listening.next()
+    });
+}
+
+/// SIGINT is ignored by this process and so by the programs that it starts, as in the background of some shells.
+pub fn ignores_interrupts() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 0b10 != 0)
+}

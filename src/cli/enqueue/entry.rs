@@ -1,0 +1,199 @@
+//! The ledger's new entry, and what has to be on disk before it.
+
+use std::io;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::plan::{Plan, delivery_mode_text, thinking_text};
+use crate::backend::BackendName;
+use crate::backend::local::{RunFiles, RunSpec};
+use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode};
+use crate::cli::exit::failure;
+use crate::delivery::{carry_over, owe};
+use crate::home::Home;
+use crate::ledger::{Archive, Book};
+use crate::record::{Content, DeliveryKind, Entry, Generation, Phase, Status};
+use crate::storage::{create_dir_synced, parent_of, replace_synced};
+
+/// The most characters of the prompt that the ledger keeps.
+const TASK_PROMPT_CHARS: usize = 2000;
+
+/// What the ledger made of the plan.
+pub enum Entered {
+    /// A new generation stands.
+    New(Entry),
+    /// The same call was answered before.
+    Repeated(Entry),
+    /// The key belongs to other work.
+    KeyTaken { label: String },
+    /// The label runs.
+    Running(Generation),
+}
+
+/// The prompt's file comes first: from then on nothing that was asked can be lost.
+fn write_prompt(home: &Home, plan: &Plan) -> Result<()> {
+    let (Some(path), Some(prompt)) = (&plan.prompt_path, &plan.prompt) else {
+        return Ok(());
+    };
+    let write = || -> io::Result<()> {
+        create_dir_synced(home.storage.as_ref(), parent_of(path))?;
+        replace_synced(home.storage.as_ref(), path, prompt)
+    };
+    write().with_context(|| format!("cannot write the prompt {}", path.display()))
+}
+
+/// Puts the plan into the ledger, under its lock: the prompt and the run's description first.
+///
+/// # Errors
+/// When the archive, the prompt or the description cannot be written; the ledger then stays as it was.
+pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> Result<Entered> {
+    if let Some(key) = &args.idempotency_key {
+        let taken = book
+            .entries_containing(key.as_str())
+            .find(|(_, entry)| entry.text("idempotencyKey") == Some(key));
+        if let Some((label, entry)) = taken {
+            return Ok(
+                match entry.text("contentHash") == Some(&plan.content_hash) {
+                    true => Entered::Repeated(entry),
+                    false => Entered::KeyTaken {
+                        label: label.to_owned(),
+                    },
+                },
+            );
+        }
+    }
+    let label = plan.label.as_str();
+    let old = book.get(label);
+    if let Some(old) = &old
+        && old.status() == Status::Running
+    {
+        return Ok(Entered::Running(old.generation()));
+    }
+    let archive = Archive::new(home);
+    let previous = match &old {
+        Some(old) => {
+            archive.append(label, old)?;
+            Some(old.generation())
+        }
+        None => archive.last_generation(label)?,
+    };
+    let generation = Generation::next(previous, book.now_ms());
+    write_prompt(home, plan)?;
+    describe_run(home, args, plan, generation)?;
+    let mut entry = new_entry(args, plan, generation, book.now_ms());
+    if let Some(old) = &old {
+        carry_over(old, &mut entry);
+    }
+    if args.delivery_mode == DeliveryModeChoice::AnnounceAlways {
+        let content = Content {
+            header: format!("🌶️ *{}* [{label}] starting...", home.config.brand),
+            ..Content::default()
+        };
+        owe(
+            label,
+            &mut entry,
+            DeliveryKind::Starting,
+            &content,
+            book.now_ms(),
+        );
+    }
+    book.put(label, entry.clone());
+    Ok(Entered::New(book.get(label).unwrap_or(entry)))
+}
+
+fn describe_run(
+    home: &Home,
+    args: &EnqueueArgs,
+    plan: &Plan,
+    generation: Generation,
+) -> Result<()> {
+    let files = RunFiles::of(home, &plan.run_id);
+    let mut env = plan.env.clone();
+    for name in ["PATH", "HOME"] {
+        // A runner that is started later, from cron say, gives the command what it would have had.
+        if let Some(value) = std::env::var(name)
+            .ok()
+            .filter(|_| !env.iter().any(|(n, _)| n == name))
+        {
+            env.push((name.to_owned(), value));
+        }
+    }
+    let spec = RunSpec {
+        run_id: plan.run_id.clone(),
+        label: plan.label.as_str().to_owned(),
+        generation: generation.get(),
+        session_key: plan.session_key.clone(),
+        session_id: plan.session_id.clone(),
+        argv: plan.argv.clone(),
+        cwd: plan.cwd.clone(),
+        env,
+        prompt_path: plan.prompt_path.clone(),
+        timeout_ms: args
+            .timeout
+            .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+        term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
+        model: args.model.clone(),
+    };
+    let storage = home.storage.as_ref();
+    let unusable = || format!("cannot describe the run in {}", files.dir().display());
+    // A description without an entry is what a killed enqueue left; once it was started it is an earlier run.
+    if files.start(storage).with_context(unusable)?.is_some() {
+        return Err(failure(format!(
+            "the idempotency key {} was used for an earlier run that has left the ledger; use a new key",
+            plan.run_id
+        )));
+    }
+    files.write_spec(storage, &spec).with_context(unusable)
+}
+
+fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i64) -> Entry {
+    let mut entry = Entry::new();
+    entry.set("sessionKey", plan.session_key.as_str());
+    entry.set("runId", plan.run_id.as_str());
+    entry.set("agent", args.agent.as_str());
+    entry.set(
+        "mode",
+        if args.mode == Mode::Reuse {
+            "reuse"
+        } else {
+            "fresh"
+        },
+    );
+    entry.set("model", args.model.clone());
+    entry.set("thinking", args.thinking.map(thinking_text));
+    entry.set("origin", plan.origin.clone());
+    entry.set("deliverTo", plan.target.as_ref().map(|t| t.to.clone()));
+    entry.set(
+        "deliverChannel",
+        plan.target.as_ref().map(|t| t.channel.clone()),
+    );
+    entry.set("deliveryMode", delivery_mode_text(args.delivery_mode));
+    entry.set("verifyCmd", args.verify_cmd.clone());
+    entry.set_time("spawnedAt", now_ms);
+    let timeout = args.timeout.map(|t| t.as_secs());
+    entry.set("timeoutSeconds", timeout);
+    entry.set("timeout", timeout);
+    entry.set_status(&Status::Running);
+    entry.set_phase(Phase::Accepting);
+    entry.set("summary", Value::Null);
+    entry.set("error", Value::Null);
+    let prompt = plan.prompt.as_deref().map(String::from_utf8_lossy);
+    let task: Option<String> = prompt.map(|p| p.chars().take(TASK_PROMPT_CHARS).collect());
+    entry.set("taskPrompt", task);
+    entry.set_generation(generation);
+    entry.set("attempt", 1);
+    entry.set("backend", BackendName::Local.as_str());
+    entry.set("sessionId", plan.session_id.as_str());
+    entry.set("cwd", plan.cwd.to_string_lossy());
+    if let Some(path) = &plan.prompt_path {
+        entry.set("promptPath", path.to_string_lossy());
+    }
+    if let Some(key) = &args.idempotency_key {
+        entry.set("idempotencyKey", key.as_str());
+    }
+    entry.set("contentHash", plan.content_hash.as_str());
+    entry.set_baseline(&plan.baseline);
+    entry.set("runIds", json!([plan.run_id]));
+    entry
+}

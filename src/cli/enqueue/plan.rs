@@ -1,0 +1,325 @@
+//! What `enqueue` is going to do, worked out before anything is written.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::backend::local::LocalBackend;
+use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
+use crate::cli::exit::{failure, usage};
+use crate::cli::prompt;
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::paths::Environment;
+use crate::record::{Baseline, Label, file_stem_of};
+use crate::session::key::SessionKey;
+
+/// Everything that a run needs, checked and complete, before anything is written.
+pub struct Plan {
+    pub label: Label,
+    pub prompt: Option<Vec<u8>>,
+    pub prompt_path: Option<PathBuf>,
+    pub run_id: String,
+    pub session_key: String,
+    pub session_id: String,
+    pub baseline: Baseline,
+    pub argv: Vec<String>,
+    pub cwd: PathBuf,
+    pub env: Vec<(String, String)>,
+    pub target: Option<Target>,
+    pub origin: Option<String>,
+    pub content_hash: String,
+}
+
+/// Whom the result goes to.
+pub struct Target {
+    pub channel: String,
+    pub to: String,
+}
+
+/// Checks the command line and reads the prompt.
+///
+/// # Errors
+/// Usage errors; nothing is written.
+pub fn plan(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<Plan> {
+    let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
+    if file_stem_of(&args.agent) != args.agent || args.agent.is_empty() {
+        return Err(usage(format!(
+            "--agent: \"{}\" is no agent id; use letters, digits, '.', '_' and '-'",
+            args.agent
+        )));
+    }
+    let cwd = working_directory(args.cwd.as_deref())?;
+    let argv = command_line(&args.command, &cwd, env)?;
+    let mut variables = variables(&args.env)?;
+    if let Some(thinking) = args.thinking {
+        variables.push((
+            "DISPATCH_THINKING".to_owned(),
+            thinking_text(thinking).to_owned(),
+        ));
+    }
+    let (target, origin) = targets(home, args)?;
+    let prompt = prompt::read_prompt(home, args, env)?;
+    let run_id = match &args.idempotency_key {
+        Some(key)
+            if key.trim().is_empty() || key.len() > 512 || key.chars().any(char::is_control) =>
+        {
+            return Err(usage(
+                "--idempotency-key: give 1 to 512 bytes of text without control characters",
+            ));
+        }
+        Some(key) => key.clone(),
+        None => Uuid::new_v4().to_string(),
+    };
+    let (session_key, session_id, baseline) = session(home, args, label.as_str())?;
+    let prompt_path = prompt.is_some().then(|| {
+        home.paths
+            .prompts()
+            .join(label.file_stem())
+            .join(format!("{}.txt", file_stem_of(&run_id)))
+    });
+    let content_hash = content_hash(args, &argv, &cwd, prompt.as_deref());
+    Ok(Plan {
+        label,
+        prompt,
+        prompt_path,
+        run_id,
+        session_key,
+        session_id,
+        baseline,
+        argv,
+        cwd,
+        env: variables,
+        target,
+        origin,
+        content_hash,
+    })
+}
+
+fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
+    let here = || std::env::current_dir().context("the current directory is gone; give --cwd");
+    let cwd = match given {
+        Some(path) if path.is_absolute() => path.to_owned(),
+        Some(path) => here()?.join(path),
+        None => here()?,
+    };
+    match cwd.is_dir() {
+        true => Ok(cwd),
+        false => Err(usage(format!(
+            "--cwd: {} is not a directory; give one that exists",
+            cwd.display()
+        ))),
+    }
+}
+
+/// The command with its program as an absolute path, so that it means the same to every runner.
+fn command_line(command: &[String], cwd: &Path, env: Environment<'_>) -> Result<Vec<String>> {
+    let (program, rest) = command
+        .split_first()
+        .filter(|(program, _)| !program.is_empty())
+        .ok_or_else(|| usage("the command after -- is empty; give a program and its arguments"))?;
+    let found = match program.contains('/') {
+        true => Some(cwd.join(program)).filter(|path| is_executable(path)),
+        false => search_path(program, env("PATH")),
+    };
+    let Some(path) = found else {
+        return Err(usage(format!(
+            "the command \"{program}\" does not exist or is not executable; check its name and your PATH"
+        )));
+    };
+    let path = path.into_os_string().into_string().map_err(|path| {
+        usage(format!(
+            "the command's path {} is not UTF-8",
+            path.display()
+        ))
+    })?;
+    Ok(std::iter::once(path).chain(rest.iter().cloned()).collect())
+}
+
+fn search_path(program: &str, path: Option<OsString>) -> Option<PathBuf> {
+    let path = path.unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|candidate| is_executable(candidate))
+        .and_then(|found| std::path::absolute(found).ok())
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn variables(given: &[String]) -> Result<Vec<(String, String)>> {
+    given
+        .iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !value.contains('\0') => {
+                Ok((name.to_owned(), value.to_owned()))
+            }
+            _ => Err(usage(format!(
+                "--env: \"{pair}\" is not NAME=VALUE, for example LANG=C"
+            ))),
+        })
+        .collect()
+}
+
+/// The level as the ledger and the command see it.
+pub fn thinking_text(thinking: Thinking) -> &'static str {
+    match thinking {
+        Thinking::Low => "low",
+        Thinking::Medium => "medium",
+        Thinking::High => "high",
+        Thinking::Xhigh => "xhigh",
+        Thinking::Off => "off",
+    }
+}
+
+/// Target and origin imply each other where one says enough.
+fn targets(home: &Home, args: &EnqueueArgs) -> Result<(Option<Target>, Option<String>)> {
+    let channel = args
+        .deliver_channel
+        .clone()
+        .unwrap_or_else(|| home.config.delivery_channel.clone());
+    let from_origin = args.origin.as_deref().and_then(|origin| {
+        let (channel, to) = origin.split_once(':')?;
+        (channel == "telegram" && !to.is_empty()).then(|| Target {
+            channel: channel.to_owned(),
+            to: to.to_owned(),
+        })
+    });
+    let target = match args.deliver_to.as_deref() {
+        Some("") => {
+            return Err(usage(
+                "--deliver-to: the target is empty; give a chat id, or leave the flag out",
+            ));
+        }
+        Some(to) => Some(resolve_alias(home, to, channel)?),
+        None => from_origin,
+    };
+    let origin = args
+        .origin
+        .clone()
+        .or_else(|| target.as_ref().map(|t| format!("{}:{}", t.channel, t.to)));
+    Ok((target, origin))
+}
+
+/// `@name` is an alias of the configuration: a target, or `<channel>:<target>`.
+fn resolve_alias(home: &Home, to: &str, channel: String) -> Result<Target> {
+    let Some(name) = to.strip_prefix('@') else {
+        return Ok(Target {
+            channel,
+            to: to.to_owned(),
+        });
+    };
+    let aliases = &home.config.aliases;
+    let Some(target) = aliases.get(name).or_else(|| aliases.get(to)) else {
+        let known: Vec<&str> = aliases.keys().map(String::as_str).collect();
+        let hint = match crate::nearest::nearest(name, known).first() {
+            Some(near) => format!("; did you mean @{near}?"),
+            None => "; add it under \"aliases\"".to_owned(),
+        };
+        return Err(usage(format!(
+            "--deliver-to: the configuration {} has no alias {to}{hint}",
+            home.paths.config.display()
+        )));
+    };
+    Ok(match target.split_once(':') {
+        Some((channel, to))
+            if !channel.is_empty() && channel.chars().all(|c| c.is_ascii_alphabetic()) =>
+        {
+            Target {
+                channel: channel.to_owned(),
+                to: to.to_owned(),
+            }
+        }
+        _ => Target {
+            channel,
+            to: target.clone(),
+        },
+    })
+}
+
+/// The session: a new one, or the one that the label or the key names.
+fn session(home: &Home, args: &EnqueueArgs, label: &str) -> Result<(String, String, Baseline)> {
+    let backend = LocalBackend::new(home);
+    let given = match &args.session_key {
+        Some(key) => {
+            let parsed =
+                SessionKey::parse(key).map_err(|e| usage(format!("--session-key: {e}")))?;
+            Some(parsed.as_str().to_owned())
+        }
+        None => None,
+    };
+    if args.mode == Mode::Fresh {
+        let id = Uuid::new_v4();
+        let key = match given {
+            Some(key) => key,
+            None => SessionKey::subagent(&args.agent, id)
+                .map_err(|e| usage(format!("--agent: {e}")))?
+                .as_str()
+                .to_owned(),
+        };
+        return Ok((key, id.to_string(), Baseline::default()));
+    }
+    let last = Ledger::new(home).read()?.get(label);
+    let key = given.or_else(|| last.as_ref()?.text("sessionKey").map(str::to_owned));
+    let Some(key) = key else {
+        return Err(failure(format!(
+            "--mode reuse: label \"{label}\" has no session to go on with; use --mode fresh"
+        )));
+    };
+    let id = backend
+        .session_id_of(&key)
+        .context("cannot read the session store")?
+        .ok_or_else(|| {
+            failure(format!(
+                "--mode reuse: there is no session {key}; use --mode fresh"
+            ))
+        })?;
+    let baseline = backend
+        .baseline(&id)
+        .context("cannot read the session's transcript")?;
+    Ok((key, id, baseline))
+}
+
+/// What makes two calls under one key the same: everything that decides what is done and for whom.
+fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<&[u8]>) -> String {
+    let content = json!([
+        args.label,
+        argv,
+        cwd,
+        args.env,
+        args.agent,
+        args.model,
+        args.thinking.map(thinking_text),
+        args.timeout.map(|t| t.as_secs()),
+        args.mode == Mode::Reuse,
+        args.session_key,
+        args.origin,
+        args.deliver_to,
+        args.deliver_channel,
+        args.verify_cmd,
+        delivery_mode_text(args.delivery_mode),
+    ]);
+    let mut hasher = Sha256::new();
+    hasher.update(content.to_string());
+    hasher.update([0]);
+    hasher.update(prompt.unwrap_or_default());
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The mode as the ledger has it.
+pub fn delivery_mode_text(mode: DeliveryModeChoice) -> &'static str {
+    match mode {
+        DeliveryModeChoice::Announce => "announce",
+        DeliveryModeChoice::AnnounceAlways => "announce-always",
+        DeliveryModeChoice::None => "none",
+    }
+}

@@ -1,0 +1,54 @@
+//! The command line as its users meet it: what it refuses and how, what it prints and where.
+
+mod configuration;
+mod fields;
+mod help;
+mod labels;
+mod logs;
+mod programs;
+mod refusals;
+mod results;
+mod screen;
+mod tables;
+mod wait;
+mod work;
+
+use crate::support::{House, Ran};
+
+/// One ended label, so that there is a ledger to leave alone and a name to be near to.
+const ONE_LABEL: &str = r#"{
+  "nightly-build": {
+    "status": "done",
+    "generation": 5,
+    "sessionKey": "agent:main:subagent:11111111-2222-4333-8444-555555555555",
+    "spawnedAt": "2026-01-02T03:04:05.000Z",
+    "endedAt": "2026-01-02T03:07:25.000Z",
+    "updatedAt": "2026-01-02T03:07:25.000Z",
+    "summary": "built"
+  }
+}
+"#;
+
+/// A house with [`ONE_LABEL`] in its ledger.
+fn house_with_one_label() -> House {
+    let house = House::new();
+    house.write_ledger(ONE_LABEL);
+    house
+}
+
+/// Runs `words` and asserts that they are refused with this code and this one line, and that nothing was written.
+#[track_caller]
+fn refused(house: &House, words: &[&str], code: i32, line: &str) -> Ran {
+    let before = house.state_files();
+    let ran = house.dispatch(words);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str(), ran.stdout.as_str()),
+        (Some(code), format!("[dispatch] {line}\n").as_str(), ""),
+        "dispatch {words:?}"
+    );
+    assert!(
+        house.state_files() == before,
+        "dispatch {words:?} changed the state directory"
+    );
+    ran
+}
