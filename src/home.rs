@@ -42,6 +42,18 @@ pub enum HomeError {
     Programs(#[from] std::io::Error),
 }
 
+/// The machine's file system; in a debug build with the fault that a test asked for.
+fn storage_for(env: Environment<'_>, program: &str) -> Arc<dyn Storage> {
+    #[cfg(debug_assertions)]
+    if let Some(value) = env("DISPATCH_FAULT")
+        && let Some(faulty) = crate::storage::faults::FaultyStorage::from_variable(&value, program)
+    {
+        return Arc::new(faulty);
+    }
+    let _ = (env, program);
+    Arc::new(RealStorage)
+}
+
 impl Home {
     /// Reads environment and configuration. Warnings go to stderr.
     ///
@@ -61,7 +73,7 @@ impl Home {
         let home = Self {
             paths,
             config,
-            storage: Arc::new(storage),
+            storage: storage_for(env, program),
             clock: Arc::new(SystemClock::new()),
             programs: Programs::locate(named.as_deref())?,
             program: program.to_owned(),

@@ -7,6 +7,9 @@
 //! Limitations: the promises hold on file systems where `rename` is atomic and `fsync` of a directory makes it last.
 //! On NFS, locks depend on the server.
 
+#[cfg(debug_assertions)]
+pub mod faults;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
