@@ -75,7 +75,8 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
     choose_backend(home, args, env)?;
     let plan = plan(home, args, env)?;
     let ledger = Ledger::new(home);
-    if args.replace {
+    // A call that is only answered again, or refused for its key, must not stop what runs.
+    if args.replace && answered_before(args, &plan, &ledger.read()?).is_none() {
         super::cancel::settle(home, &ledger, plan.label.as_str(), Some("replaced"))?;
     }
     let entered = ledger
@@ -454,22 +455,32 @@ fn write_prompt(home: &Home, plan: &Plan) -> Result<()> {
     write().with_context(|| format!("cannot write the prompt {}", path.display()))
 }
 
+/// What the call's idempotency key says, where the ledger knows it.
+fn answered_before(args: &EnqueueArgs, plan: &Plan, book: &Book) -> Option<Entered> {
+    let key = args.idempotency_key.as_deref()?;
+    // In the ledger's text some characters may stand as escapes.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    let needle = match key.chars().all(is_plain) {
+        true => key,
+        false => "idempotencyKey",
+    };
+    let (label, entry) = book
+        .entries_containing(needle)
+        .find(|(_, entry)| entry.text("idempotencyKey") == Some(key))?;
+    Some(
+        match entry.text("contentHash") == Some(&plan.content_hash) {
+            true => Entered::Repeated(entry),
+            false => Entered::KeyTaken {
+                label: label.to_owned(),
+            },
+        },
+    )
+}
+
 /// Puts the plan into the ledger, under its lock.
 fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> Result<Entered> {
-    if let Some(key) = &args.idempotency_key {
-        let taken = book
-            .entries_containing(key.as_str())
-            .find(|(_, entry)| entry.text("idempotencyKey") == Some(key));
-        if let Some((label, entry)) = taken {
-            return Ok(
-                match entry.text("contentHash") == Some(&plan.content_hash) {
-                    true => Entered::Repeated(entry),
-                    false => Entered::KeyTaken {
-                        label: label.to_owned(),
-                    },
-                },
-            );
-        }
+    if let Some(answered) = answered_before(args, plan, book) {
+        return Ok(answered);
     }
     let label = plan.label.as_str();
     let old = book.get(label);
