@@ -22,6 +22,13 @@ fn stubborn(house: &House) -> Vec<u32> {
     })
 }
 
+/// The label is told before the row is written.
+fn row_closes(house: &House, label: &str, status: &str) {
+    eventually("the row is closed", || {
+        (house.session_row(label)["status"] == status).then_some(())
+    });
+}
+
 fn no_grace(house: &House) {
     house.configure(&json!({"termGraceSeconds": 0.1}));
 }
@@ -55,7 +62,7 @@ fn at_its_time_limit_a_command_is_killed_with_all_its_children() {
         "stopped at its time limit of 1s"
     );
     assert!(house.full_text("t").contains("the words so far"));
-    assert_eq!(house.session_row("t")["status"], "timeout");
+    row_closes(&house, "t", "timeout");
 }
 
 #[test]
@@ -102,7 +109,7 @@ fn cancel_ends_the_command_with_all_its_children_and_keeps_the_reason() {
     assert_eq!(entry["status"], "cancelled");
     assert_eq!(entry["cancelRequested"]["reason"], "no longer needed");
     assert!(house.full_text("c").contains("the words so far"));
-    assert_eq!(house.session_row("c")["status"], "killed");
+    row_closes(&house, "c", "killed");
 }
 
 #[test]
