@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::support::{House, eventually, finish, is_alive, run};
+use crate::support::{House, eventually, finish_soon, is_alive, run};
 
 const MAX_ENVIRONMENT_PROMPT: usize = 96 * 1024;
 
@@ -149,7 +149,7 @@ fn a_command_has_a_session_of_its_own_and_outlives_whoever_enqueued_it() {
         .process_group(0);
     let caller = caller.spawn().expect("sh starts");
     let group = caller.id();
-    finish(caller);
+    finish_soon(caller);
     gate.open();
     assert_eq!(house.ended("d")["status"], "done");
     assert_eq!(house.full_text("d"), "survived\n");

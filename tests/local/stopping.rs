@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{House, eventually, finish, is_alive, kill_hard};
+use crate::support::{House, eventually, finish_soon, is_alive, kill_hard};
 
 /// A command with a child and a grandchild that ignore TERM, all of which write down who they are.
 const STUBBORN: &str = r#"trap '' TERM
@@ -176,5 +176,5 @@ fn a_runner_that_takes_over_a_stopping_run_still_ends_its_whole_group() {
     kill_hard(runner);
     assert_eq!(house.ended("c")["status"], "cancelled");
     assert!(!is_alive(child), "a child outlived its cancelled run");
-    finish(cancel).exits(0);
+    finish_soon(cancel).exits(0);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{House, eventually, finish, is_alive};
+use crate::support::{House, eventually, finish_soon, is_alive};
 
 const DAMAGE: &[u8] = b"{\"w\": {\"status\": \"run";
 
@@ -67,7 +67,7 @@ fn a_foreground_watcher_still_prints_and_the_scan_records_later() {
     let good = fs::read(house.ledger_path()).expect("readable");
     fs::write(house.ledger_path(), DAMAGE).expect("writable");
     gate.open();
-    let ran = finish(foreground).exits(0);
+    let ran = finish_soon(foreground).exits(0);
     assert_eq!(
         ran.stdout,
         "\u{1f336}\u{fe0f} *dispatch* [w] completed:\n\nresult\n"

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{House, eventually, finish, is_alive, kill};
+use crate::support::{House, eventually, finish_soon, is_alive, kill};
 
 const HEADER: &str = "\u{1f336}\u{fe0f} *dispatch* [w] completed:\n\n";
 
@@ -22,7 +22,7 @@ fn of_ten_watchers_for_one_label_one_stays_and_nine_say_that_they_leave() {
         .into_iter()
         .partition(|child| child.id() == staying);
     for child in leave {
-        let left = finish(child).exits(0);
+        let left = finish_soon(child).exits(0);
         assert_eq!(left.stdout, "");
         let expected =
             format!("label \"w\" is watched already by watcher (pid {staying}); leaving");
@@ -30,7 +30,7 @@ fn of_ten_watchers_for_one_label_one_stays_and_nine_say_that_they_leave() {
     }
     gate.open();
     for child in stays {
-        let stayed = finish(child).exits(0);
+        let stayed = finish_soon(child).exits(0);
         assert_eq!(stayed.stdout, format!("{HEADER}result\n"));
     }
     assert_eq!(house.entry("w")["status"], "done");
@@ -47,7 +47,7 @@ fn detached_watchers_that_find_the_post_taken_leave_and_record_nothing() {
         .map(|_| house.start("watcher", &["--label=w", &generation, "--detached"]))
         .collect();
     for child in others {
-        assert_eq!(finish(child).exits(0).stdout, "");
+        assert_eq!(finish_soon(child).exits(0).stdout, "");
     }
     assert_eq!(house.watcher_pid("w"), first);
     gate.open();
@@ -68,7 +68,7 @@ fn a_foreground_watcher_takes_over_from_the_detached_one_and_prints_the_result()
         (!is_alive(detached)).then_some(())
     });
     gate.open();
-    let ran = finish(foreground).exits(0);
+    let ran = finish_soon(foreground).exits(0);
     assert_eq!(ran.stdout, format!("{HEADER}result\n"));
     assert_eq!(house.entry("w")["status"], "done");
 }
@@ -84,7 +84,7 @@ fn a_foreground_watcher_of_a_failure_prints_a_notice_and_exits_one() {
         (house.watcher_pid("w") == foreground.id()).then_some(())
     });
     gate.open();
-    let ran = finish(foreground).exits(1);
+    let ran = finish_soon(foreground).exits(1);
     assert!(
         ran.stdout.contains("[w]") && !ran.stdout.contains("completed:"),
         "{ran:?}"
@@ -165,7 +165,7 @@ fn a_foreground_watcher_that_is_told_to_stop_prints_and_records_nothing() {
     });
     let before = fs::read(house.ledger_path()).expect("readable");
     kill(pid, "TERM");
-    let ran = finish(foreground);
+    let ran = finish_soon(foreground);
     assert_eq!(ran.stdout, "");
     assert_eq!(fs::read(house.ledger_path()).expect("readable"), before);
     gate.open();
