@@ -1,7 +1,9 @@
 //! The integration tests: one binary, a module per command or capability.
 
 mod cli;
+mod local;
 mod main_job;
 mod session;
 mod support;
 mod walls;
+mod watcher;

@@ -9,7 +9,7 @@ mod plan;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use self::entry::{Entered, enter};
+use self::entry::{Entered, answered_before, enter};
 use self::plan::plan;
 use super::args::{BackendChoice, EnqueueArgs};
 use super::exit::{OK, failure, usage};
@@ -31,11 +31,9 @@ use crate::watchers::ensure_watcher;
 pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>) -> Result<u8> {
     choose_backend(home, args, env)?;
     let plan = plan(home, args, env)?;
-    if args.backend.is_none() && gateway::configured(&home.paths, env).is_none() {
-        home.say("no gateway is configured: using the local backend");
-    }
     let ledger = Ledger::new(home);
-    if args.replace {
+    // A call that is only answered again, or refused for its key, must not stop what runs.
+    if args.replace && answered_before(args, &plan, &ledger.read()?).is_none() {
         super::cancel::settle(home, &ledger, plan.label.as_str(), Some("replaced"))?;
     }
     let entered = ledger

@@ -164,12 +164,9 @@ fn copy_text(storage: &dyn Storage, source: &Path, target: &Path) -> io::Result<
         let read = (&mut from)
             .take((COPY_BLOCK_BYTES - buffer.len()) as u64)
             .read_to_end(&mut buffer)?;
-        let whole = match (read, std::str::from_utf8(&buffer)) {
-            (0, _) | (_, Ok(_)) => buffer.len(),
-            (_, Err(e)) => match e.error_len() {
-                Some(bad) => e.valid_up_to() + bad,
-                None => e.valid_up_to(),
-            },
+        let whole = match read {
+            0 => buffer.len(),
+            _ => buffer.len() - unfinished_bytes(&buffer),
         };
         let text = String::from_utf8_lossy(buffer.get(..whole).unwrap_or_default());
         storage::write_all(to.as_mut(), text.as_bytes())?;
@@ -177,6 +174,16 @@ fn copy_text(storage: &dyn Storage, source: &Path, target: &Path) -> io::Result<
         if read == 0 && buffer.is_empty() {
             return to.sync();
         }
+    }
+}
+
+/// How many bytes at the very end are the start of a character whose rest may follow.
+fn unfinished_bytes(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last();
+    let end = last.map_or(&[][..], |chunk| chunk.invalid());
+    match std::str::from_utf8(end) {
+        Err(e) if e.error_len().is_none() => end.len(),
+        _ => 0,
     }
 }
 

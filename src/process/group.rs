@@ -41,8 +41,20 @@ pub fn signal_process(process: &ProcessIdentity, signal: Signal) -> io::Result<(
     }
 }
 
+/// Some process still runs of the group that `leader` leads, or led until its death. A group's number is not given to
+/// another process while the group has members, so somebody else under the leader's pid, or another boot, means that
+/// it is gone and the number is a stranger's.
+///
+/// Limitation: a later group of the same number in the same boot, its leader dead too, is taken for this one.
+pub fn led_group_alive(leader: &ProcessIdentity) -> bool {
+    match ProcessIdentity::of(leader.pid) {
+        Some(now) => now == *leader,
+        None => leader.is_of_this_boot() && group_alive(leader.pid),
+    }
+}
+
 /// Some process of the group still runs; zombies that nobody reaped do not count.
-pub fn group_alive(pgid: u32) -> bool {
+fn group_alive(pgid: u32) -> bool {
     let Some(pid) = pid_of(pgid) else {
         return false;
     };
@@ -79,6 +91,15 @@ mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
+
+    #[test]
+    fn a_group_under_a_reused_number_is_not_the_leaders() {
+        let own = ProcessIdentity::current();
+        assert!(led_group_alive(&own));
+        let mut before = own.clone();
+        before.start_time.push('0');
+        assert!(!led_group_alive(&before));
+    }
 
     #[test]
     fn a_group_dies_as_one_and_an_unreaped_zombie_is_no_life() {

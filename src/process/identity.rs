@@ -35,6 +35,17 @@ impl ProcessIdentity {
     pub fn is_alive(&self) -> bool {
         Self::of(self.pid).is_some_and(|now| now == *self)
     }
+
+    /// It was started since the machine was, as far as the system's start times tell (macOS: they do not).
+    pub(super) fn is_of_this_boot(&self) -> bool {
+        let boot = |identity: &Self| {
+            identity
+                .start_time
+                .split_once(':')
+                .map(|(b, _)| b.to_owned())
+        };
+        cfg!(target_os = "macos") || boot(self) == boot(&Self::current())
+    }
 }
 
 /// `/proc/<pid>/stat`, split after the command name (which may hold anything): state is field 0.

@@ -11,7 +11,7 @@ mod programs;
 mod signals;
 
 pub use detach::{Detached, close_inherited_on_exec, spawn_detached};
-pub use group::{group_alive, signal_group, signal_process};
+pub use group::{led_group_alive, signal_group, signal_process};
 pub use identity::ProcessIdentity;
 pub use lock::{FileLock, LockError, LockHolder};
 pub use programs::Programs;

@@ -61,9 +61,22 @@ pub struct TurnReading {
 /// # Errors
 /// The file cannot be read.
 pub fn read_turn(path: &Path, baseline: &Baseline) -> io::Result<TurnReading> {
+    read_again(path, baseline, None)
+}
+
+/// As [`read_turn`], passing over messages that say that they are of another run: where runs share a session, one may
+/// have begun before anybody looked at the end of the one before.
+///
+/// # Errors
+/// As [`read_turn`].
+pub fn read_run_turn(path: &Path, baseline: &Baseline, run_id: &str) -> io::Result<TurnReading> {
+    read_again(path, baseline, Some(run_id))
+}
+
+fn read_again(path: &Path, baseline: &Baseline, run_id: Option<&str>) -> io::Result<TurnReading> {
     let mut attempt = 1;
     loop {
-        match read_turn_once(path, baseline) {
+        match read_turn_once(path, baseline, run_id) {
             // It shrank under our hands: someone rewrites it.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof && attempt < ATTEMPTS => {
                 attempt += 1
@@ -73,7 +86,11 @@ pub fn read_turn(path: &Path, baseline: &Baseline) -> io::Result<TurnReading> {
     }
 }
 
-fn read_turn_once(path: &Path, baseline: &Baseline) -> io::Result<TurnReading> {
+fn read_turn_once(
+    path: &Path,
+    baseline: &Baseline,
+    run_id: Option<&str>,
+) -> io::Result<TurnReading> {
     let mut reading = TurnReading {
         turn: Turn::Nothing,
         skipped: 0,
@@ -107,6 +124,9 @@ fn read_turn_once(path: &Path, baseline: &Baseline) -> io::Result<TurnReading> {
         if line.id().is_some() && line.id() == baseline.last_entry_id.as_deref() {
             break;
         }
+        if run_id.is_some_and(|run_id| is_of_another_run(&line, run_id)) {
+            continue;
+        }
         if let ControlFlow::Break(turn) = search.push(line) {
             decided = Some(turn);
             break;
@@ -115,6 +135,13 @@ fn read_turn_once(path: &Path, baseline: &Baseline) -> io::Result<TurnReading> {
     reading.skipped += lines.skipped();
     reading.turn = decided.unwrap_or_else(|| search.finish());
     Ok(reading)
+}
+
+fn is_of_another_run(line: &Line, run_id: &str) -> bool {
+    match line {
+        Line::Message(message) => message.run_id.as_deref().is_some_and(|id| id != run_id),
+        _ => false,
+    }
 }
 
 /// Whether the file cannot be the one that the baseline was taken from.

@@ -55,7 +55,7 @@ impl Ending {
     /// The first line for people.
     fn header(&self, home: &Home, label: &str) -> String {
         match &self.failure {
-            Some(failure) => failure_header(&home.config.brand, label, failure.kind.as_str()),
+            Some(failure) => failure_head(home, label, failure, &self.head),
             None => header(&home.config.brand, label),
         }
     }
@@ -76,6 +76,16 @@ impl Ending {
         let head = self.header(home, label);
         let body = cap_head(&self.head, self.full_bytes, limit, &self.artifact).text;
         message(&head, &body)
+    }
+}
+
+/// What comes before the text of a failure: the header, and the reason where the text does not begin with it. A text
+/// too long for a line is the output as it was, without a word about the failure.
+pub(super) fn failure_head(home: &Home, label: &str, failure: &Failure, text: &str) -> String {
+    let head = failure_header(&home.config.brand, label, failure.kind.as_str());
+    match text.starts_with(&failure.message) {
+        true => head,
+        false => message(&head, &failure.message),
     }
 }
 

@@ -51,9 +51,10 @@ pub fn recorded_text(entry: &Entry) -> String {
 
 /// What was, or would have been, delivered for an ended label.
 pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
+    let text = recorded_text(entry);
     let head = match (entry.status(), entry.failure()) {
         (Status::Done, _) => header(&home.config.brand, label),
-        (_, Some(failure)) => failure_header(&home.config.brand, label, failure.kind.as_str()),
+        (_, Some(failure)) => conclude::failure_head(home, label, &failure, &text),
         (status, None) => failure_header(&home.config.brand, label, status.as_str()),
     };
     let artifact = match artifact_path(entry, "artifact") {
@@ -61,5 +62,5 @@ pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
         None => ArtifactOutcome::Failed("it was not kept".to_owned()),
     };
     let limit = inline_limit_from(home.config.inline_limit.as_deref());
-    message(&head, &cap(&recorded_text(entry), limit, &artifact).text)
+    message(&head, &cap(&text, limit, &artifact).text)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Gate, House};
+use crate::support::House;
 
 const TEXT: &[&str] = &["string"];
 const NUMBER: &[&str] = &["number"];
@@ -165,7 +165,7 @@ fn has(what: &str, answer: &Value, fields: &Fields) {
 #[test]
 fn the_answers_have_the_fields_that_scripts_read() {
     let house = House::new();
-    let gate = Gate::new(&house, "gate");
+    let gate = house.gate("gate");
     let script = format!("echo started; {}", gate.pass());
     let enqueued = house.dispatch(&[
         "enqueue",

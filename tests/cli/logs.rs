@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
-use crate::support::{Gate, House};
+use crate::support::House;
 
 /// The text with each `[hh:mm:ss]` at the beginning of a line as `[TIME]`.
 fn without_times(text: &str) -> String {
@@ -55,7 +55,7 @@ fn a_transcript_reads_as_a_tale() {
 #[test]
 fn streamed_text_is_followed_live_and_appears_exactly_once() {
     let house = House::new();
-    let mut gate = Gate::new(&house, "gate");
+    let gate = house.gate("gate");
     let script = format!("echo one; {}; printf two", gate.pass());
     house
         .dispatch(&[
@@ -90,7 +90,7 @@ fn streamed_text_is_followed_live_and_appears_exactly_once() {
 #[test]
 fn stderr_is_followed_to_the_end() {
     let house = House::new();
-    let mut gate = Gate::new(&house, "gate");
+    let gate = house.gate("gate");
     house.enqueue("x", &format!("echo one >&2; {}; echo two >&2", gate.pass()));
     let mut command = house.command("dispatch");
     command

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::house_with_one_label;
-use crate::support::{Gate, House, run};
+use crate::support::{House, run};
 
 #[test]
 fn a_result_is_whole_with_full_and_within_the_limit_without() {
@@ -70,7 +70,7 @@ fn an_older_generation_is_read_from_the_archive() {
 #[test]
 fn a_running_label_has_no_result_yet() {
     let house = House::new();
-    let gate = Gate::new(&house, "gate");
+    let gate = house.gate("gate");
     house.enqueue("slow", &gate.pass());
     let answer = house
         .dispatch(&["result", "--label", "slow"])

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, House, finish, ignores_interrupts, kill, listens};
+use crate::support::{House, finish, ignores_interrupts, kill, listens};
 
 /// `dispatch` with these words, waiting.
 fn waiting(house: &House, words: &[&str]) -> Child {
@@ -46,7 +46,7 @@ fn any_other_end_than_done_exits_with_1() {
 #[test]
 fn one_is_enough_for_any_and_all_means_the_running_ones() {
     let house = House::new();
-    let mut gate = Gate::new(&house, "gate");
+    let gate = house.gate("gate");
     house.enqueue("quick", "true");
     house.ended("quick");
     house.enqueue("slow", &format!("{}; echo let through", gate.pass()));
@@ -68,7 +68,7 @@ fn one_is_enough_for_any_and_all_means_the_running_ones() {
 #[test]
 fn a_timeout_exits_with_4_and_says_who_still_runs() {
     let house = House::new();
-    let gate = Gate::new(&house, "gate");
+    let gate = house.gate("gate");
     house.enqueue("slow", &gate.pass());
     let answer = house.dispatch(&["wait", "slow", "--timeout", "1"]).exits(4);
     assert_eq!(
@@ -87,7 +87,7 @@ fn the_end_wakes_it_long_before_its_slow_check() {
     let mut best = Duration::MAX;
     for round in 0..3 {
         let label = format!("label-{round}");
-        let mut gate = Gate::new(&house, &label);
+        let gate = house.gate(&label);
         house.enqueue(&label, &gate.pass());
         let begun = Instant::now();
         let child = waiting(&house, &["wait", &label]);
@@ -106,7 +106,7 @@ fn an_interrupt_kills_it_so_that_a_shell_reports_130() {
         return;
     }
     let house = House::new();
-    let gate = Gate::new(&house, "gate");
+    let gate = house.gate("gate");
     house.enqueue("slow", &gate.pass());
     for words in [
         &["wait", "slow"] as &[&str],

@@ -279,38 +279,6 @@ impl House {
     }
 }
 
-/// Holds a command back until the test lets it go on: a named pipe that the command reads a line from.
-pub struct Gate {
-    path: PathBuf,
-    pipe: fs::File,
-}
-
-impl Gate {
-    /// A closed gate in this house.
-    pub fn new(house: &House, name: &str) -> Self {
-        let path = house.root().join(name);
-        let made = Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .expect("mkfifo runs");
-        assert!(made.success(), "{}", path.display());
-        // Open for both, so that opening waits for nobody and what is written stays until it is read.
-        let mut open = fs::File::options();
-        let pipe = open.read(true).write(true).open(&path).expect("ours");
-        Self { path, pipe }
-    }
-
-    /// The words with which a shell script waits at the gate.
-    pub fn pass(&self) -> String {
-        format!("read -r _ < '{}'", self.path.display())
-    }
-
-    /// Lets one reader go on.
-    pub fn open(&mut self) {
-        self.pipe.write_all(b"\n").expect("it takes a line");
-    }
-}
-
 /// Waits until a program listens for file events, which is the last thing it does before it waits.
 #[track_caller]
 pub fn listens(pid: u32) {
@@ -332,4 +300,210 @@ pub fn ignores_interrupts() -> bool {
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     ignored.is_some_and(|mask| mask & 0b10 != 0)
+}
+
+/// A named pipe at which a script waits: `read go < NAME` goes on once the test opens it.
+pub struct Gate {
+    path: PathBuf,
+}
+
+impl Gate {
+    /// The words with which a shell script waits at the gate.
+    pub fn pass(&self) -> String {
+        format!("read -r _ < '{}'", self.path.display())
+    }
+
+    /// Waits until somebody waits at the gate, and lets them pass.
+    #[track_caller]
+    pub fn open(&self) {
+        use std::os::unix::fs::OpenOptionsExt;
+        // The flag is a small positive number on every supported system, so the conversion is exact.
+        let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let mut pipe = eventually(&format!("somebody at {}", self.path.display()), || {
+            fs::OpenOptions::new()
+                .write(true)
+                .custom_flags(without_waiting)
+                .open(&self.path)
+                .ok()
+        });
+        pipe.write_all(b"go\n").expect("somebody reads");
+    }
+}
+
+impl House {
+    /// A gate that scripts know by this name: they run in the house's root.
+    pub fn gate(&self, name: &str) -> Gate {
+        let path = self.path(name);
+        let made = Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo is on every system").success());
+        Gate { path }
+    }
+
+    /// A file in the root, where scripts run.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// The text of a file in the root, empty while there is none.
+    pub fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Waits until a script has written this line into a file in the root.
+    #[track_caller]
+    pub fn wrote(&self, name: &str, line: &str) {
+        eventually(&format!("{line:?} in {name}"), || {
+            self.text(name).lines().any(|l| l == line).then_some(())
+        });
+    }
+
+    /// Writes `config.json`.
+    pub fn configure(&self, config: &Value) {
+        fs::create_dir_all(self.state()).expect("creatable");
+        fs::write(self.state().join("config.json"), config.to_string()).expect("writable");
+    }
+
+    /// Starts a program without waiting for it.
+    pub fn start(&self, name: &str, words: &[&str]) -> Child {
+        let mut command = self.command(name);
+        command
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().expect("the program starts")
+    }
+
+    /// Tells the recovery scan to take up what was left undone.
+    #[track_caller]
+    pub fn recover(&self) -> Ran {
+        self.run("529-recovery", &[]).exits(0)
+    }
+
+    /// The directory of the label's current run.
+    pub fn run_dir(&self, label: &str) -> PathBuf {
+        let entry = self.entry(label);
+        let run_id = entry["runId"].as_str().expect("the label has a run");
+        self.state().join("sessions/runs").join(run_id)
+    }
+
+    /// The lines of the label's transcript that are complete.
+    pub fn transcript(&self, label: &str) -> Vec<Value> {
+        let entry = self.entry(label);
+        let id = entry["sessionId"]
+            .as_str()
+            .expect("the label has a session");
+        let path = self.state().join("sessions").join(format!("{id}.jsonl"));
+        let bytes = fs::read(path).unwrap_or_default();
+        bytes
+            .split_inclusive(|byte| *byte == b'\n')
+            .filter(|line| line.ends_with(b"\n"))
+            .map(|line| serde_json::from_slice(line).expect("each line is JSON"))
+            .collect()
+    }
+
+    /// What the transcript shows as the assistant's words without a stop reason, put together.
+    pub fn streamed(&self, label: &str) -> String {
+        let run_id = self.entry(label)["runId"].clone();
+        self.transcript(label)
+            .iter()
+            .filter(|line| line["dispatch"]["runId"] == run_id)
+            .filter(|line| line["message"]["role"] == "assistant")
+            .filter(|line| line["message"]["stopReason"].is_null())
+            .map(|line| line["message"]["content"][0]["text"].as_str().unwrap_or(""))
+            .collect()
+    }
+
+    /// The row of the label's session in the session store.
+    pub fn session_row(&self, label: &str) -> Value {
+        let key = self.entry(label)["sessionKey"].clone();
+        let bytes = fs::read(self.state().join("sessions/sessions.json")).unwrap_or_default();
+        let store: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        store[key.as_str().expect("the label has a session")].clone()
+    }
+
+    /// The watcher at the label's post, once one is there.
+    #[track_caller]
+    pub fn watcher_pid(&self, label: &str) -> u32 {
+        let entry = self.entry(label);
+        let name = format!("{label}.{}.lock", entry["generation"]);
+        let lock = self.state().join("watchers").join(name);
+        eventually("a watcher at its post", || holder_of(&lock))
+    }
+
+    /// The runner that carries the label's run, once one does.
+    #[track_caller]
+    pub fn runner_pid(&self, label: &str) -> u32 {
+        let lock = self.run_dir(label).join("runner.lock");
+        eventually("a runner at work", || holder_of(&lock))
+    }
+
+    /// The leader of the command's process group, once it has claimed the start.
+    #[track_caller]
+    pub fn waiter_pid(&self, label: &str) -> u32 {
+        let claim = self.run_dir(label).join("started.json");
+        eventually("a waiter", || {
+            let claim: Value = serde_json::from_slice(&fs::read(&claim).ok()?).ok()?;
+            u32::try_from(claim["waiter"]["pid"].as_u64()?).ok()
+        })
+    }
+
+    /// What `dispatch result --full` says of the label's text.
+    #[track_caller]
+    pub fn full_text(&self, label: &str) -> String {
+        let answer = self
+            .dispatch(&["result", "--label", label, "--full"])
+            .exits(0)
+            .json();
+        answer["lastReply"].as_str().expect("a text").to_owned()
+    }
+
+    /// The artifact's bytes.
+    #[track_caller]
+    pub fn artifact(&self, label: &str) -> Vec<u8> {
+        let path = self
+            .dispatch(&["result", "--label", label, "--path"])
+            .exits(0)
+            .stdout;
+        fs::read(path.trim_end()).expect("the artifact is there")
+    }
+}
+
+/// The living process that signed for a lock and holds it.
+pub fn holder_of(lock: &Path) -> Option<u32> {
+    let file = fs::File::open(lock).ok()?;
+    fs2::FileExt::try_lock_shared(&file)
+        .is_err()
+        .then_some(())?;
+    let holder: Value = serde_json::from_slice(&fs::read(lock).ok()?).ok()?;
+    let pid = u32::try_from(holder["pid"].as_u64()?).ok()?;
+    is_alive(pid).then_some(pid)
+}
+
+/// The process runs. A zombie does not, unless a thread of it is still about to die: until then its locks hold.
+pub fn is_alive(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let state = after_name.trim().chars().next();
+        state.is_some_and(|state| state != 'Z' && state != 'X')
+    })
+}
+
+/// Kills with SIGKILL and waits until the process is gone.
+#[track_caller]
+pub fn kill_hard(pid: u32) {
+    kill(pid, "KILL");
+    eventually(&format!("process {pid} is gone"), || {
+        (!is_alive(pid)).then_some(())
+    });
+}
+
+/// As [`finish`], for a child that prints little and must end by itself: one that does not fails the test.
+#[track_caller]
+pub fn finish_soon(mut child: Child) -> Ran {
+    eventually("the program ends", || {
+        child.try_wait().expect("our own child can be waited for")
+    });
+    finish(child)
 }

@@ -35,13 +35,19 @@ pub struct Remains<'a> {
     pub stderr_tail: &'a str,
 }
 
-/// Decides. A command that ended before it was asked to stop ended by itself, whatever came later.
+/// The command ended before it was asked to stop: by itself, whatever came later.
+pub fn ended_by_itself(exit: Option<&ExitRecord>, stop: Option<&StopRecord>) -> bool {
+    match (exit, stop) {
+        (Some(exit), Some(stop)) => exit.at_ms <= stop.at_ms,
+        (exit, None) => exit.is_some(),
+        (None, Some(_)) => false,
+    }
+}
+
+/// Decides.
 pub fn ending(remains: &Remains<'_>) -> Ending {
-    let stopped = match (remains.stop, remains.exit) {
-        (Some(stop), Some(exit)) if exit.at_ms <= stop.at_ms => None,
-        (stop, _) => stop,
-    };
-    if let Some(stop) = stopped {
+    let by_itself = ended_by_itself(remains.exit, remains.stop);
+    if let Some(stop) = remains.stop.filter(|_| !by_itself) {
         return stopped_ending(stop.reason, remains);
     }
     let Some(exit) = remains.exit else {

@@ -25,7 +25,7 @@ use crate::failure;
 use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
 use crate::record::{Baseline, Failure, FailureKind};
-use crate::session::reader::{read_turn, take_baseline};
+use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::read_row;
 use crate::session::terminal::{FailedStop, Turn};
 
@@ -120,7 +120,8 @@ impl Backend for LocalBackend<'_> {
         let files = self.files(run);
         // Asked before the transcript is read: a runner that ends in between has then written its end line.
         let carried = files.has_runner();
-        let reading = read_turn(&transcript_path(self.home, &run.session_id), &run.baseline)?;
+        let transcript = transcript_path(self.home, &run.session_id);
+        let reading = read_run_turn(&transcript, &run.baseline, &run.run_id)?;
         let storage = self.home.storage.as_ref();
         let liveness = match carried {
             true => Liveness::Alive,

@@ -12,14 +12,14 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
-use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ending};
+use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending};
 use super::output::{OutputReader, tail_of};
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StopReason, StopRecord};
 use super::store::{set_row, transcript_path};
 use super::transcript::{MAX_LINE_TEXT_BYTES, TranscriptWriter};
 use crate::home::Home;
 use crate::process::{
-    FileLock, ProcessIdentity, close_inherited_on_exec, group_alive, signal_group,
+    FileLock, ProcessIdentity, close_inherited_on_exec, led_group_alive, signal_group,
 };
 use crate::record::FailureKind;
 use crate::session::line::{Line, Message};
@@ -165,8 +165,9 @@ impl Runner<'_> {
         loop {
             self.have_waiter(&mut waiter)?;
             let exit = self.files.exit(storage.as_ref())?;
-            self.enforce()?;
-            if self.is_over(exit.is_some())? {
+            let is_free = self.is_free(exit.as_ref())?;
+            self.enforce(is_free)?;
+            if self.is_over(is_free)? {
                 // Written between the look above and the end of the group.
                 let exit = self.files.exit(storage.as_ref())?;
                 let stop = self.files.stop(storage.as_ref())?;
@@ -218,28 +219,39 @@ impl Runner<'_> {
             .spawn()
     }
 
-    /// The leader decides: when it has ended by itself, what it left in the background is none of our business. A
-    /// stopped run is over only when nothing of its group is left.
-    fn is_over(&self, has_exit: bool) -> io::Result<bool> {
-        if has_exit && self.stage == Stage::Running {
+    /// The leader decides: when it has ended by itself, what it left in the background is none of our business. The
+    /// records are asked, not what this runner did: the request to stop may have been another runner's to carry out.
+    fn is_free(&self, exit: Option<&ExitRecord>) -> io::Result<bool> {
+        let storage = self.home.storage.as_ref();
+        if self.stage != Stage::Running || exit.is_none() {
+            return Ok(false);
+        }
+        // A run without a start has no group.
+        let has_group = self.files.start(storage)?.is_some();
+        Ok(!has_group || ended_by_itself(exit, self.files.stop(storage)?.as_ref()))
+    }
+
+    /// A run whose command did not end by itself is over only when nothing of its group is left.
+    fn is_over(&self, is_free: bool) -> io::Result<bool> {
+        if is_free {
             return Ok(true);
         }
-        let Some(start) = self.files.start(self.home.storage.as_ref())? else {
-            // Not claimed yet: the waiter is on its way, or died on it.
-            return Ok(has_exit);
-        };
-        Ok(!start.waiter.is_alive() && !group_alive(start.waiter.pid))
+        // Not claimed yet: the waiter is on its way, or died on it.
+        let start = self.files.start(self.home.storage.as_ref())?;
+        Ok(start.is_some_and(|start| !led_group_alive(&start.waiter)))
     }
 
     /// Sends what is due: TERM when the run is asked to stop or its time is up, KILL when TERM was not enough.
-    fn enforce(&mut self) -> io::Result<()> {
-        let storage = self.home.storage.clone();
-        let Some(start) = self.files.start(storage.as_ref())? else {
-            return Ok(());
-        };
-        if self.files.exit(storage.as_ref())?.is_some() && self.stage == Stage::Running {
+    fn enforce(&mut self, is_free: bool) -> io::Result<()> {
+        if is_free {
             return Ok(());
         }
+        let storage = self.home.storage.clone();
+        // A group that is gone has left its number to strangers.
+        let start = self.files.start(storage.as_ref())?;
+        let Some(start) = start.filter(|start| led_group_alive(&start.waiter)) else {
+            return Ok(());
+        };
         let now = self.home.clock.monotonic();
         match self.stage {
             Stage::Running => {

@@ -43,25 +43,35 @@ fn write_prompt(home: &Home, plan: &Plan) -> Result<()> {
     write().with_context(|| format!("cannot write the prompt {}", path.display()))
 }
 
+/// What the call's idempotency key says, where the ledger knows it.
+pub fn answered_before(args: &EnqueueArgs, plan: &Plan, book: &Book) -> Option<Entered> {
+    let key = args.idempotency_key.as_deref()?;
+    // In the ledger's text some characters may stand as escapes.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    let needle = match key.chars().all(is_plain) {
+        true => key,
+        false => "idempotencyKey",
+    };
+    let (label, entry) = book
+        .entries_containing(needle)
+        .find(|(_, entry)| entry.text("idempotencyKey") == Some(key))?;
+    Some(
+        match entry.text("contentHash") == Some(&plan.content_hash) {
+            true => Entered::Repeated(entry),
+            false => Entered::KeyTaken {
+                label: label.to_owned(),
+            },
+        },
+    )
+}
+
 /// Puts the plan into the ledger, under its lock: the prompt and the run's description first.
 ///
 /// # Errors
 /// When the archive, the prompt or the description cannot be written; the ledger then stays as it was.
 pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> Result<Entered> {
-    if let Some(key) = &args.idempotency_key {
-        let taken = book
-            .entries_containing(key.as_str())
-            .find(|(_, entry)| entry.text("idempotencyKey") == Some(key));
-        if let Some((label, entry)) = taken {
-            return Ok(
-                match entry.text("contentHash") == Some(&plan.content_hash) {
-                    true => Entered::Repeated(entry),
-                    false => Entered::KeyTaken {
-                        label: label.to_owned(),
-                    },
-                },
-            );
-        }
+    if let Some(answered) = answered_before(args, plan, book) {
+        return Ok(answered);
     }
     let label = plan.label.as_str();
     let old = book.get(label);

@@ -1,0 +1,8 @@
+//! The local backend: commands run by the real programs, from their environment to every way they can end.
+
+mod crashes;
+mod enqueue_rules;
+mod environment;
+mod output;
+mod sessions;
+mod stopping;

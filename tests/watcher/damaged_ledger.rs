@@ -1,0 +1,83 @@
+//! A ledger that is damaged when a run ends: nothing is lost, and nothing is written over.
+
+use std::fs;
+
+use crate::support::{House, eventually, finish_soon, is_alive};
+
+const DAMAGE: &[u8] = b"{\"w\": {\"status\": \"run";
+
+#[test]
+fn a_detached_watcher_keeps_the_text_and_records_it_once_the_ledger_is_mended() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", "read go < gate; echo result");
+    let watcher = house.watcher_pid("w");
+    eventually("the phase moves on", || {
+        (house.entry("w")["phase"] == "running").then_some(())
+    });
+    let good = fs::read(house.ledger_path()).expect("readable");
+    fs::write(house.ledger_path(), DAMAGE).expect("writable");
+    gate.open();
+    let artifacts = house.state().join("artifacts/dispatch-completions");
+    let kept = eventually("the artifact", || {
+        fs::read_dir(&artifacts).ok()?.flatten().next()
+    });
+    assert_eq!(
+        fs::read_to_string(kept.path()).expect("readable"),
+        "result\n"
+    );
+    eventually("the watcher says why it waits", || {
+        let log = house.state().join("watchers");
+        fs::read_dir(log)
+            .ok()?
+            .flatten()
+            .any(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                name.ends_with(".log")
+                    && fs::read_to_string(entry.path())
+                        .unwrap_or_default()
+                        .contains("trying again")
+            })
+            .then_some(())
+    });
+    assert!(is_alive(watcher));
+    assert_eq!(
+        fs::read(house.ledger_path()).expect("readable"),
+        DAMAGE,
+        "it is not written over"
+    );
+    fs::write(house.ledger_path(), good).expect("writable");
+    assert_eq!(house.ended("w")["status"], "done");
+    assert_eq!(house.full_text("w"), "result\n");
+}
+
+#[test]
+fn a_foreground_watcher_still_prints_and_the_scan_records_later() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", "read go < gate; echo result");
+    house.watcher_pid("w");
+    let foreground = house.start("watcher", &["--label", "w"]);
+    eventually("the hand-over", || {
+        (house.watcher_pid("w") == foreground.id()).then_some(())
+    });
+    eventually("the phase moves on", || {
+        (house.entry("w")["phase"] == "running").then_some(())
+    });
+    let good = fs::read(house.ledger_path()).expect("readable");
+    fs::write(house.ledger_path(), DAMAGE).expect("writable");
+    gate.open();
+    let ran = finish_soon(foreground).exits(0);
+    assert_eq!(
+        ran.stdout,
+        "\u{1f336}\u{fe0f} *dispatch* [w] completed:\n\nresult\n"
+    );
+    assert!(
+        ran.stderr.contains("the end is not in the ledger yet"),
+        "{ran:?}"
+    );
+    fs::write(house.ledger_path(), good).expect("writable");
+    house.recover();
+    assert_eq!(house.ended("w")["status"], "done");
+    assert_eq!(house.full_text("w"), "result\n");
+}

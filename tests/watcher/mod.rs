@@ -1,0 +1,6 @@
+//! The watcher: one per label, in the background and in the foreground, through its death and the ledger's damage.
+
+mod crashes;
+mod damaged_ledger;
+mod done_signal;
+mod foreground;
