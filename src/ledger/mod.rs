@@ -107,6 +107,9 @@ impl Ledger {
         let _lock = self.lock(patience)?;
         let mut book = self.read()?;
         let outcome = change(&mut book);
+        if let Some(damage) = book.overwritten_unread() {
+            return Err(self.damaged(damage.to_string()));
+        }
         if book.is_changed() {
             let backup = self.backup_path();
             replace(self.storage.as_ref(), &self.path, Some(&backup), &|out| {
