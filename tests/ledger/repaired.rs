@@ -128,7 +128,7 @@ fn a_ledger_without_its_beginning_loses_only_the_entry_that_was_cut() {
         "\"summary\": \"first\"",
         "\"first\": 1,\n    \"completion\": {\n      \"inner\": {\n        \"x\": 1\n      }\n    }",
     );
-    let at = three.find("\"first\"").expect("it is there");
+    let at = three.find("\"completion\"").expect("it is there");
     let mut broken = vec![0; at];
     broken.extend_from_slice(three.get(at..).unwrap_or_default().as_bytes());
     house.write_ledger(&broken);
