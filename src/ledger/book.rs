@@ -206,7 +206,7 @@ impl Book {
     }
 
     /// Why the label's entry, which is JSON, still cannot be read: too deep, or a number out of all range.
-    fn unreadable(&self, label: &str) -> Option<Damage> {
+    pub fn unreadable(&self, label: &str) -> Option<Damage> {
         let span = self.spans.get(*self.position.get(label)?)?;
         let raw = self.text.get(span.text.clone())?;
         let error = parse_entry(raw).err()?;
