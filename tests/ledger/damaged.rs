@@ -156,12 +156,19 @@ fn an_entry_that_cannot_be_read_is_never_overwritten() {
     ] {
         let house = House::new();
         house.write_ledger(&unreadable);
+        let said = "the entry of label \"a\" cannot be read: ";
+        let status = house.dispatch(&["status", "--label", "a"]).exits(0).json();
+        assert!(
+            status["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(said)),
+            "{status}"
+        );
+        let doctor = house.dispatch(&["doctor"]).exits(1);
+        assert!(check(&doctor, "entry").starts_with(said), "{doctor:?}");
         let ran = done(&house, "a");
         assert_eq!(ran.code, Some(3), "{ran:?}");
-        assert!(
-            ran.stderr.contains("label \"a\" cannot be read: "),
-            "{ran:?}"
-        );
+        assert!(ran.stderr.contains(said), "{ran:?}");
         assert!(ran.stderr.contains(" at line 1 column "), "{ran:?}");
         assert_eq!(
             fs::read_to_string(house.ledger_path()).expect("UTF-8"),

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{COMPLETE, done, files_below};
-use crate::support::{House, run};
+use crate::support::{House, program, run};
 
 /// A ledger with one entry, `work`, of generation 7.
 fn house_with(entry: Value) -> House {
@@ -224,4 +224,31 @@ fn a_label_that_nobody_enqueued_is_registered_as_done_and_owed_to_the_configured
     let entry = house.entry("unheard of");
     assert_eq!(entry["status"], "done");
     assert_eq!(entry["deliveries"][0]["target"], "telegram:-100");
+}
+
+#[test]
+fn a_command_signals_its_own_completion_and_is_fenced_by_its_environment() {
+    let house = House::new();
+    let signal = format!(
+        "'{}' done --label work --summary 'all of it' --checklist '{COMPLETE}'",
+        program("dispatch").display()
+    );
+    house.enqueue("work", &signal);
+    let entry = house.ended("work");
+    assert_eq!(entry["status"], "done");
+    assert_eq!(entry["summary"], "all of it");
+    assert_eq!(entry["completion"]["unfenced"], false);
+}
+
+#[test]
+fn a_generation_that_is_no_number_is_a_usage_error() {
+    let house = house_with(running());
+    let mut command = house.command("dispatch");
+    command.args(["done", "--label", "work", "--checklist", COMPLETE]);
+    command.env("DISPATCH_GENERATION", "latest");
+    let ran = run(command, b"").exits(2);
+    assert_eq!(
+        ran.stderr,
+        "[dispatch] DISPATCH_GENERATION: \"latest\" is no generation: invalid digit found in string\n"
+    );
 }
