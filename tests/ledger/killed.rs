@@ -25,9 +25,12 @@ fn spread(n: u64) -> f64 {
     (n as f64 * 0.618_033_988_749_895).fract()
 }
 
+/// Entries that were there before.
+const OLD: usize = 500;
+
 /// Large enough that writing it takes a noticeable part of the process's life.
 fn large_ledger() -> Vec<u8> {
-    let entries: Map<String, Value> = (0..2_000)
+    let entries: Map<String, Value> = (0..OLD)
         .map(|n| {
             (
                 format!("old-{n}"),
@@ -80,7 +83,7 @@ fn whatever_moment_a_writer_is_killed_at_no_acknowledged_change_is_lost() {
     ]) {
         assert_eq!(ledger[label]["status"], "done", "{label}");
     }
-    for n in 0..2_000 {
+    for n in 0..OLD {
         assert!(ledger[format!("old-{n}")].is_object(), "old-{n}");
     }
     let killed = kills() - acknowledged.len() as u64;
