@@ -46,7 +46,8 @@ fn eight_writers_with_mixed_changes_lose_none() {
     let failed: serde_json::Map<String, Value> = (0..WRITERS)
         .flat_map(|w| (0..ROUNDS).map(move |r| format!("failed-{w}-{r}")))
         .map(|label| {
-            let entry = json!({"generation": 7, "rev": 3, "status": "error", "deliverTo": "5", "vendor": {"of": label}});
+            let entry =
+                json!({"generation": 7, "rev": 3, "status": "error", "vendor": {"of": label}});
             (label, entry)
         })
         .collect();

@@ -15,8 +15,9 @@ fn house_with(entry: Value) -> House {
     house
 }
 
+/// Without a target: nothing is owed, so that no watcher starts and writes too.
 fn running() -> Value {
-    json!({"generation": 7, "rev": 2, "status": "running", "deliverTo": "5", "deliverChannel": "telegram"})
+    json!({"generation": 7, "rev": 2, "status": "running"})
 }
 
 #[rstest]
@@ -119,8 +120,18 @@ fn the_current_generation_is_taken_and_one_that_names_none_is_recorded_as_unfenc
             (&json!("done"), &json!(3))
         );
         assert_eq!(entry["completion"]["unfenced"], unfenced);
-        assert_eq!(entry["deliveries"][0]["kind"], "result");
     }
+}
+
+#[test]
+fn a_signal_of_a_running_label_owes_its_result_to_the_target() {
+    let house = house_with(json!({
+        "generation": 7, "status": "running", "deliverTo": "5", "deliverChannel": "telegram",
+    }));
+    done(&house, "work").exits(0);
+    let owed = &house.entry("work")["deliveries"][0];
+    assert_eq!(owed["key"], "work/7/1/result/telegram:5");
+    assert_eq!(owed["kind"], "result");
 }
 
 #[test]
@@ -249,6 +260,6 @@ fn a_generation_that_is_no_number_is_a_usage_error() {
     let ran = run(command, b"").exits(2);
     assert_eq!(
         ran.stderr,
-        "[dispatch] DISPATCH_GENERATION: \"latest\" is no generation: invalid digit found in string\n"
+        "[dispatch] DISPATCH_GENERATION must be a number, not \"latest\"\n"
     );
 }
