@@ -107,6 +107,12 @@ fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
                     _ => format!("{}: {count} labels", ledger.path().display()),
                 },
             );
+            for damage in book.labels().filter_map(|label| book.unreadable(label)) {
+                found.wrong(
+                    "entry",
+                    format!("{damage}; it is kept as it is, and a change of it is refused: mend it by hand"),
+                );
+            }
             check_watchers(home, &book, found);
             check_deliveries(home, &book, found);
         }

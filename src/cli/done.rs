@@ -48,22 +48,26 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -
         .as_deref()
         .filter(|s| !s.trim().is_empty())
         .unwrap_or(GENERIC_SUMMARY);
+    let generation = generation(args, label, env)?;
     let ledger = Ledger::new(home);
-    let now = home.now_ms();
-    let known_run = ledger
-        .read()?
-        .get(label)
-        .and_then(|e| e.text("runId").map(str::to_owned));
-    let name = ArtifactName::new(now, label, known_run.as_deref().unwrap_or("done"));
-    let artifact = file_text(home, &name, &Text::Inline(summary.to_owned()));
-    let signal = Signal {
-        args,
-        generation: generation(args, label, env)?,
-        summary,
-        checklist: &checklist,
-        artifact: &artifact,
+    let known = ledger.read()?.get(label);
+    let settled = known.as_ref().and_then(|e| settled(e, generation, label));
+    let outcome = match settled {
+        Some(outcome) => outcome,
+        None => {
+            let run_id = known.as_ref().and_then(|e| e.text("runId"));
+            let name = ArtifactName::new(home.now_ms(), label, run_id.unwrap_or("done"));
+            let artifact = file_text(home, &name, &Text::Inline(summary.to_owned()));
+            let signal = Signal {
+                args,
+                generation,
+                summary,
+                checklist: &checklist,
+                artifact: &artifact,
+            };
+            ledger.update(Patience::Done, |book| signal.apply(home, book, label))??
+        }
     };
-    let outcome = ledger.update(Patience::Done, |book| signal.apply(home, book, label))??;
     let (entry, message) = match outcome {
         Outcome::Rejected(why) => return Err(failure(format!("REJECTED: {why}"))),
         Outcome::Again(entry) => (entry, "Label was done already; nothing changed."),
@@ -146,6 +150,23 @@ fn generation(args: &DoneArgs, label: &str, env: Environment<'_>) -> Result<Opti
     }
 }
 
+/// What becomes of a signal for an entry that it can no longer change.
+fn settled(entry: &Entry, generation: Option<Generation>, label: &str) -> Option<Outcome> {
+    let current = entry.generation();
+    if let Some(wanted) = generation.filter(|wanted| *wanted != current) {
+        return Some(Outcome::Rejected(format!(
+            "generation {wanted} of label \"{label}\" is over; the current one is {current}"
+        )));
+    }
+    match entry.status() {
+        Status::Done => Some(Outcome::Again(entry.clone())),
+        Status::Cancelled => Some(Outcome::Rejected(format!(
+            "label \"{label}\" was cancelled"
+        ))),
+        _ => None,
+    }
+}
+
 struct Signal<'a> {
     args: &'a DoneArgs,
     generation: Option<Generation>,
@@ -166,23 +187,13 @@ impl Signal<'_> {
                 was_registered: false,
             });
         };
-        let current = entry.generation();
-        if let Some(wanted) = self.generation
-            && wanted != current
-        {
-            return Ok(Outcome::Rejected(format!(
-                "generation {wanted} of label \"{label}\" is over; the current one is {current}"
-            )));
+        // Asked again under the lock: the entry may have moved on since it was read.
+        if let Some(outcome) = settled(&entry, self.generation, label) {
+            return Ok(outcome);
         }
         let kind = match entry.status() {
-            Status::Done => return Ok(Outcome::Again(entry)),
-            Status::Cancelled => {
-                return Ok(Outcome::Rejected(format!(
-                    "label \"{label}\" was cancelled"
-                )));
-            }
             Status::Error | Status::Interrupted => DeliveryKind::Correction,
-            Status::Running | Status::Other(_) => DeliveryKind::Result,
+            _ => DeliveryKind::Result,
         };
         self.complete(home, label, &mut entry, book.now_ms(), kind);
         book.put(label, entry);

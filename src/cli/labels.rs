@@ -15,8 +15,11 @@ pub fn find(book: &Book, label: &str) -> Result<Entry> {
     book.get(label).ok_or_else(|| failure(unknown(book, label)))
 }
 
-/// The sentence for an unknown label.
+/// The sentence for a label without an entry, or with one that cannot be read.
 pub fn unknown(book: &Book, label: &str) -> String {
+    if let Some(damage) = book.unreadable(label) {
+        return damage.to_string();
+    }
     let near = nearest(label, book.labels());
     let hint = match near.is_empty() {
         true => "; 'dispatch list' shows what there is".to_owned(),

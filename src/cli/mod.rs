@@ -40,12 +40,14 @@ use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
 use crate::home::Home;
 use crate::paths::process_environment;
+use crate::process::survive_size_limits;
 
 pub use self::recovery::main as recovery;
 pub use self::watcher::main as watcher;
 
 /// The `dispatch` program.
 pub fn dispatch() -> ExitCode {
+    prepare();
     let cli = match parse::<Cli>("dispatch") {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -75,6 +77,12 @@ pub fn dispatch() -> ExitCode {
 pub fn stuck_detector() -> ExitCode {
     let sentence = "this version does not detect stuck sessions yet; 'dispatch list --status running' shows what runs";
     exit::finish("stuck-detector", Err(exit::usage(sentence)))
+}
+
+/// What every program that writes does first. A system that refuses the handler leaves the default action, which is
+/// what there was before.
+fn prepare() {
+    let _ = survive_size_limits();
 }
 
 /// Reads a program's command line; an error is printed and becomes the exit code.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
-use super::parse;
+use super::{parse, prepare};
 use crate::config::Strictness;
 use crate::home::Home;
 use crate::paths::process_environment;
@@ -32,6 +32,7 @@ struct RecoveryArgs {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    prepare();
     let args = match parse::<RecoveryArgs>("529-recovery") {
         Ok(args) => args,
         Err(code) => return code,

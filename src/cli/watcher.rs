@@ -8,7 +8,7 @@ use clap::Parser;
 
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
-use super::{complain, labels, parse};
+use super::{complain, labels, parse, prepare};
 use crate::config::Strictness;
 use crate::delivery::{is_owed_to_stdout, settle_stdout};
 use crate::duration::parse_seconds;
@@ -55,6 +55,7 @@ const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    prepare();
     let args = match parse::<WatcherArgs>("watcher") {
         Ok(args) => args,
         Err(code) => return code,

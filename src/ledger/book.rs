@@ -30,6 +30,7 @@ pub struct Book {
     position: HashMap<String, usize>,
     changed: HashMap<String, Option<Entry>>,
     added: Vec<String>,
+    overwritten_unread: Option<Damage>,
     now_ms: i64,
 }
 
@@ -128,7 +129,7 @@ impl Book {
     pub fn get(&self, label: &str) -> Option<Entry> {
         match self.changed.get(label) {
             Some(changed) => changed.clone(),
-            None => self.raw(label).and_then(parse_entry),
+            None => self.raw(label).and_then(|raw| parse_entry(raw).ok()),
         }
     }
 
@@ -163,6 +164,9 @@ impl Book {
 
     /// Writes an entry as it is, with the `rev` it has.
     pub fn restore(&mut self, label: &str, entry: Entry) {
+        if self.overwritten_unread.is_none() && !self.changed.contains_key(label) {
+            self.overwritten_unread = self.unreadable(label);
+        }
         if !self.position.contains_key(label) && !self.added.iter().any(|l| l == label) {
             self.added.push(label.to_owned());
         }
@@ -174,6 +178,50 @@ impl Book {
         if self.position.contains_key(label) || self.changed.contains_key(label) {
             self.changed.insert(label.to_owned(), None);
         }
+    }
+
+    /// Puts a new label at the end, its entry (a JSON object) as the text it is.
+    pub fn restore_text(&mut self, label: &str, entry: &str) {
+        let start = self.text.len();
+        self.text.push_str(entry);
+        self.position.insert(label.to_owned(), self.spans.len());
+        self.spans.push(Span {
+            label: label.to_owned(),
+            text: start..self.text.len(),
+        });
+    }
+
+    /// The label is there.
+    pub fn contains(&self, label: &str) -> bool {
+        match self.changed.get(label) {
+            Some(changed) => changed.is_some(),
+            None => self.position.contains_key(label),
+        }
+    }
+
+    /// What was wrong with an entry that [`Book::get`] could not read and that a change would overwrite: such a book
+    /// must not be written.
+    pub fn overwritten_unread(&self) -> Option<&Damage> {
+        self.overwritten_unread.as_ref()
+    }
+
+    /// Why the label's entry, which is JSON, still cannot be read: too deep, or a number out of all range.
+    pub fn unreadable(&self, label: &str) -> Option<Damage> {
+        let span = self.spans.get(*self.position.get(label)?)?;
+        let raw = self.text.get(span.text.clone())?;
+        let error = parse_entry(raw).err()?;
+        let lines: usize = raw
+            .split_inclusive('\n')
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let offset = lines + error.column().saturating_sub(1);
+        let at = place(self.text.as_bytes(), span.text.start + offset);
+        let what = error.to_string();
+        let what = what.split(" at line ").next().unwrap_or_default();
+        Some(Damage(format!(
+            "the entry of label {label:?} cannot be read: {what} at {at}"
+        )))
     }
 
     /// Something differs from what was read.
@@ -203,10 +251,10 @@ impl Book {
             match (self.changed.get(label), self.raw(label)) {
                 (Some(Some(entry)), _) => out.write_all(pretty(entry).as_bytes())?,
                 (_, Some(raw)) if is_pretty(raw) => out.write_all(raw.as_bytes())?,
-                (_, Some(raw)) => {
-                    let entry = parse_entry(raw).unwrap_or_default();
-                    out.write_all(pretty(&entry).as_bytes())?;
-                }
+                (_, Some(raw)) => match parse_entry(raw) {
+                    Ok(entry) => out.write_all(pretty(&entry).as_bytes())?,
+                    Err(_) => out.write_all(raw.as_bytes())?,
+                },
                 (_, None) => out.write_all(b"{}")?,
             }
         }
@@ -215,6 +263,11 @@ impl Book {
 }
 
 fn index(text: &str) -> Result<Vec<Span>, Damage> {
+    let first = text.trim_start();
+    if !first.is_empty() && !first.starts_with('{') {
+        let at = place(text.as_bytes(), text.len() - first.len());
+        return Err(Damage(format!("not an object of labels at {at}")));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let raw = deserializer
         .deserialize_map(Spans(text))
@@ -237,10 +290,11 @@ fn index(text: &str) -> Result<Vec<Span>, Damage> {
         .collect()
 }
 
-fn parse_entry(raw: &str) -> Option<Entry> {
-    match json::parse_value(raw) {
-        Ok(Value::Object(fields)) => Some(Entry::from_fields(fields)),
-        _ => None,
+/// An entry from its text, which [`Book::parse`] knows to be an object.
+fn parse_entry(raw: &str) -> Result<Entry, serde_json::Error> {
+    match json::parse_value(raw)? {
+        Value::Object(fields) => Ok(Entry::from_fields(fields)),
+        _ => Ok(Entry::new()),
     }
 }
 
@@ -336,10 +390,7 @@ mod tests {
                 b"{\n  \"a\": {\"s\": 1",
                 "EOF while parsing an object at line 2 column 14",
             ),
-            (
-                b"[]",
-                "invalid type: sequence, expected an object of labels at line 1 column 0",
-            ),
+            (b"[]", "not an object of labels at line 1 column 1"),
             (
                 b"{\n  \"a\": 7\n}",
                 "label \"a\" is not an object, at line 2 column 8",

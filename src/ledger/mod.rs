@@ -107,6 +107,9 @@ impl Ledger {
         let _lock = self.lock(patience)?;
         let mut book = self.read()?;
         let outcome = change(&mut book);
+        if let Some(damage) = book.overwritten_unread() {
+            return Err(self.damaged(damage.to_string()));
+        }
         if book.is_changed() {
             let backup = self.backup_path();
             replace(self.storage.as_ref(), &self.path, Some(&backup), &|out| {
@@ -139,6 +142,30 @@ impl Ledger {
     }
 
     fn load(&self) -> Result<Found, LedgerError> {
+        if let Some(bytes) = self.content()? {
+            return Ok(Found::Text(bytes));
+        }
+        let backup = self.backup_path();
+        let facts = self.storage.facts(&backup);
+        let is_backed_up = facts.map_err(|source| LedgerError::Io {
+            action: "look for the backup",
+            path: backup.clone(),
+            source,
+        })?;
+        if is_backed_up.is_none() {
+            return Ok(Found::Nothing);
+        }
+        // Readers take no lock: the first two versions may have been written since the first look.
+        self.content()?.map(Found::Text).ok_or_else(|| {
+            self.damaged(format!(
+                "the file is gone while its backup {} is there",
+                backup.display()
+            ))
+        })
+    }
+
+    /// The ledger's bytes; `None` when it is missing.
+    fn content(&self) -> Result<Option<Vec<u8>>, LedgerError> {
         let failed = |source| LedgerError::Io {
             action: "read the ledger",
             path: self.path.clone(),
@@ -152,28 +179,12 @@ impl Ledger {
                 )));
             }
             Some(_) => {}
-            None => return self.missing(),
+            None => return Ok(None),
         }
         match self.storage.read(&self.path) {
-            Ok(bytes) => Ok(Found::Text(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.missing(),
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(failed(e)),
-        }
-    }
-
-    fn missing(&self) -> Result<Found, LedgerError> {
-        let backup = self.backup_path();
-        match self.storage.facts(&backup) {
-            Ok(None) => Ok(Found::Nothing),
-            Ok(Some(_)) => Err(self.damaged(format!(
-                "the file is gone while its backup {} is there",
-                backup.display()
-            ))),
-            Err(source) => Err(LedgerError::Io {
-                action: "look for the backup",
-                path: backup,
-                source,
-            }),
         }
     }
 

@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::replace::replace;
 use super::{Book, Ledger, LedgerError, Patience};
-use crate::record::{Entry, time};
+use crate::record::time;
 use crate::storage::create_synced;
 
 /// What could be read out of a damaged ledger's text.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Salvage {
-    /// Entries that are whole.
-    pub entries: Vec<(String, Entry)>,
+    /// Entries that are whole, as the text they are.
+    pub entries: Vec<(String, String)>,
     /// Labels whose entries are not.
     pub broken: Vec<String>,
 }
@@ -36,7 +37,7 @@ pub struct Repair {
 /// Reads every entry that parses out of a damaged text. Never fails: the worst text holds nothing.
 pub fn salvage(bytes: &[u8]) -> Salvage {
     let mut found = Salvage::default();
-    let mut at = 0;
+    let mut at = first_label(bytes);
     while let Some(quote) = find(bytes, at, b"\"") {
         let Some((label, after_label)) = parse_at::<String>(bytes, quote) else {
             at = next_label(bytes, quote + 1);
@@ -48,13 +49,13 @@ pub fn salvage(bytes: &[u8]) -> Salvage {
             continue;
         }
         let value = skip_space(bytes, value + 1);
-        match parse_at::<Map<String, Value>>(bytes, value) {
-            Some((fields, end)) => {
+        match parse_at::<&RawValue>(bytes, value) {
+            Some((entry, end)) if entry.get().starts_with('{') => {
                 found.entries.retain(|(other, _)| *other != label);
-                found.entries.push((label, Entry::from_fields(fields)));
+                found.entries.push((label, entry.get().to_owned()));
                 at = end;
             }
-            None => {
+            _ => {
                 found.broken.push(label);
                 at = next_label(bytes, value);
             }
@@ -72,6 +73,16 @@ fn find(bytes: &[u8], from: usize, needle: &[u8]) -> Option<usize> {
         .map(|n| from + n)
 }
 
+/// Where the first label starts: right after the opening brace, or, where the beginning is damaged, at the next place
+/// that can only be a label's. What stands before it is the rest of some entry.
+fn first_label(bytes: &[u8]) -> usize {
+    let start = skip_space(bytes, 0);
+    match bytes.get(start) {
+        Some(b'{') => start + 1,
+        _ => next_label(bytes, 0),
+    }
+}
+
 /// The next place where a label can start: two spaces after a line break. Deeper lines belong to an entry.
 fn next_label(bytes: &[u8], from: usize) -> usize {
     find(bytes, from, b"\n  \"").map_or(bytes.len(), |n| n + 3)
@@ -83,7 +94,7 @@ fn skip_space(bytes: &[u8], from: usize) -> usize {
 }
 
 /// One JSON value that starts at `at`, and where it ends.
-fn parse_at<T: serde::de::DeserializeOwned>(bytes: &[u8], at: usize) -> Option<(T, usize)> {
+fn parse_at<'a, T: Deserialize<'a>>(bytes: &'a [u8], at: usize) -> Option<(T, usize)> {
     let mut values = serde_json::Deserializer::from_slice(bytes.get(at..)?).into_iter::<T>();
     let value = values.next()?.ok()?;
     Some((value, at + values.byte_offset()))
@@ -111,17 +122,21 @@ impl Ledger {
         let saved = salvage(broken.as_deref().unwrap_or_default());
         let mut book = Book::empty(self.home.now_ms());
         for (label, entry) in saved.entries {
-            repair.salvaged.push(label.clone());
-            book.restore(&label, entry);
+            book.restore_text(&label, &entry);
+            repair.salvaged.push(label);
         }
-        for (label, entry) in salvage(backup.as_deref().unwrap_or_default()).entries {
-            if book.get(&label).is_none() {
-                repair.from_backup.push(label.clone());
-                book.restore(&label, entry);
+        let older = salvage(backup.as_deref().unwrap_or_default());
+        for (label, entry) in older.entries {
+            if !book.contains(&label) {
+                book.restore_text(&label, &entry);
+                repair.from_backup.push(label);
             }
         }
-        repair.lost = saved.broken;
-        repair.lost.retain(|label| book.get(label).is_none());
+        let broken: BTreeSet<String> = saved.broken.into_iter().chain(older.broken).collect();
+        repair.lost = broken
+            .into_iter()
+            .filter(|label| !book.contains(label))
+            .collect();
         self.write_repaired(&book)?;
         Ok(Some(repair))
     }

@@ -79,9 +79,7 @@ pub(crate) fn replace(
             path: path.to_owned(),
             source,
         })?;
-    for swept in [Some(path), backup].into_iter().flatten() {
-        sweep(storage, swept);
-    }
+    sweep(storage, path);
     Ok(())
 }
 
@@ -132,13 +130,16 @@ fn refresh_backup(storage: &dyn Storage, path: &Path, backup: &Path) -> io::Resu
     }
 }
 
-/// Removes temporaries that a killed writer left: whoever holds the lock owns them all. Best effort.
+/// Removes temporaries that a killed writer left, of the file, its backup and its kept copies: whoever holds the lock
+/// owns them all. Best effort.
 fn sweep(storage: &dyn Storage, path: &Path) {
     let dir = parent_of(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = format!(".{name}.tmp-");
+    let own = [format!(".{name}.tmp-"), format!(".{name}.bak.tmp-")];
+    let copies = format!(".{name}.broken-");
     for stale in storage.list(dir).unwrap_or_default() {
-        if stale.starts_with(&prefix) {
+        let is_copy = stale.starts_with(&copies) && stale.contains(".tmp-");
+        if is_copy || own.iter().any(|prefix| stale.starts_with(prefix)) {
             let _ = storage.remove(&dir.join(stale));
         }
     }

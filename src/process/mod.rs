@@ -16,4 +16,4 @@ pub use identity::ProcessIdentity;
 pub use lock::{FileLock, LockError, LockHolder};
 pub use programs::Programs;
 pub use rustix::process::Signal;
-pub use signals::{StopSignal, on_stop_signals};
+pub use signals::{StopSignal, on_stop_signals, survive_size_limits};

@@ -1,9 +1,11 @@
-//! Requests to stop.
+//! Requests to stop, and a signal that must not stop anything.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// A request to stop or to read the configuration again.
@@ -15,6 +17,15 @@ pub enum StopSignal {
     Interrupt,
     /// SIGHUP: read the configuration again.
     HangUp,
+}
+
+/// A write beyond the limit on file sizes (`ulimit -f`) fails with EFBIG, like any other failing write, where the default
+/// action would kill the process in the middle of it. Children get the default action back.
+///
+/// # Errors
+/// When the handler cannot be installed.
+pub fn survive_size_limits() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(|_| ())
 }
 
 /// Calls `heard` on a thread of its own for every SIGTERM, SIGINT and SIGHUP. Children get the default actions back.
