@@ -5,7 +5,8 @@
 //! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
-use crate::backend::{BackendName, RunRef};
+use crate::backend::local::LocalBackend;
+use crate::backend::{Backend, BackendName, Liveness, RunRef, Settled};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError};
@@ -18,6 +19,9 @@ const STALE_MS: i64 = 3 * 60_000;
 
 /// A watcher whose heartbeat is older than this is ended.
 const WEDGED_MS: i64 = 10 * 60_000;
+
+/// Last words are looked for this long after the signal.
+const LAST_WORDS_MS: i64 = 15 * 60_000;
 
 /// What a scan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
     let mut scan = Scan::default();
     let book = Ledger::new(home).read()?;
     for (label, entry) in candidates(&book) {
-        let Some(why) = need(&label, &entry, &mut scan) else {
+        let Some(why) = need(home, &label, &entry, &mut scan) else {
             continue;
         };
         let post = Post::of(home, &label, entry.generation());
@@ -55,7 +59,7 @@ pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
 /// Labels that may need a watcher: a sieve over the text, before entries are parsed.
 fn candidates(book: &Book) -> Vec<(String, Entry)> {
     let mut found: Vec<(String, Entry)> = Vec::new();
-    for needle in ["\"running\"", "\"deliveries\""] {
+    for needle in ["\"running\"", "\"deliveries\"", "\"completion\": {"] {
         for (label, entry) in book.entries_containing(needle) {
             if !found.iter().any(|(known, _)| known == label) {
                 found.push((label.to_owned(), entry));
@@ -66,9 +70,13 @@ fn candidates(book: &Book) -> Vec<(String, Entry)> {
 }
 
 /// Why the label needs a watcher, if it does.
-fn need(label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'static str> {
+fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'static str> {
     if entry.status().is_ended() {
-        return is_owed(entry).then_some("it owes a delivery");
+        if is_owed(entry) {
+            return Some("it owes a delivery");
+        }
+        return owes_last_words(home, label, entry)
+            .then_some("its agent's last words are not kept yet");
     }
     if entry.status() != Status::Running {
         return None;
@@ -82,6 +90,29 @@ fn need(label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'static str> {
     };
     scan.skipped.push((label.to_owned(), skipped.to_owned()));
     None
+}
+
+/// The agent signalled done, and its run goes on or has said more since, but nobody has kept that.
+fn owes_last_words(home: &Home, label: &str, entry: &Entry) -> bool {
+    let signalled = entry.value("completion").is_some_and(|c| c.is_object());
+    let is_local = BackendName::of_entry(entry) == BackendName::Local;
+    let age_ms = entry
+        .time("endedAt")
+        .map_or(i64::MAX, |at| home.now_ms().saturating_sub(at));
+    if !signalled || !is_local || entry.value("lastWords").is_some() || age_ms > LAST_WORDS_MS {
+        return false;
+    }
+    let Some(run) = RunRef::of_entry(label, entry) else {
+        return false;
+    };
+    match LocalBackend::new(home).observe(&run) {
+        Ok(evidence) => match evidence.settled {
+            Some(Settled::Reply { text, .. }) => !text.is_empty(),
+            Some(Settled::Failed { .. }) => false,
+            None => evidence.liveness != Liveness::Absent,
+        },
+        Err(_) => false,
+    }
 }
 
 /// Looks at a watcher that holds its post. True when it was wedged and has been ended.

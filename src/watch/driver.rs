@@ -111,6 +111,7 @@ pub fn watch(
         entry,
         ledger,
         ended: None,
+        troubles: 0,
         reader,
         ledger_seen: None,
     };
@@ -151,6 +152,8 @@ struct Driver<'a> {
     /// Processes that were started from here and are reaped here.
     carriers: Vec<Detached>,
     ended: Option<Ending>,
+    /// How often in a row the ledger could not take what was to be recorded.
+    troubles: usize,
     reader: Reader,
     voice: Voice<'a>,
     ledger_seen: Option<crate::storage::FileFacts>,
@@ -187,7 +190,18 @@ impl Driver<'_> {
             let sight = self.look()?;
             let next = step(state, &sight, self.home.clock.monotonic());
             self.voice.note(&next, sight.evidence.position);
-            let left = self.perform(&next, &sight)?;
+            let mut look_within = next.look_within.min(SAFETY_POLL);
+            let left = match self.perform(&next, &sight) {
+                Ok(left) => {
+                    self.troubles = 0;
+                    left
+                }
+                Err(e) if span == Span::Once => return Err(e.into()),
+                Err(e) => {
+                    look_within = self.pause_after(&e);
+                    None
+                }
+            };
             match (left, span) {
                 (Some(Leaving::Superseded), _) => return Ok(Watched::Superseded),
                 (Some(Leaving::Ended), _) => return self.leave(&stop),
@@ -201,8 +215,7 @@ impl Driver<'_> {
             state = next.state;
             self.carriers.retain_mut(|carrier| !carrier.reap());
             let sending = self.send_due();
-            self.wake
-                .wait(next.look_within.min(SAFETY_POLL).min(sending));
+            self.wake.wait(look_within.min(sending));
         }
     }
 
@@ -346,7 +359,7 @@ impl Driver<'_> {
         self.wake.waker().wake();
     }
 
-    fn perform(&mut self, step: &Step, sight: &Sight) -> Result<Option<Leaving>> {
+    fn perform(&mut self, step: &Step, sight: &Sight) -> Result<Option<Leaving>, LedgerError> {
         for action in &step.actions {
             match action {
                 Action::Carry => self.carry(),
@@ -357,9 +370,11 @@ impl Driver<'_> {
                 }
                 Action::Reject(why) => {
                     let settled = self.rejected(why, sight);
-                    self.conclude(Conclusion::Failed, &settled);
+                    self.conclude(Conclusion::Failed, &settled)?;
                 }
-                Action::ConcludeSignal => self.conclude_signal(),
+                Action::ConcludeSignal => {
+                    record_signal(self.home, &self.ledger, &self.run, self.reader)?;
+                }
                 Action::Abort => {
                     if let Err(e) = self.backend.abort(&self.run) {
                         self.voice.say(&format!("cannot ask the run to stop: {e}"));
@@ -367,16 +382,16 @@ impl Driver<'_> {
                 }
                 Action::Conclude(conclusion) => {
                     if let Some(settled) = &sight.evidence.settled {
-                        self.conclude(*conclusion, settled);
+                        self.conclude(*conclusion, settled)?;
                     }
                 }
                 Action::GiveUp { kind, message } => {
                     let settled = given_up(self.home, *kind, message);
-                    self.conclude(Conclusion::Failed, &settled);
+                    self.conclude(Conclusion::Failed, &settled)?;
                 }
                 Action::FileLastWords => {
                     if let Some(settled) = &sight.evidence.settled {
-                        self.file_last_words(settled);
+                        file_last_words(self.home, &self.ledger, &self.run, settled)?;
                     }
                 }
                 Action::Leave(leaving) => return Ok(Some(*leaving)),
@@ -409,14 +424,6 @@ impl Driver<'_> {
         }
     }
 
-    fn conclude_signal(&mut self) {
-        let mut tries = 0;
-        while let Err(e) = record_signal(self.home, &self.ledger, &self.run, self.reader) {
-            self.wait_for_ledger(&e, tries);
-            tries += 1;
-        }
-    }
-
     fn move_phase(&mut self, from: &[Phase], to: Phase) {
         let run = &self.run;
         let moved = self.ledger.update(Patience::Unlimited, |book| {
@@ -435,51 +442,36 @@ impl Driver<'_> {
         }
     }
 
-    /// Files the end, trying again for as long as the ledger cannot take it: the artifact is there, and nobody else
+    /// Files the end. As long as the ledger cannot take it the caller comes again: the artifact is there, and nobody else
     /// has a reason to record another end.
-    fn conclude(&mut self, conclusion: Conclusion, settled: &Settled) {
-        let mut ending = file_ending(self.home, &self.run, conclusion, settled);
-        let mut tries = 0;
-        loop {
-            match record_ending(self.home, &self.ledger, &self.run, &ending, self.reader) {
-                Ok(Recorded::Yes) => break,
-                Ok(Recorded::No(why)) => {
-                    self.voice.say(&format!("the end was not recorded: {why}"));
-                    self.ended = None;
-                    return;
-                }
-                Err(e) if self.reader == Reader::Stdout && tries >= FOREGROUND_TRIES => {
-                    // Whoever reads our stdout gets the result; the next watcher finds the artifact and records it.
-                    self.voice.say(&format!(
-                        "{e}; the end is not in the ledger yet, '529-recovery' records it"
-                    ));
-                    break;
-                }
-                Err(e) => {
-                    self.wait_for_ledger(&e, tries);
-                    tries += 1;
-                    // A disk that was full may have room now.
-                    ending = file_ending(self.home, &self.run, conclusion, settled);
-                }
+    fn conclude(&mut self, conclusion: Conclusion, settled: &Settled) -> Result<(), LedgerError> {
+        let ending = file_ending(self.home, &self.run, conclusion, settled);
+        match record_ending(self.home, &self.ledger, &self.run, &ending, self.reader) {
+            Ok(Recorded::Yes) => self.ended = Some(ending),
+            Ok(Recorded::No(why)) => self.voice.say(&format!("the end was not recorded: {why}")),
+            Err(e) if self.reader == Reader::Stdout && self.troubles >= FOREGROUND_TRIES => {
+                // Whoever reads our stdout gets the result; the next watcher finds the artifact and records it.
+                self.voice.say(&format!(
+                    "{e}; the end is not in the ledger yet, '529-recovery' records it"
+                ));
+                self.ended = Some(ending);
             }
+            Err(e) => return Err(e),
         }
-        self.ended = Some(ending);
+        Ok(())
     }
 
-    fn file_last_words(&mut self, settled: &Settled) {
-        let mut tries = 0;
-        while let Err(e) = file_last_words(self.home, &self.ledger, &self.run, settled) {
-            self.wait_for_ledger(&e, tries);
-            tries += 1;
-        }
-    }
-
-    fn wait_for_ledger(&mut self, error: &LedgerError, tries: usize) {
+    /// How long to wait before the ledger is tried again.
+    fn pause_after(&mut self, error: &LedgerError) -> Duration {
         let last = RETRY_PAUSES_S.len() - 1;
-        let pause = RETRY_PAUSES_S.get(tries.min(last)).copied().unwrap_or(30);
+        let pause = RETRY_PAUSES_S
+            .get(self.troubles.min(last))
+            .copied()
+            .unwrap_or(30);
+        self.troubles += 1;
         self.voice
             .say(&format!("{error}; trying again in {pause} s"));
-        std::thread::sleep(Duration::from_secs(pause));
+        Duration::from_secs(pause)
     }
 
     /// The label's end in words: this watch's own, or what the ledger has.
