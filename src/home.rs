@@ -1,5 +1,6 @@
 //! What every command stands on: paths, settings, storage, clock and programs, gathered once at the start.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct Home {
     pub storage: Arc<dyn Storage>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The process's environment, for what is looked up late.
+    pub environment: fn(&str) -> Option<OsString>,
     /// The programs that call one another.
     pub programs: Programs,
     /// What this process calls itself in locks and logs (`dispatch done`).
@@ -75,6 +78,7 @@ impl Home {
             config,
             storage: storage_for(env, program),
             clock: Arc::new(SystemClock::new()),
+            environment: crate::paths::process_environment,
             programs: Programs::locate(named.as_deref())?,
             program: program.to_owned(),
         };

@@ -1,12 +1,19 @@
-//! Where sessions run: one trait over the embedded local backend and, later, an OpenClaw gateway.
+//! Where sessions run: one trait over the embedded local backend and an OpenClaw gateway.
 
 pub mod local;
+pub mod openclaw;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use self::local::LocalBackend;
+use self::openclaw::OpenclawBackend;
+use crate::gateway::GatewayError;
+use crate::home::Home;
 use crate::process::Detached;
 use crate::record::{Baseline, Entry, Failure, Generation};
+use crate::wake::Waker;
 
 /// The backends' names as flags and ledger write them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +33,28 @@ impl BackendName {
         }
     }
 
-    /// The backend of an entry; entries of tools that know only gateways have no such field.
-    pub fn of_entry(entry: &Entry) -> Self {
+    /// The backend of an entry that dispatch made. Entries of other tools name none: their runs are watched by those.
+    pub fn of_entry(entry: &Entry) -> Option<Self> {
         match entry.text("backend") {
-            Some("local") => BackendName::Local,
-            _ => BackendName::Openclaw,
+            Some("local") => Some(BackendName::Local),
+            Some("openclaw") => Some(BackendName::Openclaw),
+            _ => None,
         }
     }
+}
+
+/// The backend of a run.
+///
+/// # Errors
+/// When the gateway's configuration cannot be used.
+pub fn backend_of<'a>(
+    home: &'a Home,
+    name: BackendName,
+) -> Result<Box<dyn Backend + 'a>, GatewayError> {
+    Ok(match name {
+        BackendName::Local => Box::new(LocalBackend::new(home)),
+        BackendName::Openclaw => Box::new(OpenclawBackend::new(home)?),
+    })
 }
 
 /// One run of a session, as its entry names it.
@@ -46,10 +68,20 @@ pub struct RunRef {
     pub run_id: String,
     /// The session's key.
     pub session_key: String,
-    /// The session's id.
+    /// The session's id; empty where the gateway alone knows it.
     pub session_id: String,
     /// What the session looked like before the run.
     pub baseline: Baseline,
+    /// When the run was asked for, ms since the epoch.
+    pub since_ms: i64,
+    /// The prompt's file.
+    pub prompt_path: Option<PathBuf>,
+    /// The model that was asked for.
+    pub model: Option<String>,
+    /// The thinking level that was asked for.
+    pub thinking: Option<String>,
+    /// The time limit that was asked for, in seconds.
+    pub timeout_s: Option<u64>,
 }
 
 impl RunRef {
@@ -60,8 +92,16 @@ impl RunRef {
             generation: entry.generation(),
             run_id: entry.text("runId")?.to_owned(),
             session_key: entry.text("sessionKey")?.to_owned(),
-            session_id: entry.text("sessionId")?.to_owned(),
+            session_id: match BackendName::of_entry(entry)? {
+                BackendName::Local => entry.text("sessionId")?.to_owned(),
+                BackendName::Openclaw => String::new(),
+            },
             baseline: entry.baseline(),
+            since_ms: entry.time("spawnedAt").unwrap_or(0),
+            prompt_path: entry.text("promptPath").map(PathBuf::from),
+            model: entry.text("model").map(str::to_owned),
+            thinking: entry.text("thinking").map(str::to_owned),
+            timeout_s: entry.number("timeoutSeconds"),
         })
     }
 }
@@ -140,11 +180,11 @@ pub struct Evidence {
 /// A place where sessions run.
 pub trait Backend {
     /// Makes sure that something carries the run: starts it when it was never started, takes it over when its carrier
-    /// died. Never runs it twice.
+    /// died. Never runs it twice. Returns the process that was started, if one was.
     ///
     /// # Errors
     /// When the carrier cannot be started.
-    fn carry(&self, run: &RunRef) -> io::Result<Detached>;
+    fn carry(&self, run: &RunRef) -> io::Result<Option<Detached>>;
 
     /// What is known of the run now.
     ///
@@ -160,4 +200,12 @@ pub trait Backend {
 
     /// The files whose changes mean that a new look is worthwhile.
     fn wake_paths(&self, run: &RunRef) -> Vec<PathBuf>;
+
+    /// Starts to follow the run beside the caller, waking it by news, where files do not tell them.
+    fn attach(&self, _run: &RunRef, _waker: Waker) {}
+
+    /// How long whoever asked for the run is given to have it started, before the watcher does so.
+    fn start_grace(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 }

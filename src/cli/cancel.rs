@@ -10,8 +10,7 @@ use super::args::CancelArgs;
 use super::exit::{FAILURE, OK, failure};
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::local::LocalBackend;
-use crate::backend::{Backend, BackendName, RunRef};
+use crate::backend::{BackendName, RunRef, backend_of};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::record::{Entry, Status, time};
@@ -80,7 +79,7 @@ pub fn settle(
         let mut entry = book
             .get(label)
             .filter(|entry| entry.status() == Status::Running)?;
-        if BackendName::of_entry(&entry) != BackendName::Local {
+        if BackendName::of_entry(&entry).is_none() {
             return Some(Err(()));
         }
         if !entry.cancel_requested() {
@@ -96,7 +95,7 @@ pub fn settle(
         None => return Ok(ledger.read()?.get(label)),
         Some(Err(())) => {
             return Err(failure(format!(
-                "label \"{label}\" runs on an OpenClaw gateway, which this build cannot stop yet"
+                "label \"{label}\" was started by another tool, which must stop it"
             )));
         }
         Some(Ok(entry)) => entry,
@@ -106,7 +105,12 @@ pub fn settle(
             "label \"{label}\" names no session: there is nothing to stop"
         )));
     };
-    LocalBackend::new(home).abort(&run)?;
+    let name = BackendName::of_entry(&entry).unwrap_or(BackendName::Local);
+    if let Err(e) = backend_of(home, name)?.abort(&run) {
+        home.say(&format!(
+            "cannot reach the run ({e}); its watcher passes the request on"
+        ));
+    }
     ensure_watcher(home, label, run.generation);
     wait_for_settlement(home, ledger, &run)
 }

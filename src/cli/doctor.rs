@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::args::DoctorArgs;
 use super::exit::{DAMAGED, FAILURE, OK};
 use super::output::Output;
-use crate::backend::{BackendName, RunRef};
+use crate::backend::RunRef;
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError, Repair, salvage};
@@ -141,9 +141,7 @@ fn check_watchers(home: &Home, book: &Book, found: &mut Findings) {
         if entry.status() != Status::Running {
             continue;
         }
-        if BackendName::of_entry(&entry) != BackendName::Local
-            || RunRef::of_entry(label, &entry).is_none()
-        {
+        if RunRef::of_entry(label, &entry).is_none() {
             found.wrong(
                 "watcher",
                 format!("label \"{label}\" is running in a way that this build cannot watch"),

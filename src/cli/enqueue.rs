@@ -16,21 +16,26 @@ use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::{views, wait};
 use crate::backend::local::LocalBackend;
-use crate::backend::{Backend, RunRef};
-use crate::gateway;
+use crate::backend::openclaw::{OpenclawBackend, Spawn, spawn};
+use crate::backend::{Backend, BackendName, RunRef};
+use crate::gateway::{self, Client};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::Environment;
-use crate::record::{Entry, Status};
-use crate::watchers::ensure_watcher;
+use crate::record::{Entry, Failure, FailureKind, Status};
+use crate::watchers::{Post, ensure_watcher};
 
 /// Runs the command.
 ///
 /// # Errors
 /// Usage errors before anything is written; a running label; a ledger or state directory that cannot be written.
 pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>) -> Result<u8> {
-    choose_backend(home, args, env)?;
-    let plan = plan(home, args, env)?;
+    let mut gateway = match choose_backend(home, args, env)? {
+        BackendName::Local => None,
+        // A gateway that is not there is told before anything is written.
+        BackendName::Openclaw => Some(OpenclawBackend::new(home)?.connect()?),
+    };
+    let plan = plan(home, args, env, gateway.as_mut())?;
     let ledger = Ledger::new(home);
     // A call that is only answered again, or refused for its key, must not stop what runs.
     if args.replace && answered_before(args, &plan, &ledger.read()?).is_none() {
@@ -59,12 +64,11 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
     if entry.status() == Status::Running {
         ensure_watcher(home, label, entry.generation());
     }
-    if let (false, Some(run)) = (repeated, RunRef::of_entry(label, &entry))
-        && let Err(e) = LocalBackend::new(home).carry(&run)
-    {
-        home.say(&format!(
-            "cannot start the runner ({e}); the watcher tries again"
-        ));
+    if let (false, Some(run)) = (repeated, RunRef::of_entry(label, &entry)) {
+        match gateway.as_mut() {
+            None => start_runner(home, &run),
+            Some(client) => ask_gateway(home, &ledger, client, &run)?,
+        }
     }
     let mut answer = answer(label, &entry, repeated);
     if !args.wait {
@@ -86,42 +90,64 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
     Ok(waited.code())
 }
 
-fn choose_backend(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<()> {
-    let configured = gateway::configured(&home.paths, env);
-    let has_command = !args.command.is_empty();
-    let needs_gateway = |why: &str| {
-        usage(format!(
-            "{why}, and this build has no openclaw backend yet; give a command to run here: dispatch enqueue --label {} ... -- COMMAND",
-            shell_hint(&args.label)
-        ))
+fn start_runner(home: &Home, run: &RunRef) {
+    if let Err(e) = LocalBackend::new(home).carry(run) {
+        home.say(&format!(
+            "cannot start the runner ({e}); the watcher tries again"
+        ));
+    }
+}
+
+/// Asks the gateway for the run. Only its refusal ends the entry; a call without an answer is left to the watcher.
+fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) -> Result<()> {
+    let asked = Spawn::of_run(run).context("cannot read the prompt back")?;
+    let error = match spawn(client, &asked) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
     };
+    if error.refusal().is_none() {
+        home.say(&format!(
+            "{error}; the watcher finds out whether the run exists"
+        ));
+        return Ok(());
+    }
+    let said = error.to_string();
+    ledger.update(Patience::Command, |book| {
+        let entry = book.get(&run.label).filter(|entry| {
+            entry.generation() == run.generation && entry.status() == Status::Running
+        });
+        if let Some(mut entry) = entry {
+            entry.set_status(&Status::Error);
+            entry.set_time("endedAt", book.now_ms());
+            entry.set_failure(&Failure::new(
+                FailureKind::Spawn,
+                said.as_str(),
+                book.now_ms(),
+            ));
+            book.put(&run.label, entry);
+        }
+    })?;
+    Post::of(home, &run.label, run.generation).poke();
+    Err(failure(said))
+}
+
+fn choose_backend(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<BackendName> {
+    let has_command = !args.command.is_empty();
     match (args.backend, has_command) {
         (Some(BackendChoice::Openclaw), true) => Err(usage(
             "--backend openclaw takes no COMMAND: a gateway runs its own agents; leave one of the two out",
         )),
-        (Some(BackendChoice::Openclaw), false) => {
-            Err(needs_gateway("--backend openclaw needs a gateway"))
-        }
-        (_, true) => Ok(()),
+        (Some(BackendChoice::Openclaw), false) => Ok(BackendName::Openclaw),
+        (_, true) => Ok(BackendName::Local),
         (Some(BackendChoice::Local), false) => Err(usage(
             "the local backend needs a command to run: add -- COMMAND [ARG...]",
         )),
-        (None, false) if configured.is_some() => Err(needs_gateway(
-            "no COMMAND is given and an OpenClaw gateway is configured",
-        )),
+        (None, false) if gateway::configured(&home.paths, env).is_some() => {
+            Ok(BackendName::Openclaw)
+        }
         (None, false) => Err(usage(
             "no gateway is configured, so the local backend is chosen, and it needs a command to run: add -- COMMAND [ARG...]",
         )),
-    }
-}
-
-fn shell_hint(label: &str) -> String {
-    match label
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    {
-        true => label.to_owned(),
-        false => "LABEL".to_owned(),
     }
 }
 

@@ -12,6 +12,7 @@ use super::labels;
 use super::output::{Output, write_stdout};
 use crate::backend::BackendName;
 use crate::backend::local::{OutputReader, RunFiles, transcript_path};
+use crate::backend::openclaw::OpenclawBackend;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::record::{Entry, Generation, Status, time};
@@ -31,13 +32,17 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Re
     let ledger = Ledger::new(home);
     let label = args.label.as_str();
     let entry = labels::find(&ledger.read()?, label)?;
-    if BackendName::of_entry(&entry) != BackendName::Local {
-        return Err(failure(match entry.text("sessionKey") {
-            Some(_) => format!(
-                "label \"{label}\" runs on an OpenClaw gateway, whose transcripts this build cannot read yet"
-            ),
-            None => format!("label \"{label}\" has no session: it was only signalled done"),
-        }));
+    match BackendName::of_entry(&entry) {
+        Some(BackendName::Local) => {}
+        Some(BackendName::Openclaw) => return gateway_logs(home, output, args, &ledger, &entry),
+        None => {
+            return Err(failure(match entry.text("sessionKey") {
+                Some(_) => format!(
+                    "label \"{label}\" was started by another tool, which has its transcript"
+                ),
+                None => format!("label \"{label}\" has no session: it was only signalled done"),
+            }));
+        }
     }
     let (Some(session_id), Some(run_id)) = (entry.text("sessionId"), entry.text("runId")) else {
         return Err(failure(format!("label \"{label}\" names no session")));
@@ -72,6 +77,41 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Re
             return Ok(OK);
         }
         wake.wait(LOOK_EVERY);
+    }
+}
+
+/// A gateway's session, from its messages: what is new since the last look is told.
+fn gateway_logs(
+    home: &Home,
+    output: Output,
+    args: &LogsArgs,
+    ledger: &Ledger,
+    entry: &Entry,
+) -> Result<u8> {
+    let label = args.label.as_str();
+    if args.stderr || args.raw {
+        return Err(failure(format!(
+            "label \"{label}\" runs on an OpenClaw gateway, which keeps no such file; leave --raw and --stderr out"
+        )));
+    }
+    let key = entry.text("sessionKey").unwrap_or_default();
+    let backend = OpenclawBackend::new(home)?;
+    let mut teller = Teller::default();
+    let mut told = 0;
+    loop {
+        let over = !args.follow || is_over(ledger, label, entry)?;
+        let messages = backend.messages(key)?;
+        for message in messages.iter().skip(told) {
+            teller.tell(output, message)?;
+        }
+        told = told.max(messages.len());
+        if over {
+            if teller.mid_line {
+                write_stdout(b"\n")?;
+            }
+            return Ok(OK);
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 

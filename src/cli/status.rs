@@ -7,8 +7,7 @@ use super::args::LabelArgs;
 use super::exit::OK;
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::local::LocalBackend;
-use crate::backend::{Backend, BackendName, Liveness, RunRef};
+use crate::backend::{BackendName, Liveness, RunRef, backend_of};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::Ledger;
@@ -93,16 +92,21 @@ fn view(home: &Home, label: &str, entry: &Entry) -> Map<String, Value> {
 
 /// What the session itself shows.
 fn liveness(home: &Home, label: &str, entry: &Entry) -> Value {
-    if BackendName::of_entry(entry) != BackendName::Local {
+    let (Some(run), Some(name)) = (RunRef::of_entry(label, entry), BackendName::of_entry(entry))
+    else {
         return match entry.text("sessionKey") {
-            Some(_) => json!({"error": "this build cannot ask an OpenClaw gateway yet"}),
+            Some(_) => json!({"error": "another tool started this session"}),
             None => Value::Null,
         };
-    }
-    let Some(run) = RunRef::of_entry(label, entry) else {
-        return Value::Null;
     };
-    match LocalBackend::new(home).observe(&run) {
+    // A gateway is asked only about what may still change.
+    if name == BackendName::Openclaw && entry.status() != Status::Running {
+        return Value::Null;
+    }
+    let observed = backend_of(home, name)
+        .map_err(std::io::Error::other)
+        .and_then(|backend| backend.observe(&run));
+    match observed {
         Ok(evidence) => json!({
             "updatedAt": evidence.last_activity_ms,
             "ageMs": evidence.last_activity_ms.map(|at| (home.now_ms() - at).max(0)),

@@ -11,7 +11,7 @@ use super::args::WaitArgs;
 use super::exit::{FAILURE, OK, TIMED_OUT};
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::{BackendName, RunRef};
+use crate::backend::RunRef;
 use crate::clock::Clock;
 use crate::duration::format_duration;
 use crate::home::Home;
@@ -173,8 +173,7 @@ fn check_watchers(home: &Home, ledger: &Ledger, running: &[String]) -> Result<()
         let Some(entry) = book.get(label) else {
             continue;
         };
-        let watchable = BackendName::of_entry(&entry) == BackendName::Local
-            && RunRef::of_entry(label, &entry).is_some();
+        let watchable = RunRef::of_entry(label, &entry).is_some();
         if watchable && !Post::of(home, label, entry.generation()).is_held() {
             ensure_watcher(home, label, entry.generation());
         }

@@ -1,23 +1,14 @@
-//! What is known of an OpenClaw gateway without asking it: whether one is configured, and where.
+//! The OpenClaw gateway: where it is, its wire protocol, and a blocking client.
+//!
+//! A client is one connection; calls on it are answered in any order and matched by id. It promises a bound on every
+//! wait. It does not reconnect: whoever holds it decides when to try again.
 
-use std::path::PathBuf;
+mod client;
+mod discovery;
+mod error;
+mod frame;
 
-use crate::paths::{Environment, Paths};
-
-/// How a gateway was found to be configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Configured {
-    /// `OPENCLAW_GATEWAY_URL` is set.
-    ByUrl,
-    /// OpenClaw's configuration file exists.
-    ByFile(PathBuf),
-}
-
-/// Whether a gateway is configured; nothing is contacted.
-pub fn configured(paths: &Paths, env: Environment<'_>) -> Option<Configured> {
-    if env("OPENCLAW_GATEWAY_URL").is_some_and(|url| !url.is_empty()) {
-        return Some(Configured::ByUrl);
-    }
-    let file = &paths.openclaw_config;
-    file.is_file().then(|| Configured::ByFile(file.clone()))
-}
+pub use client::{Client, Generation};
+pub use discovery::{Configured, Endpoint, Secret, configured, discover};
+pub use error::GatewayError;
+pub use frame::{Frame, Refused};

@@ -81,12 +81,12 @@ fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'st
     if entry.status() != Status::Running {
         return None;
     }
-    let skipped = match (BackendName::of_entry(entry), RunRef::of_entry(label, entry)) {
-        (BackendName::Local, Some(_)) => return Some("it is running without a watcher"),
-        (BackendName::Local, None) => "it names no session",
-        (BackendName::Openclaw, _) => {
-            "it runs on an OpenClaw gateway, which this build cannot watch yet"
-        }
+    if RunRef::of_entry(label, entry).is_some() {
+        return Some("it is running without a watcher");
+    }
+    let skipped = match BackendName::of_entry(entry) {
+        Some(_) => "it names no session",
+        None => "another tool started it and watches it",
     };
     scan.skipped.push((label.to_owned(), skipped.to_owned()));
     None
@@ -95,7 +95,7 @@ fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'st
 /// The agent signalled done, and its run goes on or has said more since, but nobody has kept that.
 fn owes_last_words(home: &Home, label: &str, entry: &Entry) -> bool {
     let signalled = entry.value("completion").is_some_and(|c| c.is_object());
-    let is_local = BackendName::of_entry(entry) == BackendName::Local;
+    let is_local = BackendName::of_entry(entry) == Some(BackendName::Local);
     let age_ms = entry
         .time("endedAt")
         .map_or(i64::MAX, |at| home.now_ms().saturating_sub(at));

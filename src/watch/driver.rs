@@ -16,8 +16,7 @@ use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step
 use super::outbox::{Left, Outbox};
 use super::verify::{Checker, Subject};
 use super::voice::{HEARTBEAT_EVERY, Voice};
-use crate::backend::local::LocalBackend;
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, Text};
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, Text, backend_of};
 use crate::completion::cap::ArtifactOutcome;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
@@ -96,7 +95,10 @@ pub fn watch(
     }
     let mut driver = Driver {
         home,
-        backend: LocalBackend::new(home),
+        backend: backend_of(
+            home,
+            BackendName::of_entry(&entry).unwrap_or(BackendName::Local),
+        )?,
         voice: Voice::new(home, label, Post::of(home, label, generation)),
         post: Post::of(home, label, generation),
         outbox: Outbox::new(home, label, wake.waker()),
@@ -125,24 +127,19 @@ pub fn watch(
     }
 }
 
-/// The run to be watched, if the entry has one that this build can watch.
+/// The run to be watched, if the entry has one.
 fn run_of(label: &str, entry: &Entry) -> Result<Option<RunRef>> {
-    let ended = entry.status().is_ended();
-    let is_local = BackendName::of_entry(entry) == BackendName::Local;
-    match RunRef::of_entry(label, entry).filter(|_| is_local) {
+    match RunRef::of_entry(label, entry) {
         Some(run) => Ok(Some(run)),
-        None if ended => Ok(None),
-        None if is_local => bail!("label \"{label}\" names no session: there is nothing to watch"),
-        None => bail!(
-            "label \"{label}\" runs on an OpenClaw gateway, which this build cannot watch yet"
-        ),
+        None if entry.status().is_ended() => Ok(None),
+        None => bail!("label \"{label}\" names no session of dispatch: there is nothing to watch"),
     }
 }
 
 struct Driver<'a> {
     home: &'a Home,
     ledger: Ledger,
-    backend: LocalBackend<'a>,
+    backend: Box<dyn Backend + 'a>,
     post: Post,
     wake: Wake,
     run: RunRef,
@@ -184,6 +181,7 @@ impl Driver<'_> {
             for path in self.backend.wake_paths(&self.run) {
                 self.wake.watch(&path);
             }
+            self.backend.attach(&self.run, self.wake.waker());
         }
         let mut state = State::default();
         loop {
@@ -309,6 +307,7 @@ impl Driver<'_> {
                             return Ok(Sight {
                                 entry: None,
                                 evidence,
+                                start_grace: Duration::ZERO,
                             });
                         }
                     }
@@ -333,6 +332,7 @@ impl Driver<'_> {
                     .sight(self.entry.text("verifyCmd"), self.home.clock.monotonic()),
             }),
             evidence,
+            start_grace: self.backend.start_grace(),
         })
     }
 
@@ -402,7 +402,7 @@ impl Driver<'_> {
 
     fn carry(&mut self) {
         match self.backend.carry(&self.run) {
-            Ok(carrier) => self.carriers.push(carrier),
+            Ok(carrier) => self.carriers.extend(carrier),
             Err(e) => self.voice.say(&format!("cannot start a runner: {e}")),
         }
     }

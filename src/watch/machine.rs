@@ -19,9 +19,6 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// here: how it ended is on the disk, and a full disk or a missing program only delays its telling.
 const START_PATIENCE: Duration = Duration::from_secs(300);
 
-/// Whoever enqueued a run starts it; the watcher does so when that has not happened after this long.
-const START_GRACE: Duration = Duration::from_secs(1);
-
 /// How often a verify command at work is looked at.
 const VERIFY_LOOK: Duration = Duration::from_millis(50);
 
@@ -65,6 +62,8 @@ pub struct Sight {
     pub entry: Option<EntrySight>,
     /// What the backend knows.
     pub evidence: Evidence,
+    /// How long whoever enqueued the run has for starting it, before the watcher does so.
+    pub start_grace: Duration,
 }
 
 /// What the watcher remembers from step to step.
@@ -237,7 +236,7 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
         }
         (_, None) => {
             state.last_words_until = None;
-            carry_on(state, entry, &sight.evidence, now)
+            carry_on(state, entry, sight, now)
         }
     }
 }
@@ -265,13 +264,13 @@ fn verified(state: State, verify: &Verify, conclude: Action) -> Step {
     }
 }
 
-fn carry_on(mut state: State, entry: &EntrySight, evidence: &Evidence, now: Duration) -> Step {
+fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) -> Step {
     let mut actions = Vec::new();
     if entry.cancel_requested && !state.aborted {
         state.aborted = true;
         actions.push(Action::Abort);
     }
-    let mut step = match evidence.liveness {
+    let mut step = match sight.evidence.liveness {
         Liveness::Alive => {
             state.missing_since = None;
             state.carries = 0;
@@ -283,16 +282,21 @@ fn carry_on(mut state: State, entry: &EntrySight, evidence: &Evidence, now: Dura
                 false => Step::new(state, "watching", "the run is at work"),
             }
         }
-        missing => without_carrier(state, missing, now),
+        missing => without_carrier(state, missing, sight.start_grace, now),
     };
     actions.append(&mut step.actions);
     step.actions = actions;
     step
 }
 
-fn without_carrier(mut state: State, missing: Liveness, now: Duration) -> Step {
+fn without_carrier(
+    mut state: State,
+    missing: Liveness,
+    start_grace: Duration,
+    now: Duration,
+) -> Step {
     if state.missing_since.is_none() && missing == Liveness::Absent {
-        state.next_carry = now + START_GRACE;
+        state.next_carry = now + start_grace;
     }
     let since = *state.missing_since.get_or_insert(now);
     if missing == Liveness::Absent && now.saturating_sub(since) >= START_PATIENCE {

@@ -37,6 +37,7 @@ fn sight(status: Status, cancel_requested: bool, evidence: Evidence) -> Sight {
             verify: Verify::NotWanted,
         }),
         evidence,
+        start_grace: Duration::from_secs(1),
     }
 }
 
@@ -168,6 +169,7 @@ fn a_label_that_is_gone_or_newer_is_left_alone() {
     let gone = Sight {
         entry: None,
         evidence: evidence(Liveness::Gone, reply()),
+        start_grace: Duration::ZERO,
     };
     assert_eq!(actions(&gone), [Action::Leave(Leaving::Superseded)]);
 }

@@ -98,7 +98,7 @@ impl<'a> LocalBackend<'a> {
 }
 
 impl Backend for LocalBackend<'_> {
-    fn carry(&self, run: &RunRef) -> io::Result<Detached> {
+    fn carry(&self, run: &RunRef) -> io::Result<Option<Detached>> {
         let files = self.files(run);
         // Read first: a run nobody described cannot be carried, and the error names the file.
         files.spec(self.home.storage.as_ref())?;
@@ -113,7 +113,7 @@ impl Backend for LocalBackend<'_> {
             .arg("local-runner")
             .arg(files.dir())
             .current_dir("/");
-        spawn_detached(command, Some(log))
+        spawn_detached(command, Some(log)).map(Some)
     }
 
     fn observe(&self, run: &RunRef) -> io::Result<Evidence> {

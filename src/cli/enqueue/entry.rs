@@ -19,6 +19,9 @@ use crate::storage::{create_dir_synced, parent_of, replace_synced};
 /// The most characters of the prompt that the ledger keeps.
 const TASK_PROMPT_CHARS: usize = 2000;
 
+/// The time limit of a gateway's run when none is given, in seconds.
+pub const GATEWAY_TIMEOUT_S: u64 = 300;
+
 /// What the ledger made of the plan.
 pub enum Entered {
     /// A new generation stands.
@@ -90,7 +93,9 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     };
     let generation = Generation::next(previous, book.now_ms());
     write_prompt(home, plan)?;
-    describe_run(home, args, plan, generation)?;
+    if plan.backend == BackendName::Local {
+        describe_run(home, args, plan, generation)?;
+    }
     let mut entry = new_entry(args, plan, generation, book.now_ms());
     if let Some(old) = &old {
         carry_over(old, &mut entry);
@@ -181,7 +186,10 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
     entry.set("deliveryMode", delivery_mode_text(args.delivery_mode));
     entry.set("verifyCmd", args.verify_cmd.clone());
     entry.set_time("spawnedAt", now_ms);
-    let timeout = args.timeout.map(|t| t.as_secs());
+    let timeout = args.timeout.map(|t| t.as_secs()).or(match plan.backend {
+        BackendName::Openclaw => Some(GATEWAY_TIMEOUT_S),
+        BackendName::Local => None,
+    });
     entry.set("timeoutSeconds", timeout);
     entry.set("timeout", timeout);
     entry.set_status(&Status::Running);
@@ -193,8 +201,10 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
     entry.set("taskPrompt", task);
     entry.set_generation(generation);
     entry.set("attempt", 1);
-    entry.set("backend", BackendName::Local.as_str());
-    entry.set("sessionId", plan.session_id.as_str());
+    entry.set("backend", plan.backend.as_str());
+    if !plan.session_id.is_empty() {
+        entry.set("sessionId", plan.session_id.as_str());
+    }
     entry.set("cwd", plan.cwd.to_string_lossy());
     if let Some(path) = &plan.prompt_path {
         entry.set("promptPath", path.to_string_lossy());

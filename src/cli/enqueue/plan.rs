@@ -8,10 +8,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::backend::BackendName;
 use crate::backend::local::LocalBackend;
+use crate::backend::openclaw::take_baseline;
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
 use crate::cli::exit::{failure, usage};
 use crate::cli::prompt;
+use crate::gateway::Client;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::paths::Environment;
@@ -20,6 +23,7 @@ use crate::session::key::SessionKey;
 
 /// Everything that a run needs, checked and complete, before anything is written.
 pub struct Plan {
+    pub backend: BackendName,
     pub label: Label,
     pub prompt: Option<Vec<u8>>,
     pub prompt_path: Option<PathBuf>,
@@ -45,7 +49,12 @@ pub struct Target {
 ///
 /// # Errors
 /// Usage errors; nothing is written.
-pub fn plan(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<Plan> {
+pub fn plan(
+    home: &Home,
+    args: &EnqueueArgs,
+    env: Environment<'_>,
+    gateway: Option<&mut Client>,
+) -> Result<Plan> {
     let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
     if file_stem_of(&args.agent) != args.agent || args.agent.is_empty() {
         return Err(usage(format!(
@@ -54,7 +63,14 @@ pub fn plan(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<Pla
         )));
     }
     let cwd = working_directory(args.cwd.as_deref())?;
-    let argv = command_line(&args.command, &cwd, env)?;
+    let backend = match gateway {
+        Some(_) => BackendName::Openclaw,
+        None => BackendName::Local,
+    };
+    let argv = match backend {
+        BackendName::Local => command_line(&args.command, &cwd, env)?,
+        BackendName::Openclaw => Vec::new(),
+    };
     let mut variables = variables(&args.env)?;
     if let Some(thinking) = args.thinking {
         variables.push((
@@ -64,6 +80,9 @@ pub fn plan(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<Pla
     }
     let (target, origin) = targets(home, args)?;
     let prompt = prompt::read_prompt(home, args, env)?;
+    if backend == BackendName::Openclaw {
+        check_for_gateway(args, prompt.as_deref())?;
+    }
     let run_id = match &args.idempotency_key {
         Some(key)
             if key.trim().is_empty() || key.len() > 512 || key.chars().any(char::is_control) =>
@@ -75,7 +94,7 @@ pub fn plan(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<Pla
         Some(key) => key.clone(),
         None => Uuid::new_v4().to_string(),
     };
-    let (session_key, session_id, baseline) = session(home, args, label.as_str())?;
+    let (session_key, session_id, baseline) = session(home, args, label.as_str(), gateway)?;
     let prompt_path = prompt.is_some().then(|| {
         home.paths
             .prompts()
@@ -84,6 +103,7 @@ pub fn plan(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<Pla
     });
     let content_hash = content_hash(args, &argv, &cwd, prompt.as_deref());
     Ok(Plan {
+        backend,
         label,
         prompt,
         prompt_path,
@@ -98,6 +118,24 @@ pub fn plan(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<Pla
         origin,
         content_hash,
     })
+}
+
+/// What a gateway cannot take.
+fn check_for_gateway(args: &EnqueueArgs, prompt: Option<&[u8]>) -> Result<()> {
+    let Some(prompt) = prompt else {
+        return Err(usage(
+            "a prompt is needed: give --message, --message-file, --message-env, --message-stdin, or pipe it in",
+        ));
+    };
+    if std::str::from_utf8(prompt).is_err() {
+        return Err(usage("the prompt is not UTF-8, which a gateway needs"));
+    }
+    if !args.env.is_empty() {
+        return Err(usage(
+            "--env is for local commands; a gateway's agents have its own environment",
+        ));
+    }
+    Ok(())
 }
 
 fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
@@ -243,7 +281,12 @@ fn resolve_alias(home: &Home, to: &str, channel: String) -> Result<Target> {
 }
 
 /// The session: a new one, or the one that the label or the key names.
-fn session(home: &Home, args: &EnqueueArgs, label: &str) -> Result<(String, String, Baseline)> {
+fn session(
+    home: &Home,
+    args: &EnqueueArgs,
+    label: &str,
+    gateway: Option<&mut Client>,
+) -> Result<(String, String, Baseline)> {
     let backend = LocalBackend::new(home);
     let given = match &args.session_key {
         Some(key) => {
@@ -271,6 +314,15 @@ fn session(home: &Home, args: &EnqueueArgs, label: &str) -> Result<(String, Stri
             "--mode reuse: label \"{label}\" has no session to go on with; use --mode fresh"
         )));
     };
+    if let Some(client) = gateway {
+        let baseline = take_baseline(client, &key)?;
+        if baseline.session_id.is_none() {
+            return Err(failure(format!(
+                "--mode reuse: the gateway has no session {key}; use --mode fresh"
+            )));
+        }
+        return Ok((key, String::new(), baseline));
+    }
     let id = backend
         .session_id_of(&key)
         .context("cannot read the session store")?

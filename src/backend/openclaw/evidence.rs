@@ -1,0 +1,193 @@
+//! What a gateway's answers say about a run. Pure.
+//!
+//! A run is settled by the gateway's own word (`agent.wait` with an end, a task's or a session's final status), never by
+//! silence. The text comes from the session's messages. Both generations come out the same.
+
+use serde_json::Value;
+
+use crate::backend::{Evidence, Liveness, Settled, Text};
+use crate::record::{Failure, FailureKind};
+use crate::session::store::{SessionRow, SessionStatus};
+use crate::session::terminal::{FailedStop, Turn};
+
+/// The answer of `agent.wait`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WaitAnswer {
+    /// `ok`, `error`, `timeout`.
+    pub status: String,
+    /// When the run ended, ms since the epoch; without it the answer proves nothing.
+    pub ended_at: Option<i64>,
+    /// The gateway's words about a failure.
+    pub error: Option<String>,
+    /// `rpc` when somebody stopped it.
+    pub stop_reason: Option<String>,
+}
+
+impl WaitAnswer {
+    /// Reads an answer.
+    pub fn from_value(value: &Value) -> Self {
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            status: text("status").unwrap_or_default(),
+            ended_at: value.get("endedAt").and_then(crate::record::time::parse),
+            error: text("error").or_else(|| {
+                let message = value.pointer("/error/message")?.as_str()?;
+                Some(message.to_owned())
+            }),
+            stop_reason: text("stopReason"),
+        }
+    }
+}
+
+/// Everything that was asked about a run at one moment.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The answer of `agent.wait`.
+    pub wait: WaitAnswer,
+    /// The session's row; `None` when the gateway has no such session.
+    pub row: Option<SessionRow>,
+    /// Whether the row is being worked on; `None` where the gateway does not say.
+    pub is_active: Option<bool>,
+    /// The final status of the run's task, where there is one.
+    pub task: Option<String>,
+    /// The turn as the messages tell it; [`Turn::Nothing`] when they were not asked for.
+    pub turn: Turn,
+    /// Wall time, ms since the epoch.
+    pub now_ms: i64,
+    /// When the run was asked for, ms since the epoch: older facts are of another run.
+    pub since_ms: i64,
+}
+
+impl Seen {
+    /// The row tells of a run that began after ours was asked for.
+    fn current_row(&self) -> Option<&SessionRow> {
+        // The gateway's clock is this machine's or close to it.
+        const SLACK_MS: i64 = 5_000;
+        let row = self.row.as_ref()?;
+        let begun = row.started_at_ms.or(row.updated_at_ms);
+        begun
+            .is_none_or(|at| at + SLACK_MS >= self.since_ms)
+            .then_some(row)
+    }
+
+    fn row_status(&self) -> Option<&SessionStatus> {
+        self.current_row()?.status.as_ref()
+    }
+
+    /// The run has ended by somebody's word.
+    pub fn is_ended(&self) -> bool {
+        let row_ended = self.row_status().is_some_and(|status| {
+            !matches!(status, SessionStatus::Running | SessionStatus::Other(_))
+        });
+        self.wait.ended_at.is_some() || row_ended || self.task.is_some()
+    }
+
+    /// The row says that it runs, but nothing works on it: what a crash of the gateway leaves.
+    pub fn is_left_behind(&self) -> bool {
+        !self.is_ended()
+            && self.row_status() == Some(&SessionStatus::Running)
+            && self.is_active == Some(false)
+    }
+}
+
+/// The evidence as the watcher takes it.
+pub fn evidence(seen: &Seen) -> Evidence {
+    let liveness = match (&seen.row, seen.is_left_behind()) {
+        (None, _) => Liveness::Absent,
+        (Some(_), true) => Liveness::Gone,
+        (Some(_), false) => Liveness::Alive,
+    };
+    let row = seen.row.as_ref();
+    Evidence {
+        settled: seen.is_ended().then(|| settled(seen)),
+        liveness,
+        last_activity_ms: row.and_then(|row| row.updated_at_ms),
+        position: row.and_then(|row| row.total_tokens).unwrap_or(0),
+    }
+}
+
+/// How an ended run ended.
+fn settled(seen: &Seen) -> Settled {
+    let at_ms = seen
+        .wait
+        .ended_at
+        .or_else(|| seen.current_row()?.ended_at_ms)
+        .unwrap_or(seen.now_ms);
+    let ended_well = seen.wait.status == "ok"
+        || seen.row_status() == Some(&SessionStatus::Done)
+        || seen.task.as_deref() == Some("completed");
+    match &seen.turn {
+        // A retried model error ends the call in an error while the session holds the good reply and is done.
+        Turn::Reply(reply) if ended_well => Settled::Reply {
+            text: Text::Inline(reply.text.clone()),
+            truncated: reply.truncated,
+            at_ms,
+        },
+        Turn::Failed(failed) if seen.wait.status != "ok" || failed.stop == FailedStop::Aborted => {
+            let message = failed.message.clone().or_else(|| seen.wait.error.clone());
+            let kind = kind_of(seen, failed.message.as_deref(), failed.stop);
+            let mut failure = Failure::new(kind, message.unwrap_or_else(|| sentence(kind)), at_ms);
+            failure.provider = failed.provider.clone();
+            failure.model = failed.model.clone();
+            failed_with(failure, &failed.partial)
+        }
+        _ if seen.wait.status == "ok" => Settled::Reply {
+            text: Text::Inline(String::new()),
+            truncated: false,
+            at_ms,
+        },
+        _ => {
+            let kind = kind_of(seen, None, FailedStop::Error);
+            let message = seen.wait.error.clone().unwrap_or_else(|| sentence(kind));
+            failed_with(Failure::new(kind, message, at_ms), "")
+        }
+    }
+}
+
+fn failed_with(failure: Failure, partial: &str) -> Settled {
+    let cancelled = failure.kind == FailureKind::Aborted;
+    Settled::Failed {
+        failure,
+        partial: Text::Inline(partial.to_owned()),
+        cancelled,
+    }
+}
+
+/// The kind of a failure: what the gateway says of the run first, then the model's own error.
+fn kind_of(seen: &Seen, model_error: Option<&str>, stop: FailedStop) -> FailureKind {
+    let stopped = seen.wait.stop_reason.as_deref() == Some("rpc")
+        || seen.row_status() == Some(&SessionStatus::Killed);
+    if let Some(kind) = model_error.and_then(crate::failure::of_http_text) {
+        return kind;
+    }
+    if let Some(kind) = seen
+        .wait
+        .error
+        .as_deref()
+        .and_then(crate::failure::of_http_text)
+    {
+        return kind;
+    }
+    match (stopped, seen.wait.status.as_str(), stop) {
+        (true, _, _) => FailureKind::Aborted,
+        (false, "timeout", _) => FailureKind::Timeout,
+        (false, _, FailedStop::Aborted) => FailureKind::Aborted,
+        _ if seen
+            .wait
+            .error
+            .as_deref()
+            .is_some_and(crate::failure::is_takeover) =>
+        {
+            FailureKind::SessionTakeover
+        }
+        _ => FailureKind::Unknown,
+    }
+}
+
+fn sentence(kind: FailureKind) -> String {
+    match kind {
+        FailureKind::Aborted => "the run was stopped".to_owned(),
+        FailureKind::Timeout => "the run reached its time limit".to_owned(),
+        _ => "the run failed and the gateway did not say why".to_owned(),
+    }
+}

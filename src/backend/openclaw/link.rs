@@ -1,0 +1,185 @@
+//! A watcher's standing connection: waits for the run's end on a thread of its own, connects again when it breaks.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::evidence::{Seen, evidence};
+use super::{CONNECT_LIMIT, look, unknown};
+use crate::backend::{Evidence, RunRef, Settled, Text};
+use crate::gateway::{Client, Endpoint, GatewayError, Generation};
+use crate::home::Home;
+use crate::record::{Failure, FailureKind};
+use crate::session::terminal::Turn;
+use crate::wake::Waker;
+
+/// One wait for the run's end; the gateway answers at once when it comes.
+const WAIT_SLICE: Duration = Duration::from_secs(20);
+
+/// Pauses before the connection is tried again.
+const RECONNECT_PAUSES_MS: [u64; 6] = [100, 250, 500, 1_000, 2_000, 5_000];
+
+/// A session that says it runs while nothing works on it is given up after this long: a gateway that has just started may
+/// be about to take it up.
+const LEFT_BEHIND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The older generation writes the session's final status up to this long after the run's end.
+const LATE_STATUS: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Default)]
+struct Shared {
+    evidence: Option<Evidence>,
+    trouble: Option<String>,
+}
+
+/// The connection; dropping it ends its thread at the next answer.
+pub(super) struct Link {
+    shared: Arc<Mutex<Shared>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Starts following a run; `waker` is woken by every piece of news.
+    pub(super) fn start(home: Home, endpoint: Endpoint, run: RunRef, waker: Waker) -> Self {
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let follower = Follower {
+            home,
+            endpoint,
+            run,
+            waker,
+            shared: Arc::clone(&shared),
+            stop: Arc::clone(&stop),
+            left_behind_since: None,
+            ended_since: None,
+        };
+        thread::spawn(move || follower.follow());
+        Self { shared, stop }
+    }
+
+    /// The latest evidence.
+    pub(super) fn evidence(&self) -> io::Result<Evidence> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&shared.evidence, &shared.trouble) {
+            (Some(evidence), None) => Ok(evidence.clone()),
+            (Some(evidence), Some(_)) if evidence.settled.is_some() => Ok(evidence.clone()),
+            (_, Some(trouble)) => Err(io::Error::other(trouble.clone())),
+            (None, None) => Ok(unknown()),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Follower {
+    home: Home,
+    endpoint: Endpoint,
+    run: RunRef,
+    waker: Waker,
+    shared: Arc<Mutex<Shared>>,
+    stop: Arc<AtomicBool>,
+    left_behind_since: Option<Instant>,
+    ended_since: Option<Instant>,
+}
+
+impl Follower {
+    fn follow(mut self) {
+        let mut failures = 0;
+        while !self.stop.load(Ordering::SeqCst) {
+            match self.stay_connected(&mut failures) {
+                Ok(()) => return,
+                Err(e) => self.tell(None, Some(e.to_string())),
+            }
+            let last = RECONNECT_PAUSES_MS.len() - 1;
+            let pause = RECONNECT_PAUSES_MS
+                .get(failures.min(last))
+                .copied()
+                .unwrap_or(5_000);
+            failures += 1;
+            thread::sleep(Duration::from_millis(pause));
+        }
+    }
+
+    /// Asks until the run is settled or the connection breaks.
+    fn stay_connected(&mut self, failures: &mut usize) -> Result<(), GatewayError> {
+        let mut client = Client::connect(&self.endpoint, CONNECT_LIMIT)?;
+        let mut slice = Duration::ZERO;
+        loop {
+            let seen = look(&self.home, &mut client, &self.run, slice)?;
+            *failures = 0;
+            let evidence = self.weigh(&seen, client.generation());
+            let is_settled = evidence.settled.is_some();
+            self.tell(Some(evidence), None);
+            if is_settled || self.stop.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            // An end that is not told yet, or a session left behind, is looked at again soon; a wait would return at once.
+            let soon = seen.is_ended() || seen.is_left_behind() || seen.row.is_none();
+            if soon {
+                thread::sleep(Duration::from_millis(500));
+            }
+            slice = if soon { Duration::ZERO } else { WAIT_SLICE };
+        }
+    }
+
+    /// What can be believed already.
+    fn weigh(&mut self, seen: &Seen, generation: Generation) -> Evidence {
+        let mut evidence = evidence(seen);
+        let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
+        let store_is_late = generation == Generation::Files
+            && seen.is_active != Some(false)
+            && matches!(seen.turn, Turn::Reply(_) | Turn::MidTurn { .. });
+        if failed && store_is_late {
+            let since = *self.ended_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < LATE_STATUS {
+                evidence.settled = None;
+            }
+        }
+        match seen.is_left_behind() {
+            false => self.left_behind_since = None,
+            true => {
+                let since = *self.left_behind_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LEFT_BEHIND_PATIENCE {
+                    evidence.settled = Some(left_behind(seen));
+                }
+            }
+        }
+        evidence
+    }
+
+    fn tell(&self, evidence: Option<Evidence>, trouble: Option<String>) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if evidence.is_some() {
+            shared.evidence = evidence;
+        }
+        shared.trouble = trouble;
+        drop(shared);
+        self.waker.wake();
+    }
+}
+
+/// A run that the gateway's restart cut; a reply that was complete before counts.
+fn left_behind(seen: &Seen) -> Settled {
+    match &seen.turn {
+        Turn::Reply(reply) => Settled::Reply {
+            text: Text::Inline(reply.text.clone()),
+            truncated: reply.truncated,
+            at_ms: reply.timestamp_ms.unwrap_or(seen.now_ms),
+        },
+        _ => Settled::Failed {
+            failure: Failure::new(
+                FailureKind::GatewayRestart,
+                "the gateway was restarted and no longer works on the run",
+                seen.now_ms,
+            ),
+            partial: Text::Inline(String::new()),
+            cancelled: false,
+        },
+    }
+}

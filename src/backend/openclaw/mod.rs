@@ -1,0 +1,326 @@
+//! Sessions of an OpenClaw gateway, driven over its WebSocket.
+//!
+//! The run belongs to the gateway: it outlives every connection and this program. A dropped socket or a restarted gateway
+//! is neither an end nor an error; whoever watches connects again and asks.
+
+mod evidence;
+mod link;
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+pub use evidence::{Seen, WaitAnswer};
+
+use self::link::Link;
+use super::{Backend, Evidence, Liveness, RunRef};
+use crate::gateway::{Client, Endpoint, GatewayError, discover};
+use crate::home::Home;
+use crate::process::Detached;
+use crate::record::Baseline;
+use crate::session::line::{Line, Message};
+use crate::session::store::SessionRow;
+use crate::session::terminal::{Turn, TurnSearch};
+use crate::wake::Waker;
+
+/// How long a gateway may take to let us in.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a gateway may take to answer a call that does not wait for a model.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Before a run that no one has seen is asked for again: a slow gateway may still be accepting it.
+const START_GRACE: Duration = Duration::from_secs(120);
+
+/// What a new run is to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spawn {
+    /// The session's key.
+    pub session_key: String,
+    /// The run's id, which is its idempotency key.
+    pub run_id: String,
+    /// The prompt.
+    pub message: String,
+    /// The label, shown by the gateway.
+    pub label: String,
+    /// The model, `None` for the agent's own.
+    pub model: Option<String>,
+    /// The thinking level.
+    pub thinking: Option<String>,
+    /// The run's hard limit in seconds.
+    pub timeout_s: Option<u64>,
+}
+
+impl Spawn {
+    /// The run as its entry describes it.
+    ///
+    /// # Errors
+    /// When the prompt's file cannot be read.
+    pub fn of_run(run: &RunRef) -> io::Result<Self> {
+        let path = run
+            .prompt_path
+            .as_ref()
+            .ok_or_else(|| io::Error::other("no prompt is recorded"))?;
+        let prompt = std::fs::read(path)?;
+        Ok(Self {
+            session_key: run.session_key.clone(),
+            run_id: run.run_id.clone(),
+            message: String::from_utf8_lossy(&prompt).into_owned(),
+            label: run.label.clone(),
+            model: run.model.clone(),
+            thinking: run.thinking.clone(),
+            timeout_s: run.timeout_s,
+        })
+    }
+}
+
+/// The backend of a configured gateway.
+pub struct OpenclawBackend<'a> {
+    home: &'a Home,
+    endpoint: Endpoint,
+    link: RefCell<Option<Link>>,
+}
+
+impl<'a> OpenclawBackend<'a> {
+    /// The backend of the gateway that is configured; nothing is contacted.
+    ///
+    /// # Errors
+    /// When the gateway's configuration cannot be used.
+    pub fn new(home: &'a Home) -> Result<Self, GatewayError> {
+        Ok(Self {
+            home,
+            endpoint: discover(&home.paths, &home.environment)?,
+            link: RefCell::new(None),
+        })
+    }
+
+    /// A connection for a few calls.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached or refuses us.
+    pub fn connect(&self) -> Result<Client, GatewayError> {
+        Client::connect(&self.endpoint, CONNECT_LIMIT)
+    }
+
+    /// The messages of the run's session, oldest first.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn messages(&self, session_key: &str) -> Result<Vec<Message>, GatewayError> {
+        let mut client = self.connect()?;
+        messages(&mut client, session_key)
+    }
+}
+
+/// Asks the gateway to start a run. Returns its acceptance.
+///
+/// # Errors
+/// The gateway's refusal; [`GatewayError::TimedOut`] or [`GatewayError::Broken`] leave it open whether the run exists.
+pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> {
+    let mut params = json!({
+        "sessionKey": spawn.session_key,
+        "message": spawn.message,
+        "idempotencyKey": spawn.run_id,
+        "deliver": false,
+        "label": spawn.label.chars().take(512).collect::<String>(),
+        // Any other name is run one at a time, process-wide.
+        "lane": "subagent",
+    });
+    if let Value::Object(fields) = &mut params {
+        for (name, value) in [("model", &spawn.model), ("thinking", &spawn.thinking)] {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), json!(value));
+            }
+        }
+        if let Some(seconds) = spawn.timeout_s {
+            fields.insert("timeout".to_owned(), json!(seconds));
+        }
+    }
+    client.call("agent", &params, CALL_LIMIT)
+}
+
+/// The session as it is before a run.
+///
+/// # Errors
+/// As any call.
+pub fn take_baseline(client: &mut Client, session_key: &str) -> Result<Baseline, GatewayError> {
+    let mut baseline = Baseline::default();
+    let (row, _) = describe(client, session_key)?;
+    let Some(row) = row else {
+        return Ok(baseline);
+    };
+    row.complete_baseline(&mut baseline);
+    baseline.session_id = row.session_id.or(baseline.session_id);
+    let newest = messages(client, session_key)?.pop();
+    baseline.last_entry_id = newest.and_then(|message| message.id);
+    Ok(baseline)
+}
+
+fn messages(client: &mut Client, session_key: &str) -> Result<Vec<Message>, GatewayError> {
+    let answer = client.call("sessions.get", &json!({"key": session_key}), CALL_LIMIT)?;
+    let Some(Value::Array(list)) = answer.get("messages").cloned() else {
+        return Ok(Vec::new());
+    };
+    let lines = list
+        .into_iter()
+        .filter_map(|message| Line::from_value(message).ok());
+    Ok(lines
+        .filter_map(|line| match line {
+            Line::Message(message) => Some(*message),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The session's row and whether it is being worked on.
+fn describe(
+    client: &mut Client,
+    session_key: &str,
+) -> Result<(Option<SessionRow>, Option<bool>), GatewayError> {
+    let answer = client.call(
+        "sessions.describe",
+        &json!({"key": session_key}),
+        CALL_LIMIT,
+    )?;
+    let mut row = answer.get("session").cloned().unwrap_or_default();
+    if row.is_null() {
+        return Ok((None, None));
+    }
+    if row.get("hasActiveRun").is_none() {
+        // The older generation tells it in its list alone.
+        let listed = client.call("sessions.list", &json!({"limit": 500}), CALL_LIMIT)?;
+        let rows = listed.get("sessions").and_then(Value::as_array);
+        let same = rows.and_then(|rows| {
+            let is_ours = |row: &&Value| {
+                let key = row.get("key").and_then(Value::as_str).unwrap_or_default();
+                crate::session::key::same_key(key, session_key)
+            };
+            rows.iter().find(is_ours)
+        });
+        if let Some(active) = same.and_then(|row| row.get("hasActiveRun")) {
+            row["hasActiveRun"] = active.clone();
+        }
+    }
+    let is_active = row.get("hasActiveRun").and_then(Value::as_bool);
+    Ok((SessionRow::from_value(row), is_active))
+}
+
+/// The final status of the run's task, `None` while it goes on or where there is no task.
+fn task(client: &mut Client, run: &RunRef) -> Result<Option<String>, GatewayError> {
+    let params = json!({"sessionKey": run.session_key, "limit": 20});
+    let answer = client.call("tasks.list", &params, CALL_LIMIT)?;
+    let tasks = answer.get("tasks").and_then(Value::as_array);
+    let ours = tasks.and_then(|tasks| {
+        tasks
+            .iter()
+            .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.run_id.as_str()))
+    });
+    let status = ours
+        .and_then(|task| task.get("status"))
+        .and_then(Value::as_str);
+    Ok(status
+        .filter(|status| matches!(*status, "completed" | "failed" | "cancelled" | "timed_out"))
+        .map(str::to_owned))
+}
+
+/// The turn of the run, from its session's messages.
+fn turn(messages: Vec<Message>, run: &RunRef) -> Turn {
+    let mut search = TurnSearch::new();
+    for message in messages.into_iter().rev() {
+        if message.id.is_some() && message.id == run.baseline.last_entry_id {
+            break;
+        }
+        if let std::ops::ControlFlow::Break(turn) = search.push(Line::Message(Box::new(message))) {
+            return turn;
+        }
+    }
+    search.finish()
+}
+
+/// Asks everything about a run once. Waits for its end at most `wait`.
+fn look(
+    home: &Home,
+    client: &mut Client,
+    run: &RunRef,
+    wait: Duration,
+) -> Result<Seen, GatewayError> {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(0);
+    let params = json!({"runId": run.run_id, "timeoutMs": wait_ms});
+    let answer = client.call("agent.wait", &params, wait + CALL_LIMIT)?;
+    let (row, is_active) = describe(client, &run.session_key)?;
+    let mut seen = Seen {
+        wait: WaitAnswer::from_value(&answer),
+        row,
+        is_active,
+        task: None,
+        turn: Turn::Nothing,
+        now_ms: home.now_ms(),
+        since_ms: run.since_ms,
+    };
+    if seen.is_left_behind() {
+        seen.task = task(client, run)?;
+    }
+    if seen.is_ended() || seen.is_left_behind() {
+        seen.turn = turn(messages(client, &run.session_key)?, run);
+    }
+    Ok(seen)
+}
+
+impl Backend for OpenclawBackend<'_> {
+    fn carry(&self, run: &RunRef) -> io::Result<Option<Detached>> {
+        let mut client = self.connect().map_err(io::Error::other)?;
+        let (row, _) = describe(&mut client, &run.session_key).map_err(io::Error::other)?;
+        // A gateway that forgot the key after a restart would run the prompt a second time.
+        let is_fresh = run.baseline.last_entry_id.is_none();
+        if row.is_some() && is_fresh {
+            return Ok(None);
+        }
+        let again = Spawn::of_run(run)?;
+        spawn(&mut client, &again).map_err(io::Error::other)?;
+        Ok(None)
+    }
+
+    fn observe(&self, run: &RunRef) -> io::Result<Evidence> {
+        if let Some(link) = self.link.borrow().as_ref() {
+            return link.evidence();
+        }
+        let mut client = self.connect().map_err(io::Error::other)?;
+        let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
+        Ok(evidence::evidence(&seen))
+    }
+
+    fn abort(&self, run: &RunRef) -> io::Result<()> {
+        let mut client = self.connect().map_err(io::Error::other)?;
+        let params = json!({"key": run.session_key});
+        client
+            .call("sessions.abort", &params, CALL_LIMIT)
+            .map(|_| ())
+            .map_err(io::Error::other)
+    }
+
+    fn wake_paths(&self, _run: &RunRef) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn attach(&self, run: &RunRef, waker: Waker) {
+        let link = Link::start(self.home.clone(), self.endpoint.clone(), run.clone(), waker);
+        *self.link.borrow_mut() = Some(link);
+    }
+
+    fn start_grace(&self) -> Duration {
+        START_GRACE
+    }
+}
+
+/// Nothing is known yet, or the gateway cannot be asked: neither an end nor an error.
+fn unknown() -> Evidence {
+    Evidence {
+        settled: None,
+        liveness: Liveness::Alive,
+        last_activity_ms: None,
+        position: 0,
+    }
+}
