@@ -314,7 +314,7 @@ fn without_carrier(
     };
     if now < state.next_carry {
         let left = state.next_carry.saturating_sub(now);
-        return Step::new(state, "carrying", reason).within(left);
+        return Step::new(state, "waiting", reason).within(left);
     }
     let last = CARRY_PAUSES_S.len() - 1;
     let pause = CARRY_PAUSES_S

@@ -54,20 +54,25 @@ pub struct Seen {
     pub turn: Turn,
     /// Wall time, ms since the epoch.
     pub now_ms: i64,
-    /// When the run was asked for, ms since the epoch: older facts are of another run.
+    /// The session was there before the run was asked for.
+    pub reused: bool,
+    /// When the session's last run before ours began, ms since the epoch.
+    pub baseline_started_ms: Option<i64>,
+    /// When the run was asked for, ms since the epoch.
     pub since_ms: i64,
 }
 
 impl Seen {
-    /// The row tells of a run that began after ours was asked for.
+    /// The row, if it tells of our run: in a session that was there before, one that began after the baseline's.
     fn current_row(&self) -> Option<&SessionRow> {
-        // The gateway's clock is this machine's or close to it.
-        const SLACK_MS: i64 = 5_000;
         let row = self.row.as_ref()?;
-        let begun = row.started_at_ms.or(row.updated_at_ms);
-        begun
-            .is_none_or(|at| at + SLACK_MS >= self.since_ms)
-            .then_some(row)
+        let is_ours = match (self.reused, self.baseline_started_ms, row.started_at_ms) {
+            (false, _, _) => true,
+            (true, Some(before), Some(begun)) => begun > before,
+            (true, None, Some(begun)) => begun >= self.since_ms,
+            (true, _, None) => false,
+        };
+        is_ours.then_some(row)
     }
 
     fn row_status(&self) -> Option<&SessionStatus> {
@@ -168,10 +173,13 @@ fn kind_of(seen: &Seen, model_error: Option<&str>, stop: FailedStop) -> FailureK
     {
         return kind;
     }
-    match (stopped, seen.wait.status.as_str(), stop) {
+    // Without an end a time-out of the wait is only the wait's own.
+    let timed_out = (seen.wait.ended_at.is_some() && seen.wait.status == "timeout")
+        || seen.task.as_deref() == Some("timed_out");
+    match (stopped, timed_out, stop) {
         (true, _, _) => FailureKind::Aborted,
-        (false, "timeout", _) => FailureKind::Timeout,
-        (false, _, FailedStop::Aborted) => FailureKind::Aborted,
+        (false, true, _) => FailureKind::Timeout,
+        (false, false, FailedStop::Aborted) => FailureKind::Aborted,
         _ if seen
             .wait
             .error

@@ -258,6 +258,8 @@ fn look(
         task: None,
         turn: Turn::Nothing,
         now_ms: home.now_ms(),
+        reused: run.baseline.session_id.is_some(),
+        baseline_started_ms: run.baseline.started_at,
         since_ms: run.since_ms,
     };
     if seen.is_left_behind() {
