@@ -1,0 +1,117 @@
+//! The commands on a gateway's sessions answer as on local ones, and the token never shows.
+
+use std::fs;
+
+use rstest::rstest;
+
+use super::gateways::Version;
+use crate::support::{finish_soon, kill_hard};
+
+#[rstest]
+fn the_commands_tell_of_a_running_label_and_of_its_end(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    let prompt =
+        "Tell me. @fake drip=100 reply=\"one two three four five six seven eight nine ten\"";
+    house.ask("tell", prompt, &[]);
+    house.model_is_asked("Tell me.");
+    let follower = house.start("dispatch", &["logs", "--label", "tell", "-f"]);
+    let status = house
+        .dispatch(&["status", "--label", "tell"])
+        .exits(0)
+        .json();
+    assert_eq!(status["status"], "running", "{status:#}");
+    assert_eq!(status["liveness"]["alive"], true, "{status:#}");
+    assert_eq!(status["watcher"]["alive"], true, "{status:#}");
+    let result = house
+        .dispatch(&["result", "--label", "tell"])
+        .exits(1)
+        .json();
+    assert_eq!(result["ok"], false, "{result:#}");
+    let list = house.dispatch(&["list"]).exits(0).json();
+    assert_eq!(list["labels"][0]["label"], "tell", "{list:#}");
+    house
+        .dispatch(&["wait", "tell", "--timeout", "120"])
+        .exits(0);
+    let result = house
+        .dispatch(&["result", "--label", "tell"])
+        .exits(0)
+        .json();
+    let text = "one two three four five six seven eight nine ten";
+    assert_eq!(result["lastReply"], text);
+    let status = house
+        .dispatch(&["status", "--label", "tell"])
+        .exits(0)
+        .json();
+    assert_eq!(status["status"], "done", "{status:#}");
+    let followed = finish_soon(follower);
+    println!("{}", followed.stdout);
+    assert_eq!(followed.code, Some(0), "{followed:?}");
+    assert!(followed.stdout.contains("user"), "{followed:?}");
+    assert!(followed.stdout.contains(text), "{followed:?}");
+    let told = house.dispatch(&["logs", "--label", "tell"]).exits(0);
+    assert_eq!(told.stdout, followed.stdout);
+}
+
+#[rstest]
+fn a_killed_watcher_is_replaced_and_the_result_comes_once(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    house.ask(
+        "watch",
+        "Take time. @fake delay=4 reply=\"Time is up.\"",
+        &[],
+    );
+    house.model_is_asked("Take time.");
+    kill_hard(house.watcher_pid("watch"));
+    house.recover();
+    assert_eq!(house.reply("watch"), "Time is up.");
+    let entry = house.entry("watch");
+    assert_eq!(entry["attempt"], 1);
+    assert_eq!(house.model_requests("Take time.").len(), 1);
+    let kept =
+        fs::read_dir(house.state().join("artifacts/dispatch-completions")).expect("readable");
+    assert_eq!(kept.count(), 1);
+}
+
+#[rstest]
+fn the_token_never_shows(#[values(Version::Old, Version::New)] version: Version) {
+    let Some(house) = version.house() else { return };
+    let token = version.gateway().expect("it runs").token();
+    house.ask(
+        "quiet",
+        "Be quiet. @fake delay=2 reply=\"Quiet.\"",
+        &["--deliver-to", "12345"],
+    );
+    let status = house.dispatch(&["status", "--label", "quiet"]).exits(0);
+    for pid in house.processes() {
+        let argv = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        assert!(
+            !String::from_utf8_lossy(&argv).contains(&token),
+            "in the command line of {pid}"
+        );
+    }
+    let text = house.reply("quiet");
+    house.ask("bad", "Be bad. @fake error=401", &["--thinking", "off"]);
+    let entry = house.settled("bad");
+    let doctor = house.dispatch(&["doctor"]);
+    for said in [
+        status.stdout,
+        status.stderr,
+        text,
+        entry.to_string(),
+        doctor.stdout,
+        doctor.stderr,
+    ] {
+        assert!(!said.contains(&token), "{said}");
+    }
+    for (path, content) in house.state_files() {
+        assert!(
+            !String::from_utf8_lossy(&content).contains(&token),
+            "in {}",
+            path.display()
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs that fail, are stopped, or break off.
+
+use std::time::Duration;
+
+use rstest::rstest;
+
+use super::gateways::{GatewayHouse, Version};
+use crate::support::eventually;
+
+#[rstest]
+fn a_model_that_refuses_the_request_is_a_failure_of_the_model(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    house.ask("bad", "Refuse this. @fake error=400", &[]);
+    let entry = house.settled("bad");
+    assert_eq!(entry["status"], "error", "{entry:#}");
+    assert_eq!(entry["failure"]["kind"], "model", "{entry:#}");
+    println!("{entry:#}");
+}
+
+/// Gateways retry by themselves for up to a minute and a half; both are waited for at once.
+#[test]
+fn an_overloaded_model_is_told_apart_from_other_failures() {
+    let houses: Vec<GatewayHouse> = Version::ALL
+        .into_iter()
+        .filter_map(Version::house)
+        .collect();
+    for house in &houses {
+        house.ask("busy", "Much to do. @fake error=529", &[]);
+    }
+    for house in &houses {
+        let entry = house.settled("busy");
+        assert_eq!(entry["status"], "error", "{entry:#}");
+        assert_eq!(entry["failure"]["kind"], "overload", "{entry:#}");
+        println!("{entry:#}");
+    }
+}
+
+#[rstest]
+fn a_hanging_run_is_cancelled(#[values(Version::Old, Version::New)] version: Version) {
+    let Some(house) = version.house() else { return };
+    house.ask("hang", "Hang on. @fake hang", &[]);
+    house.model_is_asked("Hang on.");
+    let cancelled = house
+        .dispatch(&["cancel", "--label", "hang", "--reason", "enough"])
+        .exits(0);
+    assert_eq!(cancelled.json()["status"], "cancelled");
+    let entry = house.entry("hang");
+    assert_eq!(entry["status"], "cancelled");
+    println!("{entry:#}");
+}
+
+#[rstest]
+fn what_a_stopped_run_had_said_is_kept_and_is_no_result(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    let text = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omikron pi rho sigma tau";
+    house.ask(
+        "cut",
+        &format!("Talk slowly. @fake drip=200 reply=\"{text}\""),
+        &[],
+    );
+    house.model_is_asked("Talk slowly.");
+    // Some of it has to be said before it is stopped.
+    std::thread::sleep(Duration::from_secs(2));
+    house.dispatch(&["cancel", "--label", "cut"]).exits(0);
+    let entry = house.entry("cut");
+    assert_eq!(entry["status"], "cancelled", "{entry:#}");
+    let kept = String::from_utf8(house.artifact("cut")).expect("UTF-8");
+    println!("{entry:#}\n{kept}");
+    assert!(kept.contains("alpha beta"), "{kept}");
+    assert!(!kept.contains("sigma tau"), "{kept}");
+}
+
+#[rstest]
+fn a_reply_that_breaks_off_is_no_result(#[values(Version::Old, Version::New)] version: Version) {
+    let Some(house) = version.house() else { return };
+    house.ask(
+        "stall",
+        "Stall midway. @fake stall reply=\"one two three four five six seven eight\"",
+        &["--timeout", "15"],
+    );
+    let entry = house.settled("stall");
+    assert_eq!(entry["status"], "error", "{entry:#}");
+    assert_eq!(entry["failure"]["kind"], "timeout", "{entry:#}");
+    println!("{entry:#}");
+}
+
+#[rstest]
+fn a_cancelled_label_stays_so(#[values(Version::Old, Version::New)] version: Version) {
+    let Some(house) = version.house() else { return };
+    house.ask("stay", "Stay away. @fake hang", &[]);
+    house.dispatch(&["cancel", "--label", "stay"]).exits(0);
+    eventually("the watcher leaves", || {
+        house.processes().is_empty().then_some(())
+    });
+    assert_eq!(house.entry("stay")["status"], "cancelled");
+}
