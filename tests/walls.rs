@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 12] = [
+const PURE: [&str; 14] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -40,6 +40,8 @@ const PURE: [&str; 12] = [
     "watch/machine.rs",
     "delivery/mod.rs",
     "backend/local/ending.rs",
+    "backend/openclaw/evidence.rs",
+    "gateway/frame.rs",
 ];
 
 const IMPURE: [&str; 10] = [

@@ -106,6 +106,13 @@ impl RunRef {
     }
 }
 
+impl RunRef {
+    /// The run is a command of this machine, not a gateway's.
+    pub fn is_command(&self) -> bool {
+        !self.session_id.is_empty()
+    }
+}
+
 /// Whether something carries the run right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {

@@ -110,7 +110,7 @@ fn liveness(home: &Home, label: &str, entry: &Entry) -> Value {
         Ok(evidence) => json!({
             "updatedAt": evidence.last_activity_ms,
             "ageMs": evidence.last_activity_ms.map(|at| (home.now_ms() - at).max(0)),
-            "sessionId": run.session_id,
+            "sessionId": Some(&run.session_id).filter(|id| !id.is_empty()),
             "alive": evidence.liveness == Liveness::Alive,
             "settled": evidence.settled.is_some(),
             "model": entry.value("model").cloned().unwrap_or_default(),

@@ -38,10 +38,50 @@ pub fn of_http_text(text: &str) -> Option<FailureKind> {
     }
 }
 
-/// The gateway's own word for a session file that changed under it.
+/// The kind that a gateway's own sentence about a failed run names. Only sentences that gateways are known to write count.
+pub fn of_gateway_text(text: &str) -> Option<FailureKind> {
+    if let Some(kind) = of_http_text(text.strip_prefix("FailoverError: ").unwrap_or(text)) {
+        return Some(kind);
+    }
+    if is_takeover(text) {
+        return Some(FailureKind::SessionTakeover);
+    }
+    // `⚠️ openai/gpt-5 request failed (authentication failed, HTTP 401).`
+    let status = text.split_once(" request failed (").and_then(|(_, rest)| {
+        let inside = rest.split_once(')')?.0;
+        of_http_text(inside.rsplit(", ").next()?)
+    });
+    let sentences = [
+        (
+            "The AI service is temporarily overloaded",
+            FailureKind::Overload,
+        ),
+        (
+            "temporarily disabled after a provider auth/billing failure",
+            FailureKind::Auth,
+        ),
+        (
+            "LLM request failed: provider rejected the request",
+            FailureKind::Model,
+        ),
+        ("LLM request rejected: ", FailureKind::Model),
+    ];
+    let known = sentences.iter().find(|(words, _)| text.contains(words));
+    status.or(known.map(|(_, kind)| *kind))
+}
+
+/// The gateway's own words for a session that something else had at the same time: its file changed, or its lock could not
+/// be had.
 pub fn is_takeover(text: &str) -> bool {
-    text.contains("EmbeddedAttemptSessionTakeoverError")
-        || text.contains("session file changed while embedded prompt lock was released")
+    [
+        "EmbeddedAttemptSessionTakeoverError",
+        "session file changed while embedded prompt lock was released",
+        "code=file_lock_stale",
+        "code=file_lock_timeout",
+        "session file locked (timeout ",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 #[cfg(test)]
@@ -66,6 +106,32 @@ mod tests {
             "ümlaut",
         ] {
             assert_eq!(of_http_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_gateways_sentence_names_the_kind() {
+        let known = [
+            ("FailoverError: 401 no", FailureKind::Auth),
+            ("529 Overloaded", FailureKind::Overload),
+            (
+                "⚠️ fake/fake-1 request failed (authentication failed, HTTP 401). Check the key.",
+                FailureKind::Auth,
+            ),
+            (
+                "The AI service is temporarily overloaded. Please try again in a moment.",
+                FailureKind::Overload,
+            ),
+            (
+                "Error: file lock stale for /s/1.jsonl: code=file_lock_stale",
+                FailureKind::SessionTakeover,
+            ),
+        ];
+        for (text, kind) in known {
+            assert_eq!(of_gateway_text(text), Some(kind), "{text}");
+        }
+        for text in ["it failed", "request failed (no)", "overloaded", ""] {
+            assert_eq!(of_gateway_text(text), None, "{text}");
         }
     }
 

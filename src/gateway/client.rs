@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::stream::MaybeTlsStream;
-use tungstenite::{Message, WebSocket, client_tls_with_config};
+use tungstenite::{HandshakeError, Message, WebSocket, client_tls_with_config};
 
 use super::frame::{Frame, Refused};
 use super::{Endpoint, GatewayError, Secret};
@@ -75,8 +75,14 @@ impl Client {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let (socket, _) = client_tls_with_config(request, stream, Some(config), None)
-            .map_err(|e| unreachable(e.to_string()))?;
+        let (socket, _) =
+            client_tls_with_config(request, stream, Some(config), None).map_err(|e| match e {
+                HandshakeError::Interrupted(_) => unreachable(
+                    "it took the connection and did not go on with it in time; it may be very busy"
+                        .to_owned(),
+                ),
+                HandshakeError::Failure(e) => unreachable(e.to_string()),
+            })?;
         let mut client = Self {
             socket,
             next_id: 0,

@@ -25,8 +25,11 @@ use crate::record::{
     clip_text,
 };
 
-/// What stands in for a reply that is empty.
+/// What stands in for a command's output that is empty.
 const NOTHING_PRINTED: &str = "The command exited with code 0 and printed nothing.";
+
+/// What stands in for a gateway's reply that is empty, or says that there is none.
+const NO_REPLY: &str = "The session ended normally without a reply.";
 
 /// What stands in for a reply that is no message to anybody.
 const NOTHING_SAID: &str =
@@ -96,7 +99,7 @@ pub fn file_ending(home: &Home, run: &RunRef, conclusion: Conclusion, settled: &
             text,
             truncated,
             at_ms,
-        } => (spoken(text), None, *at_ms, *truncated),
+        } => (spoken(run, text), None, *at_ms, *truncated),
         Settled::Failed {
             failure, partial, ..
         } => (
@@ -148,9 +151,15 @@ pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutco
     ArtifactOutcome::from(&written)
 }
 
-fn spoken(text: &Text) -> Text {
+fn spoken(run: &RunRef, text: &Text) -> Text {
     match text {
-        text if text.is_empty() => Text::Inline(NOTHING_PRINTED.to_owned()),
+        text if text.is_empty() => {
+            let words = match run.is_command() {
+                true => NOTHING_PRINTED,
+                false => NO_REPLY,
+            };
+            Text::Inline(words.to_owned())
+        }
         Text::Inline(reply) => match choose(None, Some(reply), None) {
             Some(choice) => Text::Inline(choice.text.to_owned()),
             None => Text::Inline(NOTHING_SAID.to_owned()),

@@ -94,7 +94,7 @@ fn the_token_never_shows(#[values(Version::Old, Version::New)] version: Version)
         );
     }
     let text = house.reply("quiet");
-    house.ask("bad", "Be bad. @fake error=401", &["--thinking", "off"]);
+    house.ask("bad", "Be bad. @fake error=400", &["--thinking", "off"]);
     let entry = house.settled("bad");
     let doctor = house.dispatch(&["doctor"]);
     for said in [

@@ -79,7 +79,7 @@ fn a_reply_that_breaks_off_is_no_result(#[values(Version::Old, Version::New)] ve
     let Some(house) = version.house() else { return };
     house.ask(
         "stall",
-        "Stall midway. @fake stall reply=\"one two three four five six seven eight\"",
+        "Stall midway. @fake stall drip=1 reply=\"one two three four five six seven eight\"",
         &["--timeout", "15"],
     );
     let entry = house.settled("stall");

@@ -39,6 +39,21 @@ impl WaitAnswer {
     }
 }
 
+/// A final row of the gateway's task list, which outlives a restart.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Task {
+    /// `completed`, `failed`, `cancelled`, `timed_out`.
+    pub status: String,
+    /// The gateway's words about it.
+    pub error: Option<String>,
+}
+
+impl Task {
+    fn is_completed(&self) -> bool {
+        self.status == "completed"
+    }
+}
+
 /// Everything that was asked about a run at one moment.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -48,8 +63,8 @@ pub struct Seen {
     pub row: Option<SessionRow>,
     /// Whether the row is being worked on; `None` where the gateway does not say.
     pub is_active: Option<bool>,
-    /// The final status of the run's task, where there is one.
-    pub task: Option<String>,
+    /// The run's task, once it is final; asked for only when nothing else tells.
+    pub task: Option<Task>,
     /// The turn as the messages tell it; [`Turn::Nothing`] when they were not asked for.
     pub turn: Turn,
     /// Wall time, ms since the epoch.
@@ -84,10 +99,18 @@ impl Seen {
         let row_ended = self.row_status().is_some_and(|status| {
             !matches!(status, SessionStatus::Running | SessionStatus::Other(_))
         });
-        self.wait.ended_at.is_some() || row_ended || self.task.is_some()
+        let task_ended = self.task.as_ref().is_some_and(Task::is_completed);
+        self.wait.ended_at.is_some() || row_ended || task_ended
     }
 
-    /// The row says that it runs, but nothing works on it: what a crash of the gateway leaves.
+    /// It is over, and how it went may still be told: the session's row can be ahead of the gateway's own word.
+    pub fn is_unexplained(&self) -> bool {
+        let model_said = matches!(&self.turn, Turn::Failed(failed) if failed.message.is_some());
+        self.wait.ended_at.is_none() && !model_said && said(self).is_none()
+    }
+
+    /// The row says that it runs, but nothing works on it: what a crash of the gateway leaves. Its task, if it has failed,
+    /// was failed by the restart: a failure of the run itself is told by `agent.wait`, or by the row soon after.
     pub fn is_left_behind(&self) -> bool {
         !self.is_ended()
             && self.row_status() == Some(&SessionStatus::Running)
@@ -120,7 +143,7 @@ fn settled(seen: &Seen) -> Settled {
         .unwrap_or(seen.now_ms);
     let ended_well = seen.wait.status == "ok"
         || seen.row_status() == Some(&SessionStatus::Done)
-        || seen.task.as_deref() == Some("completed");
+        || seen.task.as_ref().is_some_and(Task::is_completed);
     match &seen.turn {
         // A retried model error ends the call in an error while the session holds the good reply and is done.
         Turn::Reply(reply) if ended_well => Settled::Reply {
@@ -129,7 +152,7 @@ fn settled(seen: &Seen) -> Settled {
             at_ms,
         },
         Turn::Failed(failed) if seen.wait.status != "ok" || failed.stop == FailedStop::Aborted => {
-            let message = failed.message.clone().or_else(|| seen.wait.error.clone());
+            let message = failed.message.clone().or_else(|| said(seen));
             let kind = kind_of(seen, failed.message.as_deref(), failed.stop);
             let mut failure = Failure::new(kind, message.unwrap_or_else(|| sentence(kind)), at_ms);
             failure.provider = failed.provider.clone();
@@ -143,10 +166,26 @@ fn settled(seen: &Seen) -> Settled {
         },
         _ => {
             let kind = kind_of(seen, None, FailedStop::Error);
-            let message = seen.wait.error.clone().unwrap_or_else(|| sentence(kind));
-            failed_with(Failure::new(kind, message, at_ms), "")
+            let message = said(seen).unwrap_or_else(|| sentence(kind));
+            // The older generation leaves what a stopped run had said as if it were a finished reply.
+            let partial = match (&seen.turn, kind) {
+                (Turn::Reply(cut), FailureKind::Aborted | FailureKind::Timeout) => &cut.text,
+                _ => "",
+            };
+            failed_with(Failure::new(kind, message, at_ms), partial)
         }
     }
+}
+
+/// The gateway's words about the failure.
+fn said(seen: &Seen) -> Option<String> {
+    let from_row = || {
+        let words = seen.current_row()?.extra.get("lastRunError")?.as_str()?;
+        Some(words.to_owned())
+    };
+    // The word for a stop says less than our own sentence.
+    let from_wait = seen.wait.error.clone().filter(|words| words != "aborted");
+    from_wait.or_else(from_row)
 }
 
 fn failed_with(failure: Failure, partial: &str) -> Settled {
@@ -162,33 +201,19 @@ fn failed_with(failure: Failure, partial: &str) -> Settled {
 fn kind_of(seen: &Seen, model_error: Option<&str>, stop: FailedStop) -> FailureKind {
     let stopped = seen.wait.stop_reason.as_deref() == Some("rpc")
         || seen.row_status() == Some(&SessionStatus::Killed);
-    if let Some(kind) = model_error.and_then(crate::failure::of_http_text) {
+    if let Some(kind) = model_error.and_then(crate::failure::of_gateway_text) {
         return kind;
     }
-    if let Some(kind) = seen
-        .wait
-        .error
-        .as_deref()
-        .and_then(crate::failure::of_http_text)
-    {
-        return kind;
-    }
+    let gateways = said(seen).and_then(|words| crate::failure::of_gateway_text(&words));
     // Without an end a time-out of the wait is only the wait's own.
-    let timed_out = (seen.wait.ended_at.is_some() && seen.wait.status == "timeout")
-        || seen.task.as_deref() == Some("timed_out");
-    match (stopped, timed_out, stop) {
-        (true, _, _) => FailureKind::Aborted,
-        (false, true, _) => FailureKind::Timeout,
-        (false, false, FailedStop::Aborted) => FailureKind::Aborted,
-        _ if seen
-            .wait
-            .error
-            .as_deref()
-            .is_some_and(crate::failure::is_takeover) =>
-        {
-            FailureKind::SessionTakeover
-        }
-        _ => FailureKind::Unknown,
+    let timed_out = seen.wait.ended_at.is_some() && seen.wait.status == "timeout";
+    match (gateways, stopped, timed_out, stop) {
+        // A stop, or a time limit, can itself change the session under the run.
+        (Some(kind), _, _, _) if kind != FailureKind::SessionTakeover => kind,
+        (_, true, _, _) => FailureKind::Aborted,
+        (_, false, true, _) => FailureKind::Timeout,
+        (_, false, false, FailedStop::Aborted) => FailureKind::Aborted,
+        (gateways, ..) => gateways.unwrap_or(FailureKind::Unknown),
     }
 }
 

@@ -25,7 +25,8 @@ const RECONNECT_PAUSES_MS: [u64; 6] = [100, 250, 500, 1_000, 2_000, 5_000];
 /// be about to take it up.
 const LEFT_BEHIND_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The older generation writes the session's final status up to this long after the run's end.
+/// The older generation writes the session's final status up to this long after the run's end, and tells why a run failed
+/// only 15 s after that.
 const LATE_STATUS: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default)]
@@ -132,10 +133,9 @@ impl Follower {
     fn weigh(&mut self, seen: &Seen, generation: Generation) -> Evidence {
         let mut evidence = evidence(seen);
         let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
-        let store_is_late = generation == Generation::Files
-            && seen.is_active != Some(false)
-            && matches!(seen.turn, Turn::Reply(_) | Turn::MidTurn { .. });
-        if failed && store_is_late {
+        // The transcript of the older generation may lack the reply, or what there was of it.
+        let store_is_late = generation == Generation::Files && seen.is_active != Some(false);
+        if failed && (store_is_late || seen.is_unexplained()) {
             let since = *self.ended_since.get_or_insert_with(Instant::now);
             if since.elapsed() < LATE_STATUS {
                 evidence.settled = None;
@@ -175,10 +175,16 @@ fn left_behind(seen: &Seen) -> Settled {
         _ => Settled::Failed {
             failure: Failure::new(
                 FailureKind::GatewayRestart,
-                "the gateway was restarted and no longer works on the run",
+                match seen.task.as_ref().and_then(|task| task.error.as_deref()) {
+                    Some(words) => format!("the gateway was restarted: {words}"),
+                    None => "the gateway was restarted and no longer works on the run".to_owned(),
+                },
                 seen.now_ms,
             ),
-            partial: Text::Inline(String::new()),
+            partial: Text::Inline(match &seen.turn {
+                Turn::Failed(failed) => failed.partial.clone(),
+                _ => String::new(),
+            }),
             cancelled: false,
         },
     }

@@ -13,21 +13,22 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub use evidence::{Seen, WaitAnswer};
+pub use evidence::{Seen, Task, WaitAnswer};
 
 use self::link::Link;
-use super::{Backend, Evidence, Liveness, RunRef};
+use super::{Backend, Evidence, Liveness, RunRef, Settled};
 use crate::gateway::{Client, Endpoint, GatewayError, discover};
 use crate::home::Home;
 use crate::process::Detached;
 use crate::record::Baseline;
+use crate::session::key::SessionKey;
 use crate::session::line::{Line, Message};
 use crate::session::store::SessionRow;
 use crate::session::terminal::{Turn, TurnSearch};
 use crate::wake::Waker;
 
-/// How long a gateway may take to let us in.
-const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// How long a gateway may take to let us in. A busy one answers nobody for many seconds.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a gateway may take to answer a call that does not wait for a model.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -135,6 +136,10 @@ pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> 
                 fields.insert(name.to_owned(), json!(value));
             }
         }
+        // Without it the older generation makes up an agent that it does not have.
+        if let Ok(key) = SessionKey::parse(&spawn.session_key) {
+            fields.insert("agentId".to_owned(), json!(key.agent_id()));
+        }
         if let Some(seconds) = spawn.timeout_s {
             fields.insert("timeout".to_owned(), json!(seconds));
         }
@@ -208,8 +213,8 @@ fn describe(
     Ok((SessionRow::from_value(row), is_active))
 }
 
-/// The final status of the run's task, `None` while it goes on or where there is no task.
-fn task(client: &mut Client, run: &RunRef) -> Result<Option<String>, GatewayError> {
+/// The run's task, `None` while it goes on or where there is no task.
+fn task(client: &mut Client, run: &RunRef) -> Result<Option<Task>, GatewayError> {
     let params = json!({"sessionKey": run.session_key, "limit": 20});
     let answer = client.call("tasks.list", &params, CALL_LIMIT)?;
     let tasks = answer.get("tasks").and_then(Value::as_array);
@@ -218,12 +223,17 @@ fn task(client: &mut Client, run: &RunRef) -> Result<Option<String>, GatewayErro
             .iter()
             .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.run_id.as_str()))
     });
-    let status = ours
-        .and_then(|task| task.get("status"))
-        .and_then(Value::as_str);
-    Ok(status
-        .filter(|status| matches!(*status, "completed" | "failed" | "cancelled" | "timed_out"))
-        .map(str::to_owned))
+    let text = |name: &str| ours?.get(name)?.as_str().map(str::to_owned);
+    let status = text("status").filter(|status| {
+        matches!(
+            status.as_str(),
+            "completed" | "failed" | "cancelled" | "timed_out"
+        )
+    });
+    Ok(status.map(|status| Task {
+        status,
+        error: text("error"),
+    }))
 }
 
 /// The turn of the run, from its session's messages.
@@ -291,7 +301,12 @@ impl Backend for OpenclawBackend<'_> {
         }
         let mut client = self.connect().map_err(io::Error::other)?;
         let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
-        Ok(evidence::evidence(&seen))
+        let mut evidence = evidence::evidence(&seen);
+        // One look cannot wait for the explanation.
+        if matches!(evidence.settled, Some(Settled::Failed { .. })) && seen.is_unexplained() {
+            evidence.settled = None;
+        }
+        Ok(evidence)
     }
 
     fn abort(&self, run: &RunRef) -> io::Result<()> {

@@ -298,14 +298,22 @@ fn session(
     };
     if args.mode == Mode::Fresh {
         let id = Uuid::new_v4();
-        let key = match given {
-            Some(key) => key,
+        let key = match &given {
+            Some(key) => key.clone(),
             None => SessionKey::subagent(&args.agent, id)
                 .map_err(|e| usage(format!("--agent: {e}")))?
                 .as_str()
                 .to_owned(),
         };
-        return Ok((key, id.to_string(), Baseline::default()));
+        return Ok(match (gateway, given) {
+            // The session may be there already, with replies that are not this run's.
+            (Some(client), Some(_)) => {
+                let baseline = take_baseline(client, &key)?;
+                (key, String::new(), baseline)
+            }
+            (Some(_), None) => (key, String::new(), Baseline::default()),
+            (None, _) => (key, id.to_string(), Baseline::default()),
+        });
     }
     let last = Ledger::new(home).read()?.get(label);
     let key = given.or_else(|| last.as_ref()?.text("sessionKey").map(str::to_owned));
