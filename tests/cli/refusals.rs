@@ -97,10 +97,6 @@ const COMMAND_LINES: [(&str, &str); 28] = [
         "--backend: \"loc\" is not one of local, openclaw; did you mean local?",
     ),
     (
-        "enqueue --label x --backend openclaw",
-        "--backend openclaw needs a gateway, and this build has no openclaw backend yet; give a command to run here: dispatch enqueue --label x ... -- COMMAND",
-    ),
-    (
         "enqueue --label x --backend openclaw -- true",
         "--backend openclaw takes no COMMAND: a gateway runs its own agents; leave one of the two out",
     ),

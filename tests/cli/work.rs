@@ -161,11 +161,13 @@ fn a_session_that_never_was_cannot_go_on() {
 }
 
 #[test]
-fn a_configured_gateway_is_no_reason_to_guess_a_command() {
+fn a_configured_gateway_that_is_not_there_is_told_and_nothing_is_written() {
     let house = house_with_one_label();
     let openclaw = house.root().join("openclaw");
     fs::create_dir(&openclaw).expect("creatable");
-    fs::write(openclaw.join("openclaw.json"), "{}").expect("writable");
+    // Only a server of the system could listen there.
+    let config = "{gateway: {port: 1, auth: {token: 's3cret'}}}";
+    fs::write(openclaw.join("openclaw.json"), config).expect("writable");
     let mut command = house.command("dispatch");
     command.env("OPENCLAW_STATE_DIR", &openclaw).args([
         "enqueue",
@@ -175,11 +177,12 @@ fn a_configured_gateway_is_no_reason_to_guess_a_command() {
         "hi",
     ]);
     let before = house.state_files();
-    let ran = run(command, b"").exits(2);
-    assert_eq!(
-        ran.stderr,
-        "[dispatch] no COMMAND is given and an OpenClaw gateway is configured, and this build has no openclaw backend yet; give a command to run here: dispatch enqueue --label LABEL ... -- COMMAND\n"
-    );
+    let ran = run(command, b"").exits(1);
+    let told = "[dispatch] no gateway answers at ws://127.0.0.1:1/: Connection refused";
+    assert!(ran.stderr.starts_with(told), "{ran:?}");
+    let remedy = "; start it with 'openclaw gateway run', or set OPENCLAW_GATEWAY_URL\n";
+    assert!(ran.stderr.ends_with(remedy), "{ran:?}");
+    assert!(!ran.stderr.contains("s3cret"), "{ran:?}");
     assert!(house.state_files() == before);
 }
 

@@ -46,7 +46,6 @@ fn the_commands_tell_of_a_running_label_and_of_its_end(
         .json();
     assert_eq!(status["status"], "done", "{status:#}");
     let followed = finish_soon(follower);
-    println!("{}", followed.stdout);
     assert_eq!(followed.code, Some(0), "{followed:?}");
     assert!(followed.stdout.contains("user"), "{followed:?}");
     assert!(followed.stdout.contains(text), "{followed:?}");

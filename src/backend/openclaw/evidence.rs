@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::backend::{Evidence, Liveness, Settled, Text};
 use crate::record::{Failure, FailureKind};
+use crate::session::line::{Message, Role, StopReason};
 use crate::session::store::{SessionRow, SessionStatus};
-use crate::session::terminal::{FailedStop, Turn};
+use crate::session::terminal::{FailedStop, Pending, Turn};
 
 /// The answer of `agent.wait`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,8 +20,10 @@ pub struct WaitAnswer {
     pub ended_at: Option<i64>,
     /// The gateway's words about a failure.
     pub error: Option<String>,
-    /// `rpc` when somebody stopped it.
+    /// `rpc` when somebody stopped it; the older generation says so of a time limit too.
     pub stop_reason: Option<String>,
+    /// `blocked` when the older generation's run came to a time limit.
+    pub liveness: Option<String>,
 }
 
 impl WaitAnswer {
@@ -35,6 +38,7 @@ impl WaitAnswer {
                 Some(message.to_owned())
             }),
             stop_reason: text("stopReason"),
+            liveness: text("livenessState"),
         }
     }
 }
@@ -103,6 +107,18 @@ impl Seen {
         self.wait.ended_at.is_some() || row_ended || task_ended
     }
 
+    /// The gateway says that the run ended well, and its messages do not show how: the older generation says so too early
+    /// of a run that came to its time limit, and the row or the messages tell better soon.
+    pub fn is_unproven(&self) -> bool {
+        let is_shown = match &self.turn {
+            Turn::Reply(_) => true,
+            Turn::MidTurn { why } => matches!(why, Pending::EmptyReply | Pending::SilentReply),
+            Turn::Nothing | Turn::Failed(_) => false,
+        };
+        let row_agrees = self.row_status() == Some(&SessionStatus::Done);
+        self.wait.status == "ok" && !is_shown && !(row_agrees && self.is_active == Some(false))
+    }
+
     /// It is over, and how it went may still be told: the session's row can be ahead of the gateway's own word.
     pub fn is_unexplained(&self) -> bool {
         let model_said = matches!(&self.turn, Turn::Failed(failed) if failed.message.is_some());
@@ -151,23 +167,25 @@ fn settled(seen: &Seen) -> Settled {
             truncated: reply.truncated,
             at_ms,
         },
-        Turn::Failed(failed) if seen.wait.status != "ok" || failed.stop == FailedStop::Aborted => {
+        Turn::Failed(failed) => {
             let message = failed.message.clone().or_else(|| said(seen));
             let kind = kind_of(seen, failed.message.as_deref(), failed.stop);
+            // How the parts of a gateway tell each other about a stop is of no use to anybody.
+            let message = message.filter(|_| kind != FailureKind::Aborted);
             let mut failure = Failure::new(kind, message.unwrap_or_else(|| sentence(kind)), at_ms);
             failure.provider = failed.provider.clone();
             failure.model = failed.model.clone();
             failed_with(failure, &failed.partial)
         }
-        _ if seen.wait.status == "ok" => Settled::Reply {
+        _ if seen.wait.status == "ok" && !row_failed(seen) => Settled::Reply {
             text: Text::Inline(String::new()),
             truncated: false,
             at_ms,
         },
         _ => {
             let kind = kind_of(seen, None, FailedStop::Error);
-            let message = said(seen).unwrap_or_else(|| sentence(kind));
-            // The older generation leaves what a stopped run had said as if it were a finished reply.
+            let message = said(seen).filter(|_| kind != FailureKind::Aborted);
+            let message = message.unwrap_or_else(|| sentence(kind));
             let partial = match (&seen.turn, kind) {
                 (Turn::Reply(cut), FailureKind::Aborted | FailureKind::Timeout) => &cut.text,
                 _ => "",
@@ -175,6 +193,12 @@ fn settled(seen: &Seen) -> Settled {
             failed_with(Failure::new(kind, message, at_ms), partial)
         }
     }
+}
+
+/// The session's row tells of a failure.
+fn row_failed(seen: &Seen) -> bool {
+    use SessionStatus::{Failed, Killed, Timeout};
+    matches!(seen.row_status(), Some(Failed | Killed | Timeout))
 }
 
 /// The gateway's words about the failure.
@@ -199,14 +223,18 @@ fn failed_with(failure: Failure, partial: &str) -> Settled {
 
 /// The kind of a failure: what the gateway says of the run first, then the model's own error.
 fn kind_of(seen: &Seen, model_error: Option<&str>, stop: FailedStop) -> FailureKind {
-    let stopped = seen.wait.stop_reason.as_deref() == Some("rpc")
-        || seen.row_status() == Some(&SessionStatus::Killed);
+    let model_timed_out = model_error
+        .is_some_and(|words| words.contains("timed out") || words.contains("idle timeout"));
+    let out_of_time = model_timed_out || seen.wait.liveness.as_deref() == Some("blocked");
+    let stopped = !out_of_time
+        && (seen.wait.stop_reason.as_deref() == Some("rpc")
+            || seen.row_status() == Some(&SessionStatus::Killed));
     if let Some(kind) = model_error.and_then(crate::failure::of_gateway_text) {
         return kind;
     }
     let gateways = said(seen).and_then(|words| crate::failure::of_gateway_text(&words));
     // Without an end a time-out of the wait is only the wait's own.
-    let timed_out = seen.wait.ended_at.is_some() && seen.wait.status == "timeout";
+    let timed_out = out_of_time || seen.wait.ended_at.is_some() && seen.wait.status == "timeout";
     match (gateways, stopped, timed_out, stop) {
         // A stop, or a time limit, can itself change the session under the run.
         (Some(kind), _, _, _) if kind != FailureKind::SessionTakeover => kind,
@@ -217,6 +245,30 @@ fn kind_of(seen: &Seen, model_error: Option<&str>, stop: FailedStop) -> FailureK
     }
 }
 
+/// Messages, oldest first, without the older generation's echoes: what a stopped run had said is written once more, as if it
+/// were a finished reply.
+pub fn without_echoes(messages: Vec<Message>) -> Vec<Message> {
+    let mut kept: Vec<Message> = Vec::with_capacity(messages.len());
+    for message in messages {
+        let finished = message.role == Role::Assistant
+            && matches!(
+                message.stop_reason,
+                Some(StopReason::Stop | StopReason::Length)
+            );
+        let echoes = kept.last().is_some_and(|last| {
+            let broken = matches!(
+                last.stop_reason,
+                Some(StopReason::Aborted | StopReason::Error)
+            );
+            broken && !last.text.is_empty() && last.text.trim() == message.text.trim()
+        });
+        if !(finished && echoes) {
+            kept.push(message);
+        }
+    }
+    kept
+}
+
 fn sentence(kind: FailureKind) -> String {
     match kind {
         FailureKind::Aborted => "the run was stopped".to_owned(),
@@ -224,3 +276,7 @@ fn sentence(kind: FailureKind) -> String {
         _ => "the run failed and the gateway did not say why".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "evidence_tests.rs"]
+mod tests;

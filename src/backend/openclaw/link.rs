@@ -135,7 +135,7 @@ impl Follower {
         let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
         // The transcript of the older generation may lack the reply, or what there was of it.
         let store_is_late = generation == Generation::Files && seen.is_active != Some(false);
-        if failed && (store_is_late || seen.is_unexplained()) {
+        if (failed && (store_is_late || seen.is_unexplained())) || seen.is_unproven() {
             let since = *self.ended_since.get_or_insert_with(Instant::now);
             if since.elapsed() < LATE_STATUS {
                 evidence.settled = None;

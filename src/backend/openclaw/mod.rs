@@ -239,7 +239,7 @@ fn task(client: &mut Client, run: &RunRef) -> Result<Option<Task>, GatewayError>
 /// The turn of the run, from its session's messages.
 fn turn(messages: Vec<Message>, run: &RunRef) -> Turn {
     let mut search = TurnSearch::new();
-    for message in messages.into_iter().rev() {
+    for message in evidence::without_echoes(messages).into_iter().rev() {
         if message.id.is_some() && message.id == run.baseline.last_entry_id {
             break;
         }
@@ -302,8 +302,9 @@ impl Backend for OpenclawBackend<'_> {
         let mut client = self.connect().map_err(io::Error::other)?;
         let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
         let mut evidence = evidence::evidence(&seen);
-        // One look cannot wait for the explanation.
-        if matches!(evidence.settled, Some(Settled::Failed { .. })) && seen.is_unexplained() {
+        // One look cannot wait for what is told a little later.
+        let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
+        if (failed && seen.is_unexplained()) || seen.is_unproven() {
             evidence.settled = None;
         }
         Ok(evidence)

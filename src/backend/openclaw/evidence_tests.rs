@@ -1,0 +1,246 @@
+//! What two real gateways answered about a run, and what is made of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::session::line::Line;
+use crate::session::terminal::decide;
+
+const OLD: &str = "2026.5.18";
+const NEW: &str = "2026.9.6";
+
+fn lines(dir: &str, version: &str, run: &str) -> Vec<Value> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(dir)
+        .join(version)
+        .join(format!("{run}.jsonl"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect()
+}
+
+/// The messages as the gateway hands them out: without the transcript's other lines.
+fn messages(lines: Vec<Value>) -> Vec<Message> {
+    lines
+        .into_iter()
+        .filter_map(|line| match Line::from_value(line).ok()? {
+            Line::Message(message) => Some(*message),
+            _ => None,
+        })
+        .collect()
+}
+
+fn turn_of(messages: Vec<Message>) -> Turn {
+    let lines = without_echoes(messages).into_iter().rev();
+    decide(lines.map(|message| Line::Message(Box::new(message))))
+}
+
+/// The last answers that were recorded about a run, with its transcript.
+fn recorded(version: &str, run: &str) -> Seen {
+    let answers = lines("wire", version, run);
+    let last = |method: &str| {
+        let mut of_method = answers.iter().filter(|answer| answer["method"] == method);
+        of_method
+            .next_back()
+            .map(|answer| answer["frame"]["payload"].clone())
+    };
+    let row = last("sessions.describe").expect("every run was described")["session"].clone();
+    let mut seen = blank();
+    seen.wait = WaitAnswer::from_value(&last("agent.wait").unwrap_or_default());
+    seen.is_active = Some(row["status"] == "running");
+    seen.row = SessionRow::from_value(row);
+    seen.turn = turn_of(messages(lines("transcripts", version, run)));
+    seen
+}
+
+fn blank() -> Seen {
+    Seen {
+        wait: WaitAnswer::default(),
+        row: None,
+        is_active: None,
+        task: None,
+        turn: Turn::Nothing,
+        now_ms: 1_795_300_000_000,
+        reused: false,
+        baseline_started_ms: None,
+        since_ms: 0,
+    }
+}
+
+/// `done` or the failure's kind, and the text.
+fn told(seen: &Seen) -> Option<(String, String)> {
+    let text_of = |text: Text| match text {
+        Text::Inline(text) => text,
+        Text::File { .. } => unreachable!("gateways send texts"),
+    };
+    Some(match evidence(seen).settled? {
+        Settled::Reply {
+            text, truncated, ..
+        } => {
+            let word = if truncated { "truncated" } else { "done" };
+            (word.to_owned(), text_of(text))
+        }
+        Settled::Failed {
+            failure, partial, ..
+        } => (failure.kind.as_str().to_owned(), text_of(partial)),
+    })
+}
+
+#[rstest]
+#[case(OLD, "tool-calls", "done", "The file says hi.")]
+#[case(NEW, "tool-calls", "done", "The file says hi.")]
+#[case(OLD, "long", "done", "1: All work")]
+#[case(NEW, "long", "done", "1: All work")]
+#[case(OLD, "error-529", "overload", "")]
+#[case(NEW, "error-529", "overload", "")]
+#[case(NEW, "error-400", "model", "")]
+#[case(OLD, "inflight-aborted", "aborted", "")]
+#[case(NEW, "inflight-aborted", "aborted", "")]
+#[case(OLD, "inflight-first-aborted", "aborted", "")]
+#[case(NEW, "inflight-first-aborted", "aborted", "")]
+#[case(OLD, "aborted-partial", "aborted", "This reply comes in many")]
+#[case(NEW, "aborted-partial", "aborted", "This reply comes in many")]
+#[case(OLD, "timeout", "timeout", "")]
+#[case(NEW, "timeout", "timeout", "")]
+fn a_recorded_run_ends_as_it_did(
+    #[case] version: &str,
+    #[case] run: &str,
+    #[case] end: &str,
+    #[case] text_start: &str,
+) {
+    let (word, text) = told(&recorded(version, run)).expect("the run has ended");
+    assert_eq!(word, end);
+    assert!(text.starts_with(text_start), "{text}");
+    assert_eq!(text.is_empty(), text_start.is_empty(), "{text}");
+}
+
+/// The older generation's row goes on saying `running` for up to 15 s after a failure.
+#[test]
+fn a_row_that_runs_says_nothing_about_the_end() {
+    assert_eq!(told(&recorded(OLD, "error-400")), None);
+}
+
+#[test]
+fn a_row_that_failed_leaves_the_reason_open_for_a_while() {
+    let seen = recorded(OLD, "takeover");
+    assert!(seen.is_unexplained());
+    assert_eq!(told(&seen).expect("ended").0, "unknown");
+    let mut later = seen;
+    later.wait = WaitAnswer::from_value(&json!({
+        "status": "error",
+        "endedAt": 1_795_263_540_000_i64,
+        "error": "EmbeddedAttemptSessionTakeoverError: session file changed while embedded prompt lock was released: /s.jsonl",
+    }));
+    assert!(!later.is_unexplained());
+    assert_eq!(told(&later).expect("ended").0, "session-takeover");
+    assert!(!recorded(NEW, "error-529").is_unexplained());
+}
+
+#[test]
+fn a_wait_that_ran_out_is_no_end() {
+    for version in [OLD, NEW] {
+        let answers = lines("wire", version, "inflight-aborted");
+        let first = answers
+            .iter()
+            .find(|answer| answer["method"] == "agent.wait");
+        let mut seen = blank();
+        seen.wait = WaitAnswer::from_value(&first.expect("recorded")["frame"]["payload"]);
+        assert_eq!(seen.wait.status, "timeout");
+        assert_eq!(told(&seen), None, "{version}");
+    }
+}
+
+/// What an aborted run of 2026.5.18 left, as its `sessions.get` told it; texts shortened.
+#[test]
+fn a_stopped_reply_that_is_repeated_as_a_finished_one_is_none() {
+    let message = |fields: Value| json!({"type": "message", "id": "x", "message": fields});
+    let text = json!([{"type": "text", "text": "alpha beta gam"}]);
+    let left = vec![
+        message(json!({"role": "user", "content": "Talk slowly."})),
+        message(
+            json!({"role": "assistant", "content": text, "api": "openai-completions", "stopReason": "aborted", "errorMessage": "Request was aborted"}),
+        ),
+        message(json!({"role": "assistant", "content": text, "api": "cli", "stopReason": "stop"})),
+    ];
+    let mut seen = blank();
+    seen.turn = turn_of(messages(left));
+    let ok = json!({"status": "ok", "endedAt": 1, "stopReason": "stop"});
+    let stopped = json!({"status": "timeout", "endedAt": 1, "error": "aborted", "stopReason": "rpc", "livenessState": "working"});
+    for wait in [ok, stopped] {
+        seen.wait = WaitAnswer::from_value(&wait);
+        let (word, text) = told(&seen).expect("ended");
+        assert_eq!(
+            (word.as_str(), text.as_str()),
+            ("aborted", "alpha beta gam")
+        );
+    }
+}
+
+#[test]
+fn an_end_without_a_reply_to_show_waits_for_better_evidence() {
+    let mut seen = blank();
+    seen.wait = WaitAnswer::from_value(&json!({"status": "ok", "endedAt": 1}));
+    seen.row = SessionRow::from_value(json!({"status": "running"}));
+    seen.is_active = Some(true);
+    assert!(seen.is_unproven());
+    // The row tells that it was no good end after all.
+    seen.row = SessionRow::from_value(json!({"status": "timeout", "endedAt": 2}));
+    seen.is_active = Some(false);
+    assert_ne!(told(&seen).expect("ended").0, "done");
+    // Or that it was.
+    seen.row = SessionRow::from_value(json!({"status": "done", "endedAt": 2}));
+    assert!(!seen.is_unproven());
+    assert_eq!(told(&seen), Some(("done".to_owned(), String::new())));
+}
+
+#[test]
+fn an_answer_of_nothing_is_an_answer() {
+    for text in [json!([]), json!([{"type": "text", "text": "NO_REPLY"}])] {
+        let reply = json!({"type": "message", "message": {"role": "assistant", "content": text, "stopReason": "stop"}});
+        let mut seen = blank();
+        seen.turn = turn_of(messages(vec![reply]));
+        seen.wait = WaitAnswer::from_value(&json!({"status": "ok", "endedAt": 1}));
+        assert!(!seen.is_unproven());
+        assert_eq!(told(&seen), Some(("done".to_owned(), String::new())));
+    }
+}
+
+/// In a reused session the row of an earlier run is not this one's.
+#[test]
+fn an_earlier_runs_row_is_not_ours() {
+    let mut seen = recorded(NEW, "tool-calls");
+    seen.wait = WaitAnswer::default();
+    let row = seen.row.clone().expect("described");
+    assert_eq!(told(&seen).expect("its own run").0, "done");
+    seen.reused = true;
+    seen.baseline_started_ms = row.started_at_ms;
+    assert_eq!(told(&seen), None);
+    seen.baseline_started_ms = row.started_at_ms.map(|at| at - 1);
+    assert_eq!(told(&seen).expect("begun after the baseline").0, "done");
+}
+
+#[test]
+fn what_a_restart_leaves_is_neither_alive_nor_ended() {
+    let mut seen = blank();
+    seen.row = SessionRow::from_value(json!({"status": "running", "startedAt": 1}));
+    seen.is_active = Some(false);
+    assert!(seen.is_left_behind());
+    assert_eq!(evidence(&seen).liveness, Liveness::Gone);
+    // A task that the gateway gave up when it started again does not tell of the run itself.
+    seen.task = Some(Task {
+        status: "cancelled".to_owned(),
+        error: Some("Task execution process exited".to_owned()),
+    });
+    assert!(seen.is_left_behind() && told(&seen).is_none());
+    seen.task = Some(Task {
+        status: "completed".to_owned(),
+        error: None,
+    });
+    assert!(seen.is_ended());
+}
