@@ -167,7 +167,7 @@ impl Client {
     ) -> Result<Value, GatewayError> {
         let refused = |refused| GatewayError::Refused {
             method: method.to_owned(),
-            refused,
+            refused: Box::new(refused),
         };
         if let Some(answer) = self.early.remove(id) {
             return answer.map_err(refused);

@@ -28,7 +28,7 @@ pub enum GatewayError {
         /// The method.
         method: String,
         /// Its answer.
-        refused: Refused,
+        refused: Box<Refused>,
     },
     /// No answer came in time: whether the call took effect is unknown.
     #[error("the gateway did not answer {method} within {} s", limit.as_secs())]

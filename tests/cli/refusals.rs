@@ -4,7 +4,7 @@ use super::{house_with_one_label, refused};
 use crate::support::run;
 
 /// Words apart by spaces; what is refused; its line.
-const COMMAND_LINES: [(&str, &str); 28] = [
+const COMMAND_LINES: [(&str, &str); 27] = [
     (
         "frob",
         "there is no command \"frob\"; see 'dispatch --help'",

@@ -49,6 +49,13 @@ fn an_agent_that_the_gateway_does_not_have_is_refused(
     let entry = house.entry("who");
     assert_eq!(entry["status"], "error");
     assert_eq!(entry["failure"]["kind"], "spawn");
+    let told = entry["error"].as_str().expect("a text");
+    assert!(told.starts_with("the gateway refused agent: "), "{told}");
+    assert!(
+        told.contains("nobody") && told.ends_with("(INVALID_REQUEST)"),
+        "{told}"
+    );
+    assert_eq!(ran.stderr, format!("[dispatch] {told}\n"));
     eventually("the watcher leaves", || {
         house.processes().is_empty().then_some(())
     });
