@@ -131,6 +131,7 @@ pub fn start_watcher(home: &Home, label: &str, generation: Generation) -> io::Re
         .arg(format!("--label={label}"))
         .arg(format!("--generation={generation}"))
         .arg("--detached")
+        .envs(home.paths.exports.iter().map(|(name, path)| (name, path)))
         .current_dir("/");
     spawn_detached(command, Some(log))
 }

@@ -112,6 +112,7 @@ impl Backend for LocalBackend<'_> {
         command
             .arg("local-runner")
             .arg(files.dir())
+            .envs(self.home.paths.exports.iter().map(|(name, path)| (name, path)))
             .current_dir("/");
         spawn_detached(command, Some(log))
     }
