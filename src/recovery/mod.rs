@@ -5,6 +5,7 @@
 //! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
+use crate::backend::local::LocalBackend;
 use crate::backend::{BackendName, RunRef};
 use crate::delivery::is_owed;
 use crate::home::Home;
@@ -24,6 +25,8 @@ const WEDGED_MS: i64 = 10 * 60_000;
 pub struct Scan {
     /// Labels that got a new watcher, and why.
     pub revived: Vec<(String, String)>,
+    /// Ended labels whose sessions the store still showed as running.
+    pub closed: Vec<String>,
     /// Watchers that hold their post and do not stir.
     pub wedged: Vec<(String, String)>,
     /// Labels that could not be helped, and why.
@@ -49,7 +52,22 @@ pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
         }
         start(home, &label, entry.generation(), why, &mut scan);
     }
+    close_sessions(home, &book, &mut scan);
     Ok(scan)
+}
+
+/// Sessions of labels that have ended, whose runner died before it could say so in the store.
+fn close_sessions(home: &Home, book: &Book, scan: &mut Scan) {
+    let is_watched = |label: &str| {
+        book.get(label)
+            .is_some_and(|entry| entry.status() == Status::Running)
+    };
+    match LocalBackend::new(home).close_left_open(is_watched) {
+        Ok(closed) => scan.closed = closed,
+        Err(e) => scan
+            .failed
+            .push(("sessions".to_owned(), format!("cannot close them: {e}"))),
+    }
 }
 
 /// Labels that may need a watcher: a sieve over the text, before entries are parsed.
