@@ -60,10 +60,11 @@ fn enqueue_again(house: &House, fault: &Fault) {
     configure_sink(house);
     house.dispatch(&enqueue_words("echo first", &[])).exits(0);
     brought_to_its_end(house);
-    let first = house.entry("w")["generation"].to_string();
+    let generation = || house.entry("w")["generation"].to_string();
+    let first = generation();
     let struck = fault.strike(house, &enqueue_words("echo ran >> runs; echo second", &[]));
     brought_to_its_end(house);
-    let is_there = house.entry("w")["generation"].to_string() != first;
+    let is_there = generation() != first;
     assert!(is_there || !struck.acknowledged(), "acknowledged and lost");
     if !is_there {
         house

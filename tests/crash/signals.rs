@@ -8,7 +8,7 @@ use super::outcome::{brought_to_its_end, configure_sink, is_sound, kinds_receive
 
 const SUMMARY: &str = "All of it is done.";
 
-const DONE: [&str; 8] = [
+const DONE: [&str; 7] = [
     "done",
     "--label",
     "w",
@@ -16,7 +16,6 @@ const DONE: [&str; 8] = [
     SUMMARY,
     "--checklist",
     r#"{"work_complete":true}"#,
-    "--force-done",
 ];
 
 /// What is acknowledged stands; what is not is said again.
