@@ -1,7 +1,7 @@
 //! SIGKILL at random moments: real processes, several labels in one house, and a record of what was acknowledged.
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::faults::{is_long, scene};
 use super::outcome::{
@@ -13,15 +13,19 @@ use crate::support::{House, kill};
 const KILLS_A_HOUSE: u32 = 20;
 
 /// Numbers that look random, from a seed that a failure names.
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    /// How long a command takes here and now, in microseconds.
+    moment_us: u64,
+}
 
 impl Dice {
     /// A number below `limit` (xorshift64).
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % limit
     }
 }
 
@@ -37,6 +41,20 @@ struct Told {
     maimed: bool,
 }
 
+/// The words with which a label is signalled done.
+fn signal(label: &str) -> [&str; 7] {
+    let list = r#"{"work_complete":true}"#;
+    [
+        "done",
+        "--label",
+        label,
+        "--summary",
+        "signalled",
+        "--checklist",
+        list,
+    ]
+}
+
 /// Starts a command, kills it after a moment, and says whether it had answered.
 fn cut_short(house: &House, dice: &mut Dice, words: &[&str]) -> bool {
     let mut command = house.command("dispatch");
@@ -45,7 +63,7 @@ fn cut_short(house: &House, dice: &mut Dice, words: &[&str]) -> bool {
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let child: Child = command.spawn().expect("the program starts");
-    std::thread::sleep(Duration::from_micros(dice.below(25_000)));
+    std::thread::sleep(Duration::from_micros(dice.below(dice.moment_us)));
     kill(child.id(), "KILL");
     let output = child.wait_with_output().expect("it can be waited for");
     output.status.code() == Some(0) && !output.stdout.is_empty()
@@ -78,10 +96,7 @@ fn one_kill(house: &House, dice: &mut Dice, all: &mut Vec<Told>, n: u32) {
             }
         }
         4 => {
-            let list = r#"{"work_complete":true}"#;
-            let words = ["done", "--label", &label, "--summary", "signalled"];
-            let words: Vec<&str> = words.into_iter().chain(["--checklist", list]).collect();
-            told.done |= cut_short(house, dice, &words);
+            told.done |= cut_short(house, dice, &signal(&label));
         }
         5 => told.cancelled |= cut_short(house, dice, &["cancel", "--label", &label]),
         _ => {
@@ -149,7 +164,14 @@ fn check(house: &House, all: &[Told]) {
 fn a_house_full_of_kills(seed: u64) {
     let house = House::new();
     configure_sink(&house);
-    let mut dice = Dice(seed | 1);
+    // Half of the commands get through, however busy the machine is.
+    let begun = Instant::now();
+    house.dispatch(&signal("first")).exits(0);
+    let moment_us = 2 * begun.elapsed().as_micros() as u64 + 1;
+    let mut dice = Dice {
+        state: seed | 1,
+        moment_us,
+    };
     let mut all = Vec::new();
     for n in 0..KILLS_A_HOUSE {
         one_kill(&house, &mut dice, &mut all, n);
@@ -157,6 +179,9 @@ fn a_house_full_of_kills(seed: u64) {
     let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         brought_to_its_end(&house);
         check(&house, &all);
+        // The next write clears up.
+        house.dispatch(&signal("last")).exits(0);
+        brought_to_its_end(&house);
         is_sound(&house);
     }));
     if judged.is_err() {

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{House, run};
 
 use super::commands::enqueue_words;
-use super::faults::{DEATHS, FAILURES, Fault, at_every_call};
+use super::faults::{DEATHS, FAILURES, Fault, Kind, at_every_call};
 use super::outcome::{brought_to_its_end, configure_sink, is_done_once, is_sound, kinds_received};
 
 const SCRIPT: &str = "echo ran >> runs; echo result";
@@ -114,5 +114,6 @@ fn verified(house: &House, fault: &Fault) {
 
 #[test]
 fn a_watcher_that_dies_at_any_call_verifies_before_it_calls_a_label_done() {
-    at_every_call("detached watcher", &DEATHS, 60, verified);
+    // What differs from an end without a verify command is a small part of the many calls.
+    at_every_call("detached watcher", &[Kind::Power], 60, verified);
 }
