@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per command or capability.
 
 mod cli;
+mod crash;
 mod ledger;
 mod local;
 mod main_job;

@@ -58,6 +58,11 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -
             let run_id = known.as_ref().and_then(|e| e.text("runId"));
             let name = ArtifactName::new(home.now_ms(), label, run_id.unwrap_or("done"));
             let artifact = file_text(home, &name, &Text::Inline(summary.to_owned()));
+            if let ArtifactOutcome::Failed(why) = &artifact
+                && summary.len() > MAX_TEXT_BYTES
+            {
+                return Err(failure(unkept("summary", summary, why)));
+            }
             let signal = Signal {
                 args,
                 generation,
@@ -99,6 +104,14 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -
     wake_watcher(home, label, &entry);
     answer(output, label, &entry, message)?;
     Ok(OK)
+}
+
+/// What is longer than the ledger keeps, and has no file, would be lost although it was acknowledged.
+pub(super) fn unkept(what: &str, text: &str, why: &str) -> String {
+    let bytes = text.len();
+    format!(
+        "the {what} ({bytes} bytes) could not be kept: {why}; nothing was recorded: try again, or with {MAX_TEXT_BYTES} bytes at most"
+    )
 }
 
 /// The checklist guard.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::NoteArgs;
+use super::done::unkept;
 use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::{labels, views};
@@ -36,6 +37,11 @@ pub fn run(home: &Home, output: Output, args: &NoteArgs) -> Result<u8> {
         }
         false => ArtifactOutcome::Failed(String::new()),
     };
+    if let ArtifactOutcome::Failed(why) = &artifact
+        && args.text.len() > MAX_TEXT_BYTES
+    {
+        return Err(failure(unkept("note", &args.text, why)));
+    }
     let content = content(String::new(), &args.text, &artifact, args.text.len() as u64);
     let outcome = ledger.update(Patience::Command, |book| {
         let mut entry = book.get(label)?;

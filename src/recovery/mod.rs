@@ -28,6 +28,8 @@ const LAST_WORDS_MS: i64 = 15 * 60_000;
 pub struct Scan {
     /// Labels that got a new watcher, and why.
     pub revived: Vec<(String, String)>,
+    /// Ended labels whose sessions the store still showed as running.
+    pub closed: Vec<String>,
     /// Watchers that hold their post and do not stir.
     pub wedged: Vec<(String, String)>,
     /// Labels that could not be helped, and why.
@@ -53,7 +55,22 @@ pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
         }
         start(home, &label, entry.generation(), why, &mut scan);
     }
+    close_sessions(home, &book, &mut scan);
     Ok(scan)
+}
+
+/// Sessions of labels that have ended, whose runner died before it could say so in the store.
+fn close_sessions(home: &Home, book: &Book, scan: &mut Scan) {
+    let is_watched = |label: &str| {
+        book.get(label)
+            .is_some_and(|entry| entry.status() == Status::Running)
+    };
+    match LocalBackend::new(home).close_left_open(is_watched) {
+        Ok(closed) => scan.closed = closed,
+        Err(e) => scan
+            .failed
+            .push(("sessions".to_owned(), format!("cannot close them: {e}"))),
+    }
 }
 
 /// Labels that may need a watcher: a sieve over the text, before entries are parsed.

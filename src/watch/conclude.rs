@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -31,6 +32,9 @@ const NOTHING_PRINTED: &str = "The command exited with code 0 and printed nothin
 /// What stands in for a reply that is no message to anybody.
 const NOTHING_SAID: &str =
     "The session ended normally without a message: its only output was a status line.";
+
+/// Pauses before an artifact is tried again: a failure that passes must not cost the full text.
+const ARTIFACT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
 /// A run's end in the words that are delivered.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,14 +138,23 @@ pub fn given_up(home: &Home, kind: FailureKind, text: &str) -> Settled {
     }
 }
 
-/// Keeps a text as an artifact; a failure becomes part of the message.
+/// Keeps a text as an artifact; a failure that lasts becomes part of the message.
 pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutcome {
     let storage = home.storage.as_ref();
     let dir = &home.paths.artifacts;
-    let written: io::Result<PathBuf> = match text {
-        Text::Inline(text) => write_artifact(storage, dir, name, text),
-        Text::File { path, .. } => copy_artifact(storage, dir, name, path),
+    let write = || -> io::Result<PathBuf> {
+        match text {
+            Text::Inline(text) => write_artifact(storage, dir, name, text),
+            Text::File { path, .. } => copy_artifact(storage, dir, name, path),
+        }
     };
+    let mut written = write();
+    for pause in ARTIFACT_PAUSES {
+        if written.is_err() {
+            std::thread::sleep(pause);
+            written = write();
+        }
+    }
     if let Err(e) = &written {
         home.say(&format!("the full text could not be kept: {e}"));
     }
