@@ -3,6 +3,7 @@
 mod cli;
 mod local;
 mod main_job;
+mod outbox;
 mod session;
 mod support;
 mod walls;

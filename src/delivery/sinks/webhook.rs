@@ -12,20 +12,20 @@ use super::{Payload, excerpt};
 use crate::config::Webhook;
 use crate::delivery::outbox::Outcome;
 
-/// A receiver that takes longer than this may or may not have it.
+/// A receiver that takes longer than this may or may not have it, unless the configuration says otherwise.
 const TIME_OUT: Duration = Duration::from_secs(20);
 
 /// The most of an answer that is read.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Posts the payload.
-pub(super) fn post(hook: &Webhook, payload: &Payload) -> Outcome {
+pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -> Outcome {
     let body = match serde_json::to_string(payload) {
         Ok(body) => body,
         Err(e) => return Outcome::Refused { why: e.to_string() },
     };
     let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(TIME_OUT))
+        .timeout_global(Some(limit.unwrap_or(TIME_OUT)))
         .timeout_connect(Some(Duration::from_secs(5)))
         .http_status_as_error(false)
         .max_redirects(0)
