@@ -125,18 +125,23 @@ fn retry(
     ttl: Duration,
     pause: Duration,
 ) {
-    let age = now_ms.saturating_sub(delivery.at);
-    if age >= i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX) {
-        let hours = ttl.as_secs() / 3600;
+    let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+    let last_at = delivery.at.saturating_add(ttl_ms);
+    if now_ms >= last_at {
+        let after = match ttl.as_secs() {
+            seconds if seconds >= 3600 => format!("{} h", seconds / 3600),
+            seconds => format!("{seconds} s"),
+        };
         // Whether it may have arrived is still told by a later redelivery.
         delivery.may_be_repeat |= state == DeliveryState::Unknown;
-        park(delivery, format!("given up after {hours} h: {why}"));
+        park(delivery, format!("given up after {after}: {why}"));
         return;
     }
     delivery.state = state;
     delivery.last_error = Some(why);
-    delivery.next_at =
-        Some(now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)));
+    // Whatever the receiver asked for, the last try is made at the end of the record's time.
+    let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    delivery.next_at = Some(now_ms.saturating_add(pause_ms).min(last_at));
 }
 
 /// The pause after so many tries: growing, spread by +-20 %, and never shorter than the receiver asked.
