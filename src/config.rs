@@ -64,6 +64,16 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// A value that does not match, as a message may show it: receivers hold secrets.
+    fn shown(self, value: &Value) -> String {
+        match self {
+            Kind::Webhooks | Kind::Commands => "something else".to_owned(),
+            _ => value.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -247,7 +257,7 @@ impl Config {
                     path: path.to_owned(),
                     key: key.clone(),
                     expected: kind.to_string(),
-                    found: value.to_string(),
+                    found: kind.shown(value),
                 });
                 continue;
             }

@@ -23,13 +23,15 @@ const NEVER: [i32; 4] = [64, 65, 67, 78];
 
 /// Runs the command with the payload.
 pub(super) fn run(argv: &[String], payload: &Payload, limit: Option<Duration>) -> Outcome {
+    // Its arguments may hold secrets: what goes wrong is told with its name alone.
+    let program = argv.first().map_or("", String::as_str);
     match attempt(argv, payload, limit.unwrap_or(TIME_OUT)) {
         Ok(outcome) => outcome,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Outcome::Refused {
-            why: format!("the command {argv:?} cannot be started: {e}"),
+            why: format!("the command {program} cannot be started: {e}"),
         },
         Err(e) => Outcome::Failed {
-            why: format!("the command {argv:?} cannot be run: {e}"),
+            why: format!("the command {program} cannot be run: {e}"),
             retry_after: None,
         },
     }

@@ -83,7 +83,11 @@ fn judge(status: u16, retry_after: Option<Duration>, said: &str) -> Outcome {
 /// An error before the request was out is a failure; one after it leaves the fate open.
 fn fate(error: &ureq::Error) -> Outcome {
     use ureq::{Error, Timeout};
-    let why = error.to_string();
+    let why = match error {
+        // It repeats the address, which may hold a secret.
+        Error::BadUri(_) => "the webhook's url is not usable".to_owned(),
+        error => error.to_string(),
+    };
     match error {
         Error::HostNotFound
         | Error::ConnectionFailed
