@@ -15,7 +15,7 @@ use super::conclude::{
 };
 use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, step};
 use super::outbox::{Left, Outbox};
-use super::verify::{Checker, Subject};
+use super::verify::{Checker, Note, Subject};
 use super::voice::{HEARTBEAT_EVERY, Voice};
 use crate::backend::local::LocalBackend;
 use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled};
@@ -95,11 +95,13 @@ pub fn watch(
     if entry.generation() != generation {
         return Ok(Watched::Superseded);
     }
+    let post = Post::of(home, label, generation);
+    let verify_note = Note::new(home.storage.clone(), post.verify_note_path());
     let mut driver = Driver {
         home,
         backend: LocalBackend::new(home),
-        voice: Voice::new(home, label, Post::of(home, label, generation)),
-        post: Post::of(home, label, generation),
+        voice: Voice::new(home, label, post.clone()),
+        post,
         outbox: Outbox::new(home, label, generation, wake.waker()),
         wake,
         carriers: Vec::new(),
@@ -109,12 +111,14 @@ pub fn watch(
             ..RunRef::of_entry(label, &entry).unwrap_or_default()
         },
         checker: Checker::default(),
+        verify_note,
         entry,
         ledger,
         ended: None,
         reader,
         ledger_seen: None,
     };
+    driver.verify_note.end_what_was_left();
     match run_of(label, &driver.entry)? {
         Some(_) => driver.watch(span),
         // The label was only signalled done, or its run is not ours to watch: what it owes is.
@@ -149,6 +153,7 @@ struct Driver<'a> {
     entry: Entry,
     outbox: Outbox<'a>,
     checker: Checker,
+    verify_note: Note,
     /// Processes that were started from here and are reaped here.
     carriers: Vec<Detached>,
     ended: Option<Ending>,
@@ -322,9 +327,7 @@ impl Driver<'_> {
                         .entry
                         .value("completion")
                         .is_some_and(|c| c.is_object()),
-                verify: self
-                    .checker
-                    .sight(self.entry.text("verifyCmd"), self.home.clock.monotonic()),
+                verify: self.checker.sight(&self.entry, self.home.clock.monotonic()),
             }),
             evidence,
         })
@@ -348,6 +351,7 @@ impl Driver<'_> {
             cwd: &cwd,
             text: artifact.as_deref(),
             label: &self.run.label,
+            note: &self.verify_note,
         };
         self.checker.start(&subject, self.home.clock.monotonic());
         self.wake.waker().wake();
