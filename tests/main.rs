@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per command or capability.
 
 mod cli;
+mod concurrency;
 mod local;
 mod main_job;
 mod outbox;
