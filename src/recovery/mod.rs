@@ -5,6 +5,9 @@
 //! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::backend::{BackendName, RunRef};
 use crate::delivery::is_owed;
 use crate::home::Home;
@@ -18,6 +21,10 @@ const STALE_MS: i64 = 3 * 60_000;
 
 /// A watcher whose heartbeat is older than this is ended.
 const WEDGED_MS: i64 = 10 * 60_000;
+
+/// How long a killed watcher may take to be gone, and how often that is looked at.
+const DEATH_PATIENCE: Duration = Duration::from_secs(5);
+const DEATH_LOOK: Duration = Duration::from_millis(2);
 
 /// What a scan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,6 +116,7 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
         Ok(()) => {
             scan.wedged
                 .push((label.to_owned(), format!("{what}; it was ended")));
+            wait_until_free(home, post);
             true
         }
         Err(e) => {
@@ -116,6 +124,14 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
                 .push((label.to_owned(), format!("{what} and cannot be ended: {e}")));
             false
         }
+    }
+}
+
+/// A killed process gives its lock back a moment later; a watcher that finds the post taken until then would leave.
+fn wait_until_free(home: &Home, post: &Post) {
+    let end = home.clock.monotonic() + DEATH_PATIENCE;
+    while post.is_held() && home.clock.monotonic() < end {
+        thread::sleep(DEATH_LOOK);
     }
 }
 
