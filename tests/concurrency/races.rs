@@ -1,6 +1,6 @@
 //! Callers that race for one label: one wins, and every one of them is told what the ledger says.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Gate, House, Ran, eventually, finish_soon, is_alive};
 
@@ -182,5 +182,22 @@ fn a_label_that_is_cancelled_and_enqueued_anew_at_once_tells_each_caller_of_its_
         assert_eq!(cancel["status"], "cancelled");
         assert_eq!(cancel["generation"], first);
         house.dispatch(&["cancel", "--label", "w"]).exits(0);
+    }
+}
+
+#[test]
+fn a_cancel_that_meets_the_start_of_the_command_reaches_it() {
+    let house = House::new();
+    // Nothing but the command's own end on TERM settles the run.
+    house.configure(&json!({"termGraceSeconds": 3600}));
+    for round in 0..15 {
+        let label = format!("w{round}");
+        house.enqueue(&label, "exec sleep 1000");
+        let cancel = ["cancel", "--label", &label];
+        if round % 2 == 0 {
+            house.waiter_pid(&label);
+        }
+        let cancel = finish_soon(house.start("dispatch", &cancel)).exits(0);
+        assert_eq!(cancel.json()["status"], "cancelled");
     }
 }
