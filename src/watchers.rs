@@ -62,6 +62,11 @@ impl Post {
         self.dir.join(format!("{}.json", self.stem))
     }
 
+    /// Names the verify command's process while one is at work.
+    pub fn verify_note_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.verify.json", self.stem))
+    }
+
     /// The detached watcher's log.
     pub fn log_path(&self) -> PathBuf {
         self.dir.join(format!("{}.log", self.stem))

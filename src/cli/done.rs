@@ -17,7 +17,8 @@ use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{
-    DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Phase, Status, clip_text, time,
+    DeliveryKind, Entry, FailureKind, Generation, Label, MAX_TEXT_BYTES, Phase, Status, clip_text,
+    time,
 };
 use crate::watch::{Reader, file_text, finish_signal, set_artifact};
 use crate::watchers::{Post, ensure_watcher};
@@ -176,6 +177,11 @@ fn settled(entry: &Entry, generation: Option<Generation>, label: &str) -> Option
         Status::Cancelled => Some(Outcome::Rejected(format!(
             "label \"{label}\" was cancelled"
         ))),
+        Status::Error | Status::Interrupted if is_rejected(entry) => {
+            Some(Outcome::Rejected(format!(
+                "the verify command rejected the result of label \"{label}\"; 'dispatch enqueue --mode reuse' has it worked on again"
+            )))
+        }
         _ => None,
     }
 }
@@ -252,6 +258,13 @@ impl Signal<'_> {
             false => finish_signal(home, label, entry, Reader::Outbox, kind, now_ms),
         }
     }
+}
+
+/// The operator's check has spoken: no later word of the agent outweighs it.
+fn is_rejected(entry: &Entry) -> bool {
+    entry
+        .failure()
+        .is_some_and(|failure| failure.kind == FailureKind::Verify)
 }
 
 /// The entry of a label that nobody enqueued.

@@ -5,6 +5,9 @@
 //! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::backend::local::LocalBackend;
 use crate::backend::{Backend, BackendName, Liveness, RunRef, Settled};
 use crate::delivery::is_owed;
@@ -22,6 +25,10 @@ const WEDGED_MS: i64 = 10 * 60_000;
 
 /// Last words are looked for this long after the signal.
 const LAST_WORDS_MS: i64 = 15 * 60_000;
+
+/// How long a killed watcher may take to be gone, and how often that is looked at.
+const DEATH_PATIENCE: Duration = Duration::from_secs(5);
+const DEATH_LOOK: Duration = Duration::from_millis(2);
 
 /// What a scan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,6 +164,7 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
         Ok(()) => {
             scan.wedged
                 .push((label.to_owned(), format!("{what}; it was ended")));
+            wait_until_free(home, post);
             true
         }
         Err(e) => {
@@ -164,6 +172,14 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
                 .push((label.to_owned(), format!("{what} and cannot be ended: {e}")));
             false
         }
+    }
+}
+
+/// A killed process gives its lock back a moment later; a watcher that finds the post taken until then would leave.
+fn wait_until_free(home: &Home, post: &Post) {
+    let end = home.clock.monotonic() + DEATH_PATIENCE;
+    while post.is_held() && home.clock.monotonic() < end {
+        thread::sleep(DEATH_LOOK);
     }
 }
 

@@ -138,6 +138,21 @@ pub fn given_up(home: &Home, kind: FailureKind, text: &str) -> Settled {
     }
 }
 
+/// A result that the verify command rejected, as a settlement: the text of the run's `reply`, or else of the completion
+/// that the agent signalled, is kept beside the failure.
+pub fn rejected(home: &Home, entry: &Entry, why: &str, reply: Option<&Settled>) -> Settled {
+    let partial = match (reply, super::artifact_path(entry, "artifact")) {
+        (Some(Settled::Reply { text, .. }), _) => text.clone(),
+        (_, Some(_)) => Text::Inline(super::recorded_text(entry)),
+        (_, None) => Text::Inline(String::new()),
+    };
+    Settled::Failed {
+        failure: Failure::new(FailureKind::Verify, why, home.now_ms()),
+        partial,
+        cancelled: false,
+    }
+}
+
 /// Keeps a text as an artifact; a failure that lasts becomes part of the message.
 pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutcome {
     let storage = home.storage.as_ref();

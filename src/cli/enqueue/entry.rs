@@ -44,7 +44,7 @@ fn write_prompt(home: &Home, plan: &Plan) -> Result<()> {
 }
 
 /// What the call's idempotency key says, where the ledger knows it.
-pub fn answered_before(args: &EnqueueArgs, plan: &Plan, book: &Book) -> Option<Entered> {
+fn answered_before(args: &EnqueueArgs, plan: &Plan, book: &Book) -> Option<Entered> {
     let key = args.idempotency_key.as_deref()?;
     // In the ledger's text some characters may stand as escapes.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
