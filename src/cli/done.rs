@@ -40,7 +40,13 @@ enum Outcome {
 ///
 /// # Errors
 /// `REJECTED:` sentences of the guards (nothing is written); an unwritable ledger.
-pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -> Result<u8> {
+pub fn run(
+    home: &Home,
+    output: Output,
+    args: &DoneArgs,
+    env: Environment<'_>,
+    json_asked: bool,
+) -> Result<u8> {
     let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
     let label = label.as_str();
     let checklist = check(args.checklist.as_deref())?;
@@ -103,7 +109,11 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -
         }
     };
     wake_watcher(home, label, &entry);
-    answer(output, label, &entry, message)?;
+    // Within its own session, what is printed here would become part of the session's reply.
+    match speaks_for_itself(label, env) && !json_asked {
+        true => output.aside(&home.config.brand, &format!("{label}: {message}"))?,
+        false => answer(output, label, &entry, message)?,
+    }
     Ok(OK)
 }
 
@@ -113,6 +123,12 @@ pub(super) fn unkept(what: &str, text: &str, why: &str) -> String {
     format!(
         "the {what} ({bytes} bytes) could not be kept: {why}; nothing was recorded: try again, or with {MAX_TEXT_BYTES} bytes at most"
     )
+}
+
+/// The caller is the label's own local session, whose stdout is its reply.
+pub fn speaks_for_itself(label: &str, env: Environment<'_>) -> bool {
+    let own = env("DISPATCH_LABEL").and_then(|value| value.into_string().ok());
+    own.as_deref() == Some(label) && env("DISPATCH_RUN_ID").is_some()
 }
 
 /// The checklist guard.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::NoteArgs;
+use super::done::speaks_for_itself;
 use super::done::unkept;
 use super::exit::{OK, failure, usage};
 use super::output::Output;
@@ -14,6 +15,7 @@ use crate::completion::cap::ArtifactOutcome;
 use crate::delivery::{DeliveryMode, owe_note, targets};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
+use crate::paths::Environment;
 use crate::record::{Entry, MAX_TEXT_BYTES, Status};
 use crate::watch::{content, file_text};
 use crate::watchers::ensure_watcher;
@@ -22,7 +24,13 @@ use crate::watchers::ensure_watcher;
 ///
 /// # Errors
 /// An empty message, an unknown label, one that is not running; an unwritable ledger.
-pub fn run(home: &Home, output: Output, args: &NoteArgs) -> Result<u8> {
+pub fn run(
+    home: &Home,
+    output: Output,
+    args: &NoteArgs,
+    env: Environment<'_>,
+    json_asked: bool,
+) -> Result<u8> {
     let label = args.label.as_str();
     if args.text.trim().is_empty() {
         return Err(usage("the note is empty; give its text as the last word"));
@@ -70,6 +78,10 @@ pub fn run(home: &Home, output: Output, args: &NoteArgs) -> Result<u8> {
         true => "Note recorded; the watcher sends it.",
         false => "Note counted; the label has no delivery target, so nobody is told.",
     };
+    if speaks_for_itself(label, env) && !json_asked {
+        output.aside(&home.config.brand, &format!("{label}: {message}"))?;
+        return Ok(OK);
+    }
     match output.is_json() {
         true => output.json(&json!({
             "ok": true,

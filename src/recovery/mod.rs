@@ -5,6 +5,8 @@
 //! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
+mod adopt;
+
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::ledger::{Book, Ledger, LedgerError};
 use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::watchers::{Heartbeat, Post, start_watcher};
+
+pub use adopt::{adopt_forgotten_runs, forgotten_runs};
 
 /// A heartbeat older than this is stale; watchers write one a minute.
 const STALE_MS: i64 = 3 * 60_000;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -98,8 +99,13 @@ fn a_heartbeat_that_names_another_process_ends_nobody() {
     let house = House::new();
     let gate = house.gate("gate");
     let watcher = stopped_watcher(&house, &format!("{}; echo hi", gate.pass()));
-    let mut bystander = std::process::Command::new("sleep")
+    let mut bystander = Command::new("sleep")
         .arg("1000")
+        // Named after the house, so that it is ended with it when this test fails.
+        .env("HOUSE", house.root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .expect("sleep is on every system");
     let pid = bystander.id();

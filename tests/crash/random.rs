@@ -150,9 +150,14 @@ fn check(house: &House, all: &[Told]) {
             "{told:?}: {kinds:?}"
         );
         for note in &told.notes {
-            let arrived = received(house)
-                .iter()
-                .any(|payload| payload["text"] == **note);
+            // A repeat says so below the text.
+            let mut texts = received(house)
+                .into_iter()
+                .map(|payload| payload["text"].clone());
+            let arrived = texts.any(|text| {
+                let first = text.as_str().and_then(|text| text.lines().next());
+                first == Some(note.as_str())
+            });
             assert!(
                 arrived,
                 "{label}: {note} was acknowledged and never arrived"
@@ -176,6 +181,14 @@ fn a_house_full_of_kills(seed: u64) {
     for n in 0..KILLS_A_HOUSE {
         one_kill(&house, &mut dice, &mut all, n);
     }
+    println!(
+        "seed {seed}: {} labels, {} of them acknowledged, {} signals, {} cancels, {} notes",
+        all.len(),
+        all.iter().filter(|told| told.enqueued).count(),
+        all.iter().filter(|told| told.done).count(),
+        all.iter().filter(|told| told.cancelled).count(),
+        all.iter().map(|told| told.notes.len()).sum::<usize>(),
+    );
     let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         brought_to_its_end(&house);
         check(&house, &all);

@@ -153,19 +153,19 @@ fn a_refusal_is_parked_at_once_and_redelivered_when_told_to() {
 fn targets_that_lead_nowhere_are_parked_and_go_out_together_once_they_are_mended() {
     let receiver = Receiver::answering(&[]);
     let house = House::new();
-    house.configure(&json!({"aliases": {"ops": "webhook:ops", "mail": "command:mail"}}));
-    for (label, alias) in [("a", "@ops"), ("b", "@mail")] {
+    for (label, channel, name) in [("a", "webhook", "ops"), ("b", "command", "mail")] {
+        house.configure(&json!({"deliverTo": name, "deliveryChannel": channel}));
         let words = [
-            "enqueue",
+            "done",
             "--label",
             label,
-            "--deliver-to",
-            alias,
-            "--",
-            "echo",
+            "--summary",
             "hi",
+            "--checklist",
+            "{\"work_complete\":true}",
         ];
         house.dispatch(&words).exits(0);
+        record_in(&house, label, "result", "parked");
     }
     let why = "the configuration names no \"ops\" under \"webhooks\"";
     let parked = record_in(&house, "a", "result", "parked");

@@ -90,7 +90,6 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     };
     let generation = Generation::next(previous, book.now_ms());
     write_prompt(home, plan)?;
-    describe_run(home, args, plan, generation)?;
     let mut entry = new_entry(args, plan, generation, book.now_ms());
     if let Some(old) = &old {
         carry_over(old, &mut entry);
@@ -108,6 +107,7 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
             book.now_ms(),
         );
     }
+    describe_run(home, args, plan, generation, &entry)?;
     book.put(label, entry.clone());
     Ok(Entered::New(book.get(label).unwrap_or(entry)))
 }
@@ -117,6 +117,7 @@ fn describe_run(
     args: &EnqueueArgs,
     plan: &Plan,
     generation: Generation,
+    entry: &Entry,
 ) -> Result<()> {
     let files = RunFiles::of(home, &plan.run_id);
     let mut env = plan.env.clone();
@@ -143,6 +144,7 @@ fn describe_run(
             .timeout
             .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
+        entry: entry.fields().clone(),
         model: args.model.clone(),
     };
     let storage = home.storage.as_ref();
