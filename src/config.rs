@@ -22,13 +22,14 @@ use crate::storage::Storage;
 const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-const KNOWN_KEYS: [(&str, Kind); 12] = [
+const KNOWN_KEYS: [(&str, Kind); 13] = [
     ("name", Kind::Text),
     ("agents", Kind::Object),
     ("aliases", Kind::TextObject),
     ("deliverTo", Kind::Text),
     ("deliveryChannel", Kind::Text),
     ("deliver_watcher_ttl_hours", Kind::Number),
+    ("deliveryTimeoutSeconds", Kind::Number),
     ("startupGraceMs", Kind::Number),
     ("watchdogIntervalCron", Kind::Text),
     ("watchdogTimeoutMin", Kind::Number),
@@ -59,6 +60,16 @@ impl Kind {
             Kind::Webhooks => BTreeMap::<String, Webhook>::deserialize(value).is_ok(),
             Kind::Commands => BTreeMap::<String, Vec<String>>::deserialize(value)
                 .is_ok_and(|commands| commands.values().all(|argv| !argv.is_empty())),
+        }
+    }
+}
+
+impl Kind {
+    /// A value that does not match, as a message may show it: receivers hold secrets.
+    fn shown(self, value: &Value) -> String {
+        match self {
+            Kind::Webhooks | Kind::Commands => "something else".to_owned(),
+            _ => value.to_string(),
         }
     }
 }
@@ -114,6 +125,8 @@ pub struct Config {
     pub commands: BTreeMap<String, Vec<String>>,
     /// How long a delivery is tried.
     pub delivery_ttl: Duration,
+    /// How long one try may take; the sinks have limits of their own where it is not set.
+    pub delivery_timeout: Option<Duration>,
     /// How long a session may take to appear.
     pub startup_grace: Duration,
     /// How long a local command has between TERM and KILL.
@@ -134,6 +147,7 @@ impl Default for Config {
             webhooks: BTreeMap::new(),
             commands: BTreeMap::new(),
             delivery_ttl: Duration::from_secs(48 * 3600),
+            delivery_timeout: None,
             startup_grace: Duration::from_secs(300),
             term_grace: Duration::from_secs(10),
             inline_limit: None,
@@ -243,7 +257,7 @@ impl Config {
                     path: path.to_owned(),
                     key: key.clone(),
                     expected: kind.to_string(),
-                    found: value.to_string(),
+                    found: kind.shown(value),
                 });
                 continue;
             }
@@ -276,6 +290,10 @@ impl Config {
             "deliver_watcher_ttl_hours" => {
                 let seconds = number() * 3600.0;
                 self.delivery_ttl = Duration::from_secs_f64(seconds.min(10.0 * 365.0 * 86_400.0));
+            }
+            // A limit of nothing would make each try end before its receiver could answer.
+            "deliveryTimeoutSeconds" => {
+                self.delivery_timeout = Some(Duration::from_secs_f64(number().clamp(0.1, 3600.0)));
             }
             "startupGraceMs" => self.startup_grace = Duration::from_millis(number() as u64),
             "termGraceSeconds" => {

@@ -26,7 +26,22 @@ pub struct Paths {
     pub openclaw_state: PathBuf,
     /// OpenClaw's configuration file, whether it exists or not.
     pub openclaw_config: PathBuf,
+    /// The variables that named paths, as absolute paths: detached children run in another directory.
+    pub exports: Vec<(&'static str, PathBuf)>,
 }
+
+/// Every variable that names a path.
+const PATH_VARIABLES: [&str; 9] = [
+    "HOME",
+    "XDG_STATE_HOME",
+    "DISPATCH_HOME",
+    "DISPATCH_LABELS_PATH",
+    "DISPATCH_CONFIG_DIR",
+    "SCHEDULER_ARTIFACTS_DIR",
+    "OPENCLAW_STATE_DIR",
+    "OPENCLAW_HOME",
+    "OPENCLAW_CONFIG_PATH",
+];
 
 /// Why no state directory could be named.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +91,10 @@ impl Paths {
                 .unwrap_or_else(|| openclaw_state.join("openclaw.json")),
             openclaw_state,
             home,
+            exports: PATH_VARIABLES
+                .into_iter()
+                .filter_map(|name| Some((name, path(name)?)))
+                .collect(),
         })
     }
 

@@ -242,9 +242,11 @@ pub fn parent_of(path: &Path) -> &Path {
 pub fn create_synced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = write_temporary(storage, path, bytes)?;
     let linked = storage.hard_link(&temporary, path);
-    let removed = storage.remove(&temporary);
+    if storage.remove(&temporary).is_err() {
+        // The content is in place or not, whatever becomes of its second name.
+        let _ = storage.remove(&temporary);
+    }
     linked?;
-    removed?;
     storage.sync_dir(parent_of(path))
 }
 
@@ -289,6 +291,26 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unique = uuid::Uuid::new_v4().simple();
     parent_of(path).join(format!(".{name}.tmp-{}-{unique}", std::process::id()))
+}
+
+/// Removes the temporaries in `dir` that killed writers left: those of files whose names begin with `names`, written by
+/// a pid that `is_stale`. Best effort.
+pub fn sweep_temporaries(
+    storage: &dyn Storage,
+    dir: &Path,
+    names: &str,
+    is_stale: impl Fn(u32) -> bool,
+) {
+    let prefix = format!(".{names}");
+    for temporary in storage.list(dir).unwrap_or_default() {
+        let writer = temporary
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.rsplit_once(".tmp-")?.1.split_once('-'))
+            .and_then(|(pid, _)| pid.parse().ok());
+        if writer.is_some_and(&is_stale) {
+            let _ = storage.remove(&dir.join(temporary));
+        }
+    }
 }
 
 fn write_temporary(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {

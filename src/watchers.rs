@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::home::Home;
 use crate::process::{Detached, FileLock, LockHolder, ProcessIdentity, spawn_detached};
 use crate::record::{Generation, file_stem_of};
-use crate::storage::replace_synced;
+use crate::storage::{replace_synced, sweep_temporaries};
 
 /// A watcher's log is begun anew above this size.
 const MAX_LOG_BYTES: u64 = 256 * 1024;
@@ -62,6 +62,11 @@ impl Post {
         self.dir.join(format!("{}.json", self.stem))
     }
 
+    /// Names the verify command's process while one is at work.
+    pub fn verify_note_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.verify.json", self.stem))
+    }
+
     /// The detached watcher's log.
     pub fn log_path(&self) -> PathBuf {
         self.dir.join(format!("{}.log", self.stem))
@@ -78,7 +83,13 @@ impl Post {
     /// When the lock file cannot be opened or locked.
     pub fn take(&self, home: &Home) -> io::Result<Result<FileLock, Option<LockHolder>>> {
         home.storage.create_dir_all(&self.dir)?;
-        FileLock::try_acquire(&self.lock_path(), &home.program)
+        let taken = FileLock::try_acquire(&self.lock_path(), &home.program)?;
+        if taken.is_ok() {
+            // Whoever has the post owns them all.
+            let names = format!("{}.json", self.stem);
+            sweep_temporaries(home.storage.as_ref(), &self.dir, &names, |_| true);
+        }
+        Ok(taken)
     }
 
     /// Makes a watcher at the post look at once, by touching its lock file. Without a watcher nothing happens.
@@ -131,6 +142,7 @@ pub fn start_watcher(home: &Home, label: &str, generation: Generation) -> io::Re
         .arg(format!("--label={label}"))
         .arg(format!("--generation={generation}"))
         .arg("--detached")
+        .envs(home.paths.exports.iter().map(|(name, path)| (name, path)))
         .current_dir("/");
     spawn_detached(command, Some(log))
 }

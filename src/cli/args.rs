@@ -16,7 +16,7 @@ use crate::duration::parse_seconds;
     styles = Styles::plain(),
     disable_help_subcommand = true,
     disable_help_flag = true,
-    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- sh -c 'cat; echo, and hi'\n  dispatch result --label hello"
+    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- sh -c 'cat; echo and hi'\n  dispatch result --label hello"
 )]
 pub struct Cli {
     /// How to print: JSON off a terminal, a table on one, unless said otherwise

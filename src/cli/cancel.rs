@@ -12,7 +12,7 @@ use super::output::Output;
 use super::{labels, views};
 use crate::backend::{BackendName, RunRef, backend_of};
 use crate::home::Home;
-use crate::ledger::{Ledger, Patience};
+use crate::ledger::{Archive, Ledger, Patience};
 use crate::record::{Entry, Status, time};
 use crate::storage::parent_of;
 use crate::wake::Wake;
@@ -126,8 +126,18 @@ fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Opt
             .is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation);
         let left = limit.saturating_sub(home.clock.monotonic());
         if over || left.is_zero() {
-            return Ok(entry);
+            return match entry {
+                // The label has gone on to other work already: what became of this run is in the archive.
+                Some(newer) if newer.generation() != run.generation => archived(home, run),
+                entry => Ok(entry),
+            };
         }
         wake.wait(left.min(Duration::from_secs(1)));
     }
+}
+
+fn archived(home: &Home, run: &RunRef) -> Result<Option<Entry>> {
+    let mut entries = Archive::new(home).entries(&run.label)?;
+    entries.retain(|entry| entry.generation() == run.generation);
+    Ok(entries.pop())
 }

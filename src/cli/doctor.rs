@@ -9,11 +9,17 @@ use super::args::DoctorArgs;
 use super::exit::{DAMAGED, FAILURE, OK};
 use super::output::Output;
 use crate::backend::RunRef;
+use crate::config::{Config, Strictness};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError, Repair, salvage};
+use crate::paths::process_environment;
 use crate::record::{Delivery, DeliveryState, Status};
+use crate::recovery::{adopt_forgotten_runs, forgotten_runs};
 use crate::watchers::Post;
+
+/// With less room than this the next result may not fit.
+const MIN_FREE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One thing that was looked at.
 struct Check {
@@ -26,6 +32,8 @@ struct Check {
 #[derive(Default)]
 struct Findings {
     checks: Vec<Check>,
+    /// Labels whose watchers are being started by this very run.
+    adopted: Vec<String>,
     damaged: bool,
 }
 
@@ -68,7 +76,16 @@ pub fn run(home: &Home, output: Output, args: &DoctorArgs) -> Result<u8> {
             None => found.fine("repair", "the ledger is sound; nothing to repair"),
         }
     }
+    check_config(home, &mut found);
+    if args.repair {
+        let adopted = adopt_forgotten_runs(home, &ledger)?;
+        if !adopted.is_empty() {
+            found.fine("runs", format!("taken up again: {}", adopted.join(", ")));
+        }
+        found.adopted = adopted;
+    }
     check_ledger(home, &ledger, &mut found);
+    check_disk(home, &mut found);
     check_permissions(home, &ledger, &mut found);
     check_reference_ledger(home, &mut found);
     print(output, &found)?;
@@ -114,6 +131,7 @@ fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
                 );
             }
             check_watchers(home, &book, found);
+            check_runs(home, &book, found);
             check_deliveries(home, &book, found);
         }
         Err(error @ LedgerError::Damaged { .. }) => {
@@ -135,6 +153,52 @@ fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
     }
 }
 
+/// A run that the ledger forgot has a result nobody hears of.
+fn check_runs(home: &Home, book: &Book, found: &mut Findings) {
+    let forgotten = forgotten_runs(home, book);
+    if !forgotten.is_empty() {
+        let labels: Vec<&str> = forgotten.iter().map(|spec| spec.label.as_str()).collect();
+        found.wrong(
+            "runs",
+            format!(
+                "{} on disk are not in the ledger ({}); 'dispatch doctor --repair' takes them up again",
+                labels.len(),
+                labels.join(", ")
+            ),
+        );
+    }
+}
+
+/// Doctor itself goes on with defaults; the other commands refuse.
+fn check_config(home: &Home, found: &mut Findings) {
+    let loaded = Config::load(
+        home.storage.as_ref(),
+        &home.paths.config,
+        &process_environment,
+        Strictness::Refuse,
+    );
+    if let Err(e) = loaded {
+        found.wrong("config", e.to_string());
+    }
+}
+
+fn check_disk(home: &Home, found: &mut Findings) {
+    let Ok(disk) = rustix::fs::statvfs(&home.paths.home) else {
+        return;
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < MIN_FREE_BYTES {
+        found.wrong(
+            "disk",
+            format!(
+                "{} has {} KiB free; results wait until there is room",
+                home.paths.home.display(),
+                free / 1024
+            ),
+        );
+    }
+}
+
 fn check_watchers(home: &Home, book: &Book, found: &mut Findings) {
     let mut alive = 0;
     for (label, entry) in book.entries_containing("\"running\"") {
@@ -150,6 +214,7 @@ fn check_watchers(home: &Home, book: &Book, found: &mut Findings) {
         }
         match Post::of(home, label, entry.generation()).is_held() {
             true => alive += 1,
+            false if found.adopted.iter().any(|adopted| adopted == label) => {}
             false => found.wrong(
                 "watcher",
                 format!("label \"{label}\" is running and its watcher is dead; '529-recovery' starts a new one"),

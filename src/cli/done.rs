@@ -17,7 +17,8 @@ use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{
-    DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Phase, Status, clip_text, time,
+    DeliveryKind, Entry, FailureKind, Generation, Label, MAX_TEXT_BYTES, Phase, Status, clip_text,
+    time,
 };
 use crate::watch::{Reader, file_text, finish_signal, set_artifact};
 use crate::watchers::{Post, ensure_watcher};
@@ -39,7 +40,13 @@ enum Outcome {
 ///
 /// # Errors
 /// `REJECTED:` sentences of the guards (nothing is written); an unwritable ledger.
-pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -> Result<u8> {
+pub fn run(
+    home: &Home,
+    output: Output,
+    args: &DoneArgs,
+    env: Environment<'_>,
+    json_asked: bool,
+) -> Result<u8> {
     let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
     let label = label.as_str();
     let checklist = check(args.checklist.as_deref())?;
@@ -58,6 +65,11 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -
             let run_id = known.as_ref().and_then(|e| e.text("runId"));
             let name = ArtifactName::new(home.now_ms(), label, run_id.unwrap_or("done"));
             let artifact = file_text(home, &name, &Text::Inline(summary.to_owned()));
+            if let ArtifactOutcome::Failed(why) = &artifact
+                && summary.len() > MAX_TEXT_BYTES
+            {
+                return Err(failure(unkept("summary", summary, why)));
+            }
             let signal = Signal {
                 args,
                 generation,
@@ -97,8 +109,26 @@ pub fn run(home: &Home, output: Output, args: &DoneArgs, env: Environment<'_>) -
         }
     };
     wake_watcher(home, label, &entry);
-    answer(output, label, &entry, message)?;
+    // Within its own session, what is printed here would become part of the session's reply.
+    match speaks_for_itself(label, env) && !json_asked {
+        true => output.aside(&home.config.brand, &format!("{label}: {message}"))?,
+        false => answer(output, label, &entry, message)?,
+    }
     Ok(OK)
+}
+
+/// What is longer than the ledger keeps, and has no file, would be lost although it was acknowledged.
+pub(super) fn unkept(what: &str, text: &str, why: &str) -> String {
+    let bytes = text.len();
+    format!(
+        "the {what} ({bytes} bytes) could not be kept: {why}; nothing was recorded: try again, or with {MAX_TEXT_BYTES} bytes at most"
+    )
+}
+
+/// The caller is the label's own local session, whose stdout is its reply.
+pub fn speaks_for_itself(label: &str, env: Environment<'_>) -> bool {
+    let own = env("DISPATCH_LABEL").and_then(|value| value.into_string().ok());
+    own.as_deref() == Some(label) && env("DISPATCH_RUN_ID").is_some()
 }
 
 /// The checklist guard.
@@ -163,6 +193,11 @@ fn settled(entry: &Entry, generation: Option<Generation>, label: &str) -> Option
         Status::Cancelled => Some(Outcome::Rejected(format!(
             "label \"{label}\" was cancelled"
         ))),
+        Status::Error | Status::Interrupted if is_rejected(entry) => {
+            Some(Outcome::Rejected(format!(
+                "the verify command rejected the result of label \"{label}\"; 'dispatch enqueue --mode reuse' has it worked on again"
+            )))
+        }
         _ => None,
     }
 }
@@ -239,6 +274,13 @@ impl Signal<'_> {
             false => finish_signal(home, label, entry, Reader::Outbox, kind, now_ms),
         }
     }
+}
+
+/// The operator's check has spoken: no later word of the agent outweighs it.
+fn is_rejected(entry: &Entry) -> bool {
+    entry
+        .failure()
+        .is_some_and(|failure| failure.kind == FailureKind::Verify)
 }
 
 /// The entry of a label that nobody enqueued.

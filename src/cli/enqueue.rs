@@ -9,8 +9,8 @@ mod plan;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use self::entry::{Entered, answered_before, enter};
-use self::plan::plan;
+use self::entry::{Entered, enter};
+use self::plan::{Plan, plan};
 use super::args::{BackendChoice, EnqueueArgs};
 use super::exit::{OK, failure, usage};
 use super::output::Output;
@@ -37,13 +37,19 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
     };
     let plan = plan(home, args, env, gateway.as_mut())?;
     let ledger = Ledger::new(home);
-    // A call that is only answered again, or refused for its key, must not stop what runs.
-    if args.replace && answered_before(args, &plan, &ledger.read()?).is_none() {
-        super::cancel::settle(home, &ledger, plan.label.as_str(), Some("replaced"))?;
+    let mut entered = enter_once(home, &ledger, args, &plan)?;
+    while let Entered::Running(generation) = entered
+        && args.replace
+    {
+        let label = plan.label.as_str();
+        let settled = super::cancel::settle(home, &ledger, label, Some("replaced"))?;
+        // A run that does not end is told of; another call that was faster is replaced in its turn.
+        let goes_on = |e: &Entry| e.generation() == generation && e.status() == Status::Running;
+        if settled.as_ref().is_some_and(goes_on) {
+            break;
+        }
+        entered = enter_once(home, &ledger, args, &plan)?;
     }
-    let entered = ledger
-        .update(Patience::Command, |book| enter(home, args, &plan, book))?
-        .context("the state directory cannot take the run")?;
     let (entry, repeated) = match entered {
         Entered::New(entry) => (entry, false),
         Entered::Repeated(entry) => (entry, true),
@@ -88,6 +94,13 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
         output.untrusted(&crate::watch::recorded_message(home, label, &entry))?;
     }
     Ok(waited.code())
+}
+
+/// One try to put the plan into the ledger. A call that is only answered again, or refused for its key, stops nothing.
+fn enter_once(home: &Home, ledger: &Ledger, args: &EnqueueArgs, plan: &Plan) -> Result<Entered> {
+    ledger
+        .update(Patience::Command, |book| enter(home, args, plan, book))?
+        .context("the state directory cannot take the run")
 }
 
 fn start_runner(home: &Home, run: &RunRef) {

@@ -62,7 +62,10 @@ pub fn dispatch() -> ExitCode {
         return exit::finish("dispatch", outcome);
     }
     let strictness = match &cli.command {
-        Command::Done(_) | Command::LocalRunner(_) | Command::LocalWaiter(_) => Strictness::Warn,
+        Command::Done(_)
+        | Command::Doctor(_)
+        | Command::LocalRunner(_)
+        | Command::LocalWaiter(_) => Strictness::Warn,
         _ => Strictness::Refuse,
     };
     let program = format!("dispatch {}", name(&cli.command));
@@ -156,8 +159,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Wait(args) => wait::run(home, output, args),
         Command::Logs(args) => logs::run(home, output, args, json_asked),
         Command::Cancel(args) => cancel::run(home, output, args),
-        Command::Done(args) => done::run(home, output, args, &process_environment),
-        Command::Note(args) => note::run(home, output, args),
+        Command::Done(args) => done::run(home, output, args, &process_environment, json_asked),
+        Command::Note(args) => note::run(home, output, args, &process_environment, json_asked),
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),

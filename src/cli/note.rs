@@ -4,6 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::NoteArgs;
+use super::done::speaks_for_itself;
+use super::done::unkept;
 use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::{labels, views};
@@ -13,6 +15,7 @@ use crate::completion::cap::ArtifactOutcome;
 use crate::delivery::{DeliveryMode, owe_note, targets};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
+use crate::paths::Environment;
 use crate::record::{Entry, MAX_TEXT_BYTES, Status};
 use crate::watch::{content, file_text};
 use crate::watchers::ensure_watcher;
@@ -21,7 +24,13 @@ use crate::watchers::ensure_watcher;
 ///
 /// # Errors
 /// An empty message, an unknown label, one that is not running; an unwritable ledger.
-pub fn run(home: &Home, output: Output, args: &NoteArgs) -> Result<u8> {
+pub fn run(
+    home: &Home,
+    output: Output,
+    args: &NoteArgs,
+    env: Environment<'_>,
+    json_asked: bool,
+) -> Result<u8> {
     let label = args.label.as_str();
     if args.text.trim().is_empty() {
         return Err(usage("the note is empty; give its text as the last word"));
@@ -36,6 +45,11 @@ pub fn run(home: &Home, output: Output, args: &NoteArgs) -> Result<u8> {
         }
         false => ArtifactOutcome::Failed(String::new()),
     };
+    if let ArtifactOutcome::Failed(why) = &artifact
+        && args.text.len() > MAX_TEXT_BYTES
+    {
+        return Err(failure(unkept("note", &args.text, why)));
+    }
     let content = content(String::new(), &args.text, &artifact, args.text.len() as u64);
     let outcome = ledger.update(Patience::Command, |book| {
         let mut entry = book.get(label)?;
@@ -64,6 +78,10 @@ pub fn run(home: &Home, output: Output, args: &NoteArgs) -> Result<u8> {
         true => "Note recorded; the watcher sends it.",
         false => "Note counted; the label has no delivery target, so nobody is told.",
     };
+    if speaks_for_itself(label, env) && !json_asked {
+        output.aside(&home.config.brand, &format!("{label}: {message}"))?;
+        return Ok(OK);
+    }
     match output.is_json() {
         true => output.json(&json!({
             "ok": true,

@@ -38,6 +38,15 @@ impl Output {
         self.json
     }
 
+    /// Prints an answer where the caller's stdout is its reply to somebody else: on stderr, in a line.
+    ///
+    /// # Errors
+    /// Never; a closed stderr is no error.
+    pub fn aside(self, brand: &str, line: &str) -> io::Result<()> {
+        let _ = writeln!(io::stderr(), "[{brand}] {line}");
+        Ok(())
+    }
+
     /// Prints a JSON value, indented, with a final newline.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ fn report(scan: &Scan, as_json: bool) -> Result<u8> {
         let view = json!({
             "ok": code == OK,
             "revived": pairs(&scan.revived),
+            "closed": scan.closed,
             "wedged": pairs(&scan.wedged),
             "failed": pairs(&scan.failed),
             "skipped": pairs(&scan.skipped),
@@ -68,6 +69,11 @@ fn report(scan: &Scan, as_json: bool) -> Result<u8> {
     let mut text = String::new();
     for (label, why) in &scan.revived {
         text.push_str(&format!("started a watcher for \"{label}\": {why}\n"));
+    }
+    for label in &scan.closed {
+        text.push_str(&format!(
+            "closed the session of \"{label}\": it has ended\n"
+        ));
     }
     for (label, why) in &scan.wedged {
         text.push_str(&format!("wedged \"{label}\": {why}\n"));

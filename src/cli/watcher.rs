@@ -10,7 +10,7 @@ use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{complain, labels, parse, prepare};
 use crate::config::Strictness;
-use crate::delivery::{is_owed_to_stdout, settle_stdout};
+use crate::delivery::{is_owed, is_owed_to_stdout, settle_stdout};
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
@@ -84,7 +84,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
     } else {
         Span::UntilEnd
     };
-    let _lock: FileLock = match post.take(home)? {
+    let mut lock: FileLock = match post.take(home)? {
         Ok(lock) => lock,
         Err(holder) => match holder.filter(|holder| !args.detached && holder.program == DETACHED) {
             Some(holder) if span == Span::Once => {
@@ -108,13 +108,44 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
     } else {
         Reader::Stdout
     };
-    match watch(home, label, generation, span, reader)? {
+    loop {
+        let watched = watch(home, label, generation, span, reader)?;
+        let code = tell(home, label, generation, reader, &watched)?;
+        drop(lock);
+        // Whoever added a record while the post was being left found it taken and started nobody.
+        let is_over = matches!(watched, Watched::Ended { .. }) && reader == Reader::Outbox;
+        if !is_over || !still_owes(home, label, generation) {
+            return Ok(code);
+        }
+        lock = match post.take(home)? {
+            Ok(lock) => lock,
+            Err(_) => return Ok(code),
+        };
+    }
+}
+
+/// The ended label owes something that is to be sent.
+fn still_owes(home: &Home, label: &str, generation: Generation) -> bool {
+    let book = Ledger::new(home).read();
+    let entry = book.ok().and_then(|book| book.get(label));
+    entry.is_some_and(|entry| entry.generation() == generation && is_owed(&entry))
+}
+
+/// Says how the watch ended, to whoever reads this program's output; returns the exit code.
+fn tell(
+    home: &Home,
+    label: &str,
+    generation: Generation,
+    reader: Reader,
+    watched: &Watched,
+) -> Result<u8> {
+    match watched {
         Watched::Ended { status, message } => {
             if reader == Reader::Stdout {
-                print(&message)?;
+                print(message)?;
                 mark_printed(home, label, generation);
             }
-            Ok(code_for(&status))
+            Ok(code_for(status))
         }
         Watched::Pending(reason) => {
             complain(

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use crate::completion::cap::ArtifactOutcome;
+use crate::process::ProcessIdentity;
 use crate::record::file_stem_of;
 use crate::storage::{self, Storage};
 
@@ -104,6 +105,7 @@ pub fn write_artifact(
     for n in 1..=MAX_SAME_NAME {
         let path = dir.join(name.numbered(n));
         if place(storage, &path, text).map_err(|e| naming("cannot write", &path, &e))? {
+            sweep(storage, dir);
             return Ok(path);
         }
     }
@@ -132,7 +134,14 @@ pub fn copy_artifact(
     storage
         .sync_dir(dir)
         .map_err(|e| naming("cannot sync", dir, &e))?;
+    sweep(storage, dir);
     Ok(path)
+}
+
+/// Removes what tries left that were killed, whatever their name; it may be large.
+fn sweep(storage: &dyn Storage, dir: &Path) {
+    let is_dead = |pid| ProcessIdentity::of(pid).is_none();
+    storage::sweep_temporaries(storage, dir, "", is_dead);
 }
 
 fn link_copy(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::record::{Delivery, DeliveryState};
+use crate::record::{Delivery, DeliveryState, Generation};
 
 /// Pauses after the first, second, ... failed try.
 const PAUSES_S: [u64; 8] = [2, 5, 15, 60, 120, 300, 900, 1800];
@@ -64,8 +64,50 @@ pub fn due(delivery: &Delivery, now_ms: i64) -> Due {
     }
 }
 
-/// Records that a try begins.
-pub fn begin(delivery: &mut Delivery, now_ms: i64) {
+/// How soon it is looked again whether another watcher's try has ended.
+const OTHERS_LOOK_MS: i64 = 250;
+
+/// What is to be done next for a list of records.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Next<'a> {
+    /// Send this one.
+    Send(&'a Delivery),
+    /// Look again at this time, ms since the epoch.
+    LookAt(i64),
+    /// Nothing, by itself.
+    Nothing,
+}
+
+/// Chooses: the first that is due, where progress to one target keeps its order. Results wait for nobody.
+/// `is_under_way` says that another watcher is at work on a record.
+pub fn next<'a>(
+    records: impl IntoIterator<Item = &'a Delivery>,
+    now_ms: i64,
+    is_under_way: impl Fn(&Delivery) -> bool,
+) -> Next<'a> {
+    let mut waiting: Vec<&str> = Vec::new();
+    let mut look: Option<i64> = None;
+    for record in records {
+        let is_progress = record.kind.is_progress();
+        if is_progress && waiting.contains(&record.target.as_str()) {
+            continue;
+        }
+        let at = match due(record, now_ms) {
+            Due::Now if !is_under_way(record) => return Next::Send(record),
+            Due::Now => now_ms.saturating_add(OTHERS_LOOK_MS),
+            Due::At(at) => at,
+            Due::Never => continue,
+        };
+        if is_progress {
+            waiting.push(&record.target);
+        }
+        look = Some(look.map_or(at, |other| other.min(at)));
+    }
+    look.map_or(Next::Nothing, Next::LookAt)
+}
+
+/// Records that a try of this generation's watcher begins.
+pub fn begin(delivery: &mut Delivery, by: Generation, now_ms: i64) {
     if matches!(
         delivery.state,
         DeliveryState::Sending | DeliveryState::Unknown
@@ -75,6 +117,7 @@ pub fn begin(delivery: &mut Delivery, now_ms: i64) {
     delivery.state = DeliveryState::Sending;
     delivery.attempts = delivery.attempts.saturating_add(1);
     delivery.tried_at = Some(now_ms);
+    delivery.tried_by = Some(by);
     delivery.next_at = None;
 }
 
@@ -125,18 +168,23 @@ fn retry(
     ttl: Duration,
     pause: Duration,
 ) {
-    let age = now_ms.saturating_sub(delivery.at);
-    if age >= i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX) {
-        let hours = ttl.as_secs() / 3600;
+    let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+    let last_at = delivery.at.saturating_add(ttl_ms);
+    if now_ms >= last_at {
+        let after = match ttl.as_secs() {
+            seconds if seconds >= 3600 => format!("{} h", seconds / 3600),
+            seconds => format!("{seconds} s"),
+        };
         // Whether it may have arrived is still told by a later redelivery.
         delivery.may_be_repeat |= state == DeliveryState::Unknown;
-        park(delivery, format!("given up after {hours} h: {why}"));
+        park(delivery, format!("given up after {after}: {why}"));
         return;
     }
     delivery.state = state;
     delivery.last_error = Some(why);
-    delivery.next_at =
-        Some(now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)));
+    // Whatever the receiver asked for, the last try is made at the end of the record's time.
+    let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    delivery.next_at = Some(now_ms.saturating_add(pause_ms).min(last_at));
 }
 
 /// The pause after so many tries: growing, spread by +-20 %, and never shorter than the receiver asked.
@@ -174,6 +222,7 @@ mod tests {
     use crate::record::{Content, DeliveryKind};
     use serde_json::json;
 
+    const BY: Generation = Generation::new(1);
     const TTL: Duration = Duration::from_secs(48 * 3600);
 
     fn record() -> Delivery {
@@ -197,7 +246,7 @@ mod tests {
     fn a_new_record_is_due_and_a_delivered_one_never_again() {
         let mut d = record();
         assert_eq!(due(&d, 1_000), Due::Now);
-        begin(&mut d, 1_000);
+        begin(&mut d, BY, 1_000);
         let receipt = json!({"status": 200});
         finish(&mut d, Outcome::Delivered { receipt }, 1_001, TTL, 0.5);
         assert_eq!(
@@ -212,7 +261,7 @@ mod tests {
         let mut d = record();
         let mut pauses = Vec::new();
         for _ in 0..10 {
-            begin(&mut d, 0);
+            begin(&mut d, BY, 0);
             finish(&mut d, failed("refused"), 0, TTL, 0.5);
             pauses.push(d.next_at.unwrap_or(-1) / 1000);
         }
@@ -235,13 +284,13 @@ mod tests {
     #[test]
     fn a_try_of_unknown_fate_is_repeated_as_a_possible_repeat() {
         let mut d = record();
-        begin(&mut d, 0);
+        begin(&mut d, BY, 0);
         let timed_out = Outcome::Unknown {
             why: "timed out".to_owned(),
         };
         finish(&mut d, timed_out, 0, TTL, 0.5);
         assert_eq!((d.state, d.may_be_repeat), (DeliveryState::Unknown, false));
-        begin(&mut d, 10);
+        begin(&mut d, BY, 10);
         assert!(d.may_be_repeat);
         assert_eq!(
             repeat_words(&d).as_deref(),
@@ -252,16 +301,16 @@ mod tests {
     #[test]
     fn a_sender_that_died_leaves_a_possible_repeat_that_is_due_at_once() {
         let mut d = record();
-        begin(&mut d, 0);
+        begin(&mut d, BY, 0);
         assert_eq!(due(&d, 1), Due::Now);
-        begin(&mut d, 1);
+        begin(&mut d, BY, 1);
         assert!(d.may_be_repeat);
     }
 
     #[test]
     fn refusals_park_and_so_does_age() {
         let mut d = record();
-        begin(&mut d, 0);
+        begin(&mut d, BY, 0);
         finish(
             &mut d,
             Outcome::Refused {
@@ -277,7 +326,7 @@ mod tests {
         );
         unpark(&mut d, 5_000);
         assert_eq!(due(&d, 5_000), Due::Now);
-        begin(&mut d, 5_000);
+        begin(&mut d, BY, 5_000);
         let late = 5_000 + 48 * 3_600_000;
         finish(&mut d, failed("no route"), late, TTL, 0.5);
         assert_eq!(
@@ -285,5 +334,38 @@ mod tests {
             Some("given up after 48 h: no route")
         );
         assert_eq!(due(&d, late), Due::Never);
+    }
+
+    #[test]
+    fn progress_keeps_its_order_and_a_result_waits_for_nobody() {
+        let note = |key: &str, next_at| {
+            let content = Content::default();
+            let mut d = Delivery::new(key.to_owned(), DeliveryKind::Note, "webhook:x", content, 0);
+            if next_at > 0 {
+                d.state = DeliveryState::Retrying;
+                d.next_at = Some(next_at);
+            }
+            d
+        };
+        let nobody = |_: &Delivery| false;
+        let notes = [note("1", 900), note("2", 0)];
+        assert_eq!(next(&notes, 10, nobody), Next::LookAt(900));
+        assert_eq!(next(&notes, 900, nobody), Next::Send(&notes[0]));
+        let mut elsewhere = note("3", 0);
+        elsewhere.target = "command:y".to_owned();
+        let all = [notes[0].clone(), notes[1].clone(), elsewhere];
+        assert_eq!(next(&all, 10, nobody), Next::Send(&all[2]));
+        let all = [notes[0].clone(), notes[1].clone(), record()];
+        assert_eq!(next(&all, 10, nobody), Next::Send(&all[2]));
+        assert_eq!(next(&[], 10, nobody), Next::Nothing);
+    }
+
+    #[test]
+    fn what_another_watcher_sends_is_left_to_it() {
+        let mut d = record();
+        begin(&mut d, BY, 0);
+        let records = [d];
+        assert_eq!(next(&records, 10, |_| true), Next::LookAt(260));
+        assert_eq!(next(&records, 10, |_| false), Next::Send(&records[0]));
     }
 }

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::LedgerError;
-use crate::storage::{DurableFile, Storage, parent_of, temporary_beside, write_all};
+use crate::storage::{
+    DurableFile, Storage, parent_of, sweep_temporaries, temporary_beside, write_all,
+};
 
 /// Written in pieces of this size, so that a large ledger costs no second copy in memory.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -130,17 +132,9 @@ fn refresh_backup(storage: &dyn Storage, path: &Path, backup: &Path) -> io::Resu
     }
 }
 
-/// Removes temporaries that a killed writer left, of the file, its backup and its kept copies: whoever holds the lock
-/// owns them all. Best effort.
+/// Removes temporaries that a killed writer left, of the file and of those named after it (its backup, copies kept
+/// aside): whoever holds the lock owns them all. Best effort.
 fn sweep(storage: &dyn Storage, path: &Path) {
-    let dir = parent_of(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let own = [format!(".{name}.tmp-"), format!(".{name}.bak.tmp-")];
-    let copies = format!(".{name}.broken-");
-    for stale in storage.list(dir).unwrap_or_default() {
-        let is_copy = stale.starts_with(&copies) && stale.contains(".tmp-");
-        if is_copy || own.iter().any(|prefix| stale.starts_with(prefix)) {
-            let _ = storage.remove(&dir.join(stale));
-        }
-    }
+    sweep_temporaries(storage, parent_of(path), &name, |_| true);
 }

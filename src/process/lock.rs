@@ -20,8 +20,8 @@ use super::ProcessIdentity;
 /// How long a try goes on when the lock is taken but nobody alive has signed for it: somebody looks, or just got it.
 const UNSIGNED_PATIENCE: Duration = Duration::from_millis(1000);
 
-/// How long a wait stays silent before it is worth a line.
-const SILENT_WAIT: Duration = Duration::from_millis(250);
+/// How long a wait stays silent before it is worth a line: forty jobs at once are no trouble to tell of.
+const SILENT_WAIT: Duration = Duration::from_secs(2);
 
 /// Who holds a lock, as signed in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,7 +226,7 @@ fn wait_for(
         }
     });
     let left = |limit: Duration| limit.saturating_sub(begun.elapsed());
-    let first = limit.map_or(SILENT_WAIT, |limit| left(limit).min(SILENT_WAIT));
+    let first = limit.map_or(SILENT_WAIT, |limit| SILENT_WAIT.min(left(limit) / 2));
     let mut outcome = receiver.recv_timeout(first);
     if outcome.is_err() && limit.is_none_or(|limit| !left(limit).is_zero()) {
         let holder = describe_holder(path);

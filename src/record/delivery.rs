@@ -32,6 +32,11 @@ impl DeliveryKind {
             DeliveryKind::Correction => "correction",
         }
     }
+
+    /// It tells how far the work is, and so makes sense in its order alone.
+    pub fn is_progress(self) -> bool {
+        matches!(self, DeliveryKind::Starting | DeliveryKind::Note)
+    }
 }
 
 /// How far a delivery got.
@@ -94,6 +99,9 @@ pub struct Delivery {
     /// When the last try began, ms since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried_at: Option<i64>,
+    /// The generation whose watcher made the last try.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried_by: Option<Generation>,
     /// The receiver may have seen it already: the next try says so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_repeat: bool,
@@ -123,6 +131,7 @@ impl Delivery {
             at,
             attempts: 0,
             tried_at: None,
+            tried_by: None,
             may_be_repeat: false,
             next_at: None,
             receipt: None,

@@ -14,7 +14,7 @@ pub struct Generation(u64);
 
 impl Generation {
     /// A generation read from a record.
-    pub fn new(number: u64) -> Self {
+    pub const fn new(number: u64) -> Self {
         Self(number)
     }
 

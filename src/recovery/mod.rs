@@ -5,6 +5,11 @@
 //! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
+mod adopt;
+
+use std::thread;
+use std::time::Duration;
+
 use crate::backend::local::LocalBackend;
 use crate::backend::{Backend, BackendName, Liveness, RunRef, Settled};
 use crate::delivery::is_owed;
@@ -13,6 +18,8 @@ use crate::ledger::{Book, Ledger, LedgerError};
 use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::watchers::{Heartbeat, Post, start_watcher};
+
+pub use adopt::{adopt_forgotten_runs, forgotten_runs};
 
 /// A heartbeat older than this is stale; watchers write one a minute.
 const STALE_MS: i64 = 3 * 60_000;
@@ -23,11 +30,17 @@ const WEDGED_MS: i64 = 10 * 60_000;
 /// Last words are looked for this long after the signal.
 const LAST_WORDS_MS: i64 = 15 * 60_000;
 
+/// How long a killed watcher may take to be gone, and how often that is looked at.
+const DEATH_PATIENCE: Duration = Duration::from_secs(5);
+const DEATH_LOOK: Duration = Duration::from_millis(2);
+
 /// What a scan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
     /// Labels that got a new watcher, and why.
     pub revived: Vec<(String, String)>,
+    /// Ended labels whose sessions the store still showed as running.
+    pub closed: Vec<String>,
     /// Watchers that hold their post and do not stir.
     pub wedged: Vec<(String, String)>,
     /// Labels that could not be helped, and why.
@@ -53,7 +66,22 @@ pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
         }
         start(home, &label, entry.generation(), why, &mut scan);
     }
+    close_sessions(home, &book, &mut scan);
     Ok(scan)
+}
+
+/// Sessions of labels that have ended, whose runner died before it could say so in the store.
+fn close_sessions(home: &Home, book: &Book, scan: &mut Scan) {
+    let is_watched = |label: &str| {
+        book.get(label)
+            .is_some_and(|entry| entry.status() == Status::Running)
+    };
+    match LocalBackend::new(home).close_left_open(is_watched) {
+        Ok(closed) => scan.closed = closed,
+        Err(e) => scan
+            .failed
+            .push(("sessions".to_owned(), format!("cannot close them: {e}"))),
+    }
 }
 
 /// Labels that may need a watcher: a sieve over the text, before entries are parsed.
@@ -140,6 +168,7 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
         Ok(()) => {
             scan.wedged
                 .push((label.to_owned(), format!("{what}; it was ended")));
+            wait_until_free(home, post);
             true
         }
         Err(e) => {
@@ -147,6 +176,14 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
                 .push((label.to_owned(), format!("{what} and cannot be ended: {e}")));
             false
         }
+    }
+}
+
+/// A killed process gives its lock back a moment later; a watcher that finds the post taken until then would leave.
+fn wait_until_free(home: &Home, post: &Post) {
+    let end = home.clock.monotonic() + DEATH_PATIENCE;
+    while post.is_held() && home.clock.monotonic() < end {
+        thread::sleep(DEATH_LOOK);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `DISPATCH_FAULT=<program>:<kind>:<n>` makes the n-th storage call of every program whose name holds `<program>` go
 //! wrong: `enospc`, `eio` and `eintr` fail it, `short` writes half, `kill` ends the process before it, and `power` does so
-//! after taking back everything that was not synced, as a power cut may.
+//! after taking back everything that was not synced, as a power cut may. With `:<mark>` at the end, the path of a file
+//! that does not exist yet, the first program to suffer creates it and no later one suffers.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -55,6 +56,7 @@ pub struct FaultyStorage {
     inner: RealStorage,
     fault: Fault,
     at: u64,
+    mark: Option<PathBuf>,
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -65,13 +67,20 @@ impl FaultyStorage {
             inner: RealStorage,
             fault,
             at,
+            mark: None,
             ledger: Arc::default(),
         }
     }
 
+    /// Only the first to suffer does, and leaves this file as its mark.
+    pub fn once(mut self, mark: PathBuf) -> Self {
+        self.mark = Some(mark);
+        self
+    }
+
     /// What `DISPATCH_FAULT` asks for in this program, if anything.
     pub fn from_variable(value: &OsStr, program: &str) -> Option<Self> {
-        let mut parts = value.to_str()?.split(':');
+        let mut parts = value.to_str()?.splitn(4, ':');
         if !program.contains(parts.next()?) {
             return None;
         }
@@ -84,7 +93,11 @@ impl FaultyStorage {
             "power" => Fault::Power,
             _ => return None,
         };
-        Some(Self::new(fault, parts.next()?.parse().ok()?))
+        let faulty = Self::new(fault, parts.next()?.parse().ok()?);
+        Some(match parts.next() {
+            Some(mark) => faulty.once(PathBuf::from(mark)),
+            None => faulty,
+        })
     }
 
     /// How many calls were made.
@@ -102,7 +115,7 @@ impl FaultyStorage {
             ledger.calls += 1;
             ledger.calls
         });
-        if now != self.at {
+        if now != self.at || self.is_marked() {
             return Ok(false);
         }
         match self.fault {
@@ -114,6 +127,18 @@ impl FaultyStorage {
                 die()
             }
         }
+    }
+
+    /// Another program has suffered; if none has, this one does.
+    fn is_marked(&self) -> bool {
+        let Some(mark) = &self.mark else {
+            return false;
+        };
+        let made = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(mark);
+        made.is_err()
     }
 
     fn keeps_undo(&self) -> bool {

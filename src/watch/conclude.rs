@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -34,6 +35,9 @@ const NO_REPLY: &str = "The session ended normally without a reply.";
 /// What stands in for a reply that is no message to anybody.
 const NOTHING_SAID: &str =
     "The session ended normally without a message: its only output was a status line.";
+
+/// Pauses before an artifact is tried again: a failure that passes must not cost the full text.
+const ARTIFACT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
 /// A run's end in the words that are delivered.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,14 +141,38 @@ pub fn given_up(home: &Home, kind: FailureKind, text: &str) -> Settled {
     }
 }
 
-/// Keeps a text as an artifact; a failure becomes part of the message.
+/// A result that the verify command rejected, as a settlement: the text of the run's `reply`, or else of the completion
+/// that the agent signalled, is kept beside the failure.
+pub fn rejected(home: &Home, entry: &Entry, why: &str, reply: Option<&Settled>) -> Settled {
+    let partial = match (reply, super::artifact_path(entry, "artifact")) {
+        (Some(Settled::Reply { text, .. }), _) => text.clone(),
+        (_, Some(_)) => Text::Inline(super::recorded_text(entry)),
+        (_, None) => Text::Inline(String::new()),
+    };
+    Settled::Failed {
+        failure: Failure::new(FailureKind::Verify, why, home.now_ms()),
+        partial,
+        cancelled: false,
+    }
+}
+
+/// Keeps a text as an artifact; a failure that lasts becomes part of the message.
 pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutcome {
     let storage = home.storage.as_ref();
     let dir = &home.paths.artifacts;
-    let written: io::Result<PathBuf> = match text {
-        Text::Inline(text) => write_artifact(storage, dir, name, text),
-        Text::File { path, .. } => copy_artifact(storage, dir, name, path),
+    let write = || -> io::Result<PathBuf> {
+        match text {
+            Text::Inline(text) => write_artifact(storage, dir, name, text),
+            Text::File { path, .. } => copy_artifact(storage, dir, name, path),
+        }
     };
+    let mut written = write();
+    for pause in ARTIFACT_PAUSES {
+        if written.is_err() {
+            std::thread::sleep(pause);
+            written = write();
+        }
+    }
     if let Err(e) = &written {
         home.say(&format!("the full text could not be kept: {e}"));
     }

@@ -11,17 +11,18 @@ use anyhow::{Context, Result, bail};
 use super::Reader;
 use super::conclude::{
     Ending, Recorded, file_ending, file_last_words, given_up, record_ending, record_signal,
+    rejected,
 };
 use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, step};
 use super::outbox::{Left, Outbox};
-use super::verify::{Checker, Subject};
+use super::verify::{Checker, Note, Subject};
 use super::voice::{HEARTBEAT_EVERY, Voice};
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, Text, backend_of};
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, backend_of};
 use crate::completion::cap::ArtifactOutcome;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
 use crate::process::{Detached, StopSignal, on_stop_signals};
-use crate::record::{Entry, Failure, FailureKind, Generation, Phase, Status};
+use crate::record::{Entry, Generation, Phase, Status};
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::Post;
 
@@ -93,15 +94,17 @@ pub fn watch(
     if entry.generation() != generation {
         return Ok(Watched::Superseded);
     }
+    let post = Post::of(home, label, generation);
+    let verify_note = Note::new(home.storage.clone(), post.verify_note_path());
     let mut driver = Driver {
         home,
         backend: backend_of(
             home,
             BackendName::of_entry(&entry).unwrap_or(BackendName::Local),
         )?,
-        voice: Voice::new(home, label, Post::of(home, label, generation)),
-        post: Post::of(home, label, generation),
-        outbox: Outbox::new(home, label, wake.waker()),
+        voice: Voice::new(home, label, post.clone()),
+        post,
+        outbox: Outbox::new(home, label, generation, wake.waker()),
         wake,
         carriers: Vec::new(),
         run: RunRef {
@@ -110,6 +113,7 @@ pub fn watch(
             ..RunRef::of_entry(label, &entry).unwrap_or_default()
         },
         checker: Checker::default(),
+        verify_note,
         entry,
         ledger,
         ended: None,
@@ -117,6 +121,7 @@ pub fn watch(
         reader,
         ledger_seen: None,
     };
+    driver.verify_note.end_what_was_left();
     match run_of(label, &driver.entry)? {
         Some(_) => driver.watch(span),
         // The label was only signalled done, or its run is not ours to watch: what it owes is.
@@ -146,6 +151,7 @@ struct Driver<'a> {
     entry: Entry,
     outbox: Outbox<'a>,
     checker: Checker,
+    verify_note: Note,
     /// Processes that were started from here and are reaped here.
     carriers: Vec<Detached>,
     ended: Option<Ending>,
@@ -201,7 +207,10 @@ impl Driver<'_> {
                 }
             };
             match (left, span) {
-                (Some(Leaving::Superseded), _) => return Ok(Watched::Superseded),
+                (Some(Leaving::Superseded), _) => {
+                    self.drain(&stop);
+                    return Ok(Watched::Superseded);
+                }
                 (Some(Leaving::Ended), _) => return self.leave(&stop),
                 (None, Span::Once) => return Ok(Watched::Pending(next.reason)),
                 (None, Span::UntilEnd) => {}
@@ -248,7 +257,10 @@ impl Driver<'_> {
                 let entry = book.get(&self.run.label);
                 let ours = entry.filter(|e| e.generation() == self.run.generation);
                 // What a newer generation has taken over, its own watcher sends.
-                ours.map_or(Ok(Left::Nothing), |entry| self.outbox.work(&entry))
+                match ours {
+                    Some(entry) => self.outbox.work(&entry),
+                    None => self.outbox.settle(),
+                }
             });
             let now = self.home.clock.monotonic();
             let pause = match worked {
@@ -327,9 +339,7 @@ impl Driver<'_> {
                         .entry
                         .value("completion")
                         .is_some_and(|c| c.is_object()),
-                verify: self
-                    .checker
-                    .sight(self.entry.text("verifyCmd"), self.home.clock.monotonic()),
+                verify: self.checker.sight(&self.entry, self.home.clock.monotonic()),
             }),
             evidence,
             start_grace: self.backend.start_grace(),
@@ -354,6 +364,7 @@ impl Driver<'_> {
             cwd: &cwd,
             text: artifact.as_deref(),
             label: &self.run.label,
+            note: &self.verify_note,
         };
         self.checker.start(&subject, self.home.clock.monotonic());
         self.wake.waker().wake();
@@ -369,7 +380,9 @@ impl Driver<'_> {
                     self.verify(sight.evidence.settled.as_ref().filter(|_| !signalled));
                 }
                 Action::Reject(why) => {
-                    let settled = self.rejected(why, sight);
+                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
+                    let reply = sight.evidence.settled.as_ref().filter(|_| !signalled);
+                    let settled = rejected(self.home, &self.entry, why, reply);
                     self.conclude(Conclusion::Failed, &settled)?;
                 }
                 Action::ConcludeSignal => {
@@ -404,23 +417,6 @@ impl Driver<'_> {
         match self.backend.carry(&self.run) {
             Ok(carrier) => self.carriers.extend(carrier),
             Err(e) => self.voice.say(&format!("cannot start a runner: {e}")),
-        }
-    }
-
-    /// A result that the verify command rejected: its text is kept beside the failure.
-    fn rejected(&self, why: &str, sight: &Sight) -> Settled {
-        let partial = match (
-            &sight.evidence.settled,
-            super::artifact_path(&self.entry, "artifact"),
-        ) {
-            (Some(Settled::Reply { text, .. }), _) => text.clone(),
-            (_, Some(_)) => Text::Inline(super::recorded_text(&self.entry)),
-            (_, None) => Text::Inline(String::new()),
-        };
-        Settled::Failed {
-            failure: Failure::new(FailureKind::Verify, why, self.home.now_ms()),
-            partial,
-            cancelled: false,
         }
     }
 

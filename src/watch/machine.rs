@@ -202,13 +202,12 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
             )
             .act(Action::Leave(Leaving::Ended))
         }
-        (Status::Error | Status::Interrupted, Some(Settled::Reply { .. })) => Step::new(
-            state,
-            "concluding",
-            "a complete reply arrived after the label had failed",
-        )
-        .act(Action::Conclude(Conclusion::Done))
-        .act(Action::Leave(Leaving::Ended)),
+        // A complete reply that arrived after the label had failed, unless it was rejected.
+        (Status::Error | Status::Interrupted, Some(Settled::Reply { .. }))
+            if !matches!(entry.verify, Verify::Rejected(_)) =>
+        {
+            verified(state, &entry.verify, Action::Conclude(Conclusion::Done))
+        }
         (status, _) if *status != Status::Running => {
             let reason = format!("the label has ended: {status}");
             Step::new(state, "ended", reason).act(Action::Leave(Leaving::Ended))

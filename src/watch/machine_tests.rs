@@ -209,3 +209,20 @@ fn a_result_waits_for_its_verify_command_and_falls_with_it() {
         );
     }
 }
+
+#[test]
+fn a_late_reply_is_verified_first_and_one_that_was_rejected_stays_so() {
+    let late = |verify: Verify| {
+        let mut seen = sight(Status::Error, false, evidence(Liveness::Gone, reply()));
+        if let Some(entry) = &mut seen.entry {
+            entry.verify = verify;
+        }
+        actions(&seen)
+    };
+    let done = Action::Conclude(Conclusion::Done);
+    assert_eq!(late(Verify::NotWanted), [done.clone(), LEAVE]);
+    assert_eq!(late(Verify::Wanted), [Action::Verify]);
+    assert_eq!(late(Verify::UnderWay), []);
+    assert_eq!(late(Verify::Passed), [done, LEAVE]);
+    assert_eq!(late(Verify::Rejected("no".to_owned())), [LEAVE]);
+}

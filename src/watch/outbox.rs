@@ -7,12 +7,16 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::delivery::outbox::{Due, Outcome, begin, due, finish};
+use crate::delivery::outbox::{Due, Next, Outcome, begin, due, finish, next};
 use crate::delivery::{STDOUT, sinks};
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
-use crate::record::{Delivery, Entry};
+use crate::record::{Delivery, DeliveryState, Entry, Generation};
 use crate::wake::Waker;
+use crate::watchers::Post;
+
+/// A watcher that is at its post and has not told the end of its try for so long is not waited for any more.
+const OTHERS_PATIENCE_MS: i64 = 5 * 60_000;
 
 /// What is left to do for a label's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,7 @@ pub struct Outbox<'a> {
     home: &'a Home,
     ledger: Ledger,
     label: String,
+    generation: Generation,
     waker: Waker,
     under_way: Option<Try>,
     /// A try that has ended and is not recorded yet.
@@ -43,12 +48,13 @@ pub struct Outbox<'a> {
 }
 
 impl<'a> Outbox<'a> {
-    /// The outbox of `label`; `waker` wakes whoever calls [`Outbox::work`].
-    pub fn new(home: &'a Home, label: &str, waker: Waker) -> Self {
+    /// The outbox of `label` for the watcher of `generation`; `waker` wakes whoever calls [`Outbox::work`].
+    pub fn new(home: &'a Home, label: &str, generation: Generation, waker: Waker) -> Self {
         Self {
             home,
             ledger: Ledger::new(home),
             label: label.to_owned(),
+            generation,
             waker,
             under_way: None,
             unrecorded: None,
@@ -69,22 +75,40 @@ impl<'a> Outbox<'a> {
             return Ok(Left::UnderWay);
         }
         let now_ms = self.home.now_ms();
-        let open = entry.deliveries();
-        let mut next: Option<i64> = None;
-        for delivery in open.iter().filter(|d| d.target != STDOUT) {
-            match due(delivery, now_ms) {
-                Due::Now => return self.begin(delivery),
-                Due::At(at) => next = Some(next.map_or(at, |other| other.min(at))),
-                Due::Never => {}
-            }
-        }
-        Ok(match next {
-            Some(at) => {
+        let records = entry.deliveries();
+        let ours = records.iter().filter(|d| d.target != STDOUT);
+        match next(ours, now_ms, |d| self.is_sent_by_another(d, now_ms)) {
+            Next::Send(delivery) => self.begin(delivery),
+            Next::LookAt(at) => {
                 let ms = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
-                Left::After(Duration::from_millis(ms))
+                Ok(Left::After(Duration::from_millis(ms)))
             }
-            None => Left::Nothing,
+            Next::Nothing => Ok(Left::Nothing),
+        }
+    }
+
+    /// Records an ended try and begins no other: what the label owes has gone over to a newer generation's watcher.
+    ///
+    /// # Errors
+    /// As [`Outbox::work`].
+    pub fn settle(&mut self) -> Result<Left, LedgerError> {
+        self.collect();
+        self.record()?;
+        Ok(match self.is_idle() {
+            true => Left::Nothing,
+            false => Left::UnderWay,
         })
+    }
+
+    /// The watcher of an older generation began this try and still is at its post.
+    fn is_sent_by_another(&self, delivery: &Delivery, now_ms: i64) -> bool {
+        let by = delivery.tried_by.filter(|by| *by != self.generation);
+        let is_recent = delivery
+            .tried_at
+            .is_some_and(|at| now_ms.saturating_sub(at) < OTHERS_PATIENCE_MS);
+        delivery.state == DeliveryState::Sending
+            && is_recent
+            && by.is_some_and(|by| Post::of(self.home, &self.label, by).is_held())
     }
 
     /// Nothing is being sent and nothing waits to be recorded.
@@ -148,7 +172,7 @@ impl<'a> Outbox<'a> {
             if due(&current, book.now_ms()) != Due::Now {
                 return None;
             }
-            begin(&mut current, book.now_ms());
+            begin(&mut current, self.generation, book.now_ms());
             entry.put_delivery(&current);
             book.put(&self.label, entry);
             Some(current)

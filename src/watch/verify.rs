@@ -1,25 +1,38 @@
 //! The operator's verify command: run in the label's working directory before a result is called done.
 //!
-//! The result's text is on its stdin; nothing of it is ever part of the command line.
+//! The result's text is on its stdin; nothing of it is ever part of the command line. Its process is noted in a file
+//! while it runs, and it begins when that is written: so the next watcher ends whatever a killed one left.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::machine::Verify;
-use crate::process::{Signal, close_inherited_on_exec, signal_group};
+use crate::process::{
+    ProcessIdentity, Signal, close_inherited_on_exec, led_group_alive, signal_group,
+};
+use crate::record::{Entry, FailureKind};
+use crate::storage::{Storage, replace_synced};
 
 /// A verify command that takes longer has failed.
 pub const TIME_OUT: Duration = Duration::from_secs(600);
+
+/// Becomes the verify command, with the text on stdin, once a line has come. When none does, its watcher is dead.
+const WAIT_THEN_VERIFY: &str = r#"read -r _ && exec /bin/sh -c "$1" <"$2""#;
+
+/// How long a killed command may take to be gone, and how often that is looked at.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+const KILL_LOOK: Duration = Duration::from_millis(2);
 
 /// The most bytes of its output that go into the notice.
 const MAX_OUTPUT_BYTES: u64 = 1500;
 
 /// What is verified, and for whom.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// The operator's command, for `sh -c`.
     pub command: &'a str,
@@ -29,28 +42,72 @@ pub struct Subject<'a> {
     pub text: Option<&'a Path>,
     /// The label.
     pub label: &'a str,
+    /// Where its process is noted.
+    pub note: &'a Note,
+}
+
+/// The file that names the process of a verify command at work.
+#[derive(Clone)]
+pub struct Note {
+    storage: Arc<dyn Storage>,
+    path: PathBuf,
+}
+
+impl Note {
+    /// The note at `path`.
+    pub fn new(storage: Arc<dyn Storage>, path: PathBuf) -> Self {
+        Self { storage, path }
+    }
+
+    fn write(&self, process: &ProcessIdentity) -> io::Result<()> {
+        let bytes = serde_json::to_vec(process)?;
+        replace_synced(self.storage.as_ref(), &self.path, &bytes)
+    }
+
+    /// Ends the verify command that a killed watcher left, with all that it started. The caller holds the post.
+    pub fn end_what_was_left(&self) {
+        let Ok(bytes) = self.storage.read(&self.path) else {
+            return;
+        };
+        if let Ok(leader) = serde_json::from_slice::<ProcessIdentity>(&bytes) {
+            let end = Instant::now() + KILL_PATIENCE;
+            while led_group_alive(&leader) && Instant::now() < end {
+                let _ = signal_group(leader.pid, Signal::KILL);
+                std::thread::sleep(KILL_LOOK);
+            }
+        }
+        self.erase();
+    }
+
+    fn erase(&self) {
+        let _ = self.storage.remove(&self.path);
+    }
 }
 
 /// A verify command under way.
-#[derive(Debug)]
 pub struct Verification {
     child: Child,
     command: String,
     stderr: File,
     until: Duration,
+    note: Note,
 }
 
 /// The verify command of one watch, from wanted to its verdict.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Checker {
     under_way: Option<Verification>,
     verdict: Option<Verdict>,
 }
 
 impl Checker {
-    /// How far it is. `now` is monotonic.
-    pub fn sight(&mut self, command: Option<&str>, now: Duration) -> Verify {
-        if command.is_none() {
+    /// How far it is for an entry. `now` is monotonic. What it said of this generation before, it has said.
+    pub fn sight(&mut self, entry: &Entry, now: Duration) -> Verify {
+        let failure = entry.failure();
+        if let Some(rejected) = failure.filter(|f| f.kind == FailureKind::Verify) {
+            return Verify::Rejected(rejected.message);
+        }
+        if entry.text("verifyCmd").is_none() {
             return Verify::NotWanted;
         }
         if let Some(verification) = &mut self.under_way {
@@ -100,21 +157,27 @@ impl Verification {
     /// When it cannot be started.
     pub fn start(subject: &Subject<'_>, now: Duration) -> io::Result<Self> {
         close_inherited_on_exec();
-        let stdin = match subject.text.map(File::open) {
-            Some(Ok(file)) => Stdio::from(file),
-            _ => Stdio::null(),
-        };
+        let text = subject.text.filter(|path| File::open(path).is_ok());
         let stderr = tempfile::tempfile()?;
-        let child = Command::new("/bin/sh")
-            .args(["-c", subject.command])
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", WAIT_THEN_VERIFY, "sh", subject.command])
+            .arg(text.unwrap_or(Path::new("/dev/null")))
             .current_dir(subject.cwd)
             .env("DISPATCH_LABEL", subject.label)
-            .stdin(stdin)
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::from(stderr.try_clone()?))
             .process_group(0)
             .spawn()?;
+        // A command that cannot be noted runs all the same: only a killed watcher would leave it behind.
+        if let Some(process) = ProcessIdentity::of(child.id()) {
+            let _ = subject.note.write(&process);
+        }
+        if let Some(mut gate) = child.stdin.take() {
+            gate.write_all(b"\n")?;
+        }
         Ok(Self {
+            note: subject.note.clone(),
             child,
             command: subject.command.to_owned(),
             stderr,
@@ -169,5 +232,6 @@ impl Drop for Verification {
             let _ = signal_group(self.child.id(), Signal::KILL);
             let _ = self.child.wait();
         }
+        self.note.erase();
     }
 }

@@ -4,5 +4,6 @@ mod crashes;
 mod enqueue_rules;
 mod environment;
 mod output;
+mod own_words;
 mod sessions;
 mod stopping;

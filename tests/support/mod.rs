@@ -152,7 +152,7 @@ impl House {
             else {
                 continue;
             };
-            let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+            let environ = environ_of(pid);
             let is_ours = environ.windows(marker.len()).any(|window| window == marker);
             if pid != me && is_ours {
                 pids.push(pid);
@@ -160,6 +160,20 @@ impl House {
         }
         pids
     }
+}
+
+/// The environment of a process, as the kernel shows it. In the middle of an exec it is empty for a moment.
+fn environ_of(pid: u32) -> Vec<u8> {
+    let path = format!("/proc/{pid}/environ");
+    for _ in 0..20 {
+        match fs::read(&path) {
+            Ok(environ) if environ.is_empty() && is_alive(pid) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            environ => return environ.unwrap_or_default(),
+        }
+    }
+    Vec::new()
 }
 
 impl Drop for House {
@@ -327,6 +341,18 @@ impl Gate {
                 .ok()
         });
         pipe.write_all(b"go\n").expect("somebody reads");
+    }
+
+    /// Lets whoever waits at the gate pass, now.
+    pub fn open_if_anybody_waits(&self) {
+        use std::os::unix::fs::OpenOptionsExt;
+        let without_waiting = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let pipe = fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(without_waiting)
+            .open(&self.path);
+        // Whoever was there may have been ended meanwhile.
+        let _ = pipe.and_then(|mut pipe| pipe.write_all(b"go\n"));
     }
 }
 

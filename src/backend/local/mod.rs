@@ -16,6 +16,7 @@ use std::process::Command;
 pub use output::OutputReader;
 pub use run_files::{RunFiles, RunSpec};
 pub use runner::run;
+use store::open_rows;
 pub use store::{store_path, transcript_path};
 pub use waiter::wait_for_command;
 
@@ -55,6 +56,30 @@ impl<'a> LocalBackend<'a> {
     /// When its transcript is there and cannot be read.
     pub fn baseline(&self, session_id: &str) -> io::Result<Baseline> {
         take_baseline(&transcript_path(self.home, session_id), Some(session_id))
+    }
+
+    /// Has a runner close each row of the session store that says running while nothing carries its run any more: one
+    /// that died after its end line has left it so. Returns the labels. Runs that were never started, or that a watcher sees to, are left alone.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a runner cannot be started.
+    pub fn close_left_open(&self, is_watched: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+        let mut labels = Vec::new();
+        for (label, run_id) in open_rows(self.home)? {
+            let run = RunRef {
+                run_id,
+                ..RunRef::default()
+            };
+            let files = self.files(&run);
+            if !is_watched(&label)
+                && !files.has_runner()
+                && files.start(self.home.storage.as_ref())?.is_some()
+            {
+                self.carry(&run)?;
+                labels.push(label);
+            }
+        }
+        Ok(labels)
     }
 
     fn files(&self, run: &RunRef) -> RunFiles {
@@ -112,6 +137,13 @@ impl Backend for LocalBackend<'_> {
         command
             .arg("local-runner")
             .arg(files.dir())
+            .envs(
+                self.home
+                    .paths
+                    .exports
+                    .iter()
+                    .map(|(name, path)| (name, path)),
+            )
             .current_dir("/");
         spawn_detached(command, Some(log)).map(Some)
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::home::Home;
 use crate::process::{FileLock, ProcessIdentity};
@@ -42,6 +43,9 @@ pub struct RunSpec {
     pub timeout_ms: Option<u64>,
     /// Time between TERM and KILL, in ms.
     pub term_grace_ms: u64,
+    /// The label's entry as it was enqueued, for a ledger that was lost.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub entry: Map<String, Value>,
     /// The model the user asked for; the command may heed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

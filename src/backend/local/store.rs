@@ -24,6 +24,26 @@ pub fn transcript_path(home: &Home, session_id: &str) -> PathBuf {
     home.paths.sessions().join(format!("{stem}.jsonl"))
 }
 
+/// Label and run id of each row that says running.
+///
+/// # Errors
+/// When the store cannot be read. One that cannot be parsed has none: the next runner begins it anew.
+pub fn open_rows(home: &Home) -> io::Result<Vec<(String, String)>> {
+    let bytes = match home.storage.read(&store_path(home)) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let book = Book::parse(bytes, home.now_ms()).unwrap_or_default();
+    let rows = book.entries_containing("\"running\"");
+    let open = rows.filter(|(_, row)| row.text("status") == Some("running"));
+    let named = open.filter_map(|(_, row)| {
+        let label = row.text("label").unwrap_or_default();
+        Some((label.to_owned(), row.text("runId")?.to_owned()))
+    });
+    Ok(named.collect())
+}
+
 /// Sets fields of a session's row, keeping the others.
 ///
 /// # Errors

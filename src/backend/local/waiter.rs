@@ -10,14 +10,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StartRecord};
 use crate::home::Home;
-use crate::process::ProcessIdentity;
+use crate::process::{ProcessIdentity, Signal, signal_process};
 
 /// A prompt up to this size is also passed in the environment.
 const MAX_ENVIRONMENT_PROMPT_BYTES: u64 = 96 * 1024;
@@ -29,7 +29,9 @@ const MAX_ENVIRONMENT_PROMPT_BYTES: u64 = 96 * 1024;
 pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
     // The group is sent TERM to stop the command; its leader must outlive it. Handlers, unlike ignored signals, are
     // reset in the command.
-    for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+    let asked_to_stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&asked_to_stop))?;
+    for signal in [SIGINT, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     let storage = home.storage.as_ref();
@@ -44,7 +46,7 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
     }
     let exit = match files.stop(storage)? {
         Some(_) => Exit::NotStarted("stopped before it was started".to_owned()),
-        None => run(home, &spec, files),
+        None => run(home, &spec, files, &asked_to_stop),
     };
     let record = ExitRecord {
         exit,
@@ -61,8 +63,17 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
     Ok(())
 }
 
-fn run(home: &Home, spec: &RunSpec, files: &RunFiles) -> Exit {
-    match start(home, spec, files).and_then(|mut child| child.wait()) {
+fn run(home: &Home, spec: &RunSpec, files: &RunFiles, asked_to_stop: &AtomicBool) -> Exit {
+    let ended = start(home, spec, files).and_then(|mut child| {
+        // A TERM that came before the command was there went to nobody who would heed it.
+        if asked_to_stop.load(Ordering::SeqCst)
+            && let Some(command) = ProcessIdentity::of(child.id())
+        {
+            let _ = signal_process(&command, Signal::TERM);
+        }
+        child.wait()
+    });
+    match ended {
         Ok(status) => exit_of(status),
         Err(e) => {
             let program = spec.argv.first().map_or("", String::as_str);

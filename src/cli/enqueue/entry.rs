@@ -47,7 +47,7 @@ fn write_prompt(home: &Home, plan: &Plan) -> Result<()> {
 }
 
 /// What the call's idempotency key says, where the ledger knows it.
-pub fn answered_before(args: &EnqueueArgs, plan: &Plan, book: &Book) -> Option<Entered> {
+fn answered_before(args: &EnqueueArgs, plan: &Plan, book: &Book) -> Option<Entered> {
     let key = args.idempotency_key.as_deref()?;
     // In the ledger's text some characters may stand as escapes.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
@@ -93,9 +93,6 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     };
     let generation = Generation::next(previous, book.now_ms());
     write_prompt(home, plan)?;
-    if plan.backend == BackendName::Local {
-        describe_run(home, args, plan, generation)?;
-    }
     let mut entry = new_entry(args, plan, generation, book.now_ms());
     if let Some(old) = &old {
         carry_over(old, &mut entry);
@@ -113,6 +110,9 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
             book.now_ms(),
         );
     }
+    if plan.backend == BackendName::Local {
+        describe_run(home, args, plan, generation, &entry)?;
+    }
     book.put(label, entry.clone());
     Ok(Entered::New(book.get(label).unwrap_or(entry)))
 }
@@ -122,6 +122,7 @@ fn describe_run(
     args: &EnqueueArgs,
     plan: &Plan,
     generation: Generation,
+    entry: &Entry,
 ) -> Result<()> {
     let files = RunFiles::of(home, &plan.run_id);
     let mut env = plan.env.clone();
@@ -148,6 +149,7 @@ fn describe_run(
             .timeout
             .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
+        entry: entry.fields().clone(),
         model: args.model.clone(),
     };
     let storage = home.storage.as_ref();

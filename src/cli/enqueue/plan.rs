@@ -234,14 +234,56 @@ fn targets(home: &Home, args: &EnqueueArgs) -> Result<(Option<Target>, Option<St
                 "--deliver-to: the target is empty; give a chat id, or leave the flag out",
             ));
         }
+        Some(to) if args.deliver_channel.is_none() && names_a_receiver(to) => {
+            let (channel, name) = to.split_once(':').unwrap_or((to, ""));
+            Some(Target {
+                channel: channel.to_owned(),
+                to: name.to_owned(),
+            })
+        }
         Some(to) => Some(resolve_alias(home, to, channel)?),
         None => from_origin,
     };
+    if let Some(target) = &target {
+        check_receiver(home, target)?;
+    }
     let origin = args
         .origin
         .clone()
         .or_else(|| target.as_ref().map(|t| format!("{}:{}", t.channel, t.to)));
     Ok((target, origin))
+}
+
+/// `webhook:<name>` and `command:<name>` are receivers of the configuration; any other colon belongs to a chat's target.
+fn names_a_receiver(to: &str) -> bool {
+    to.starts_with("webhook:") || to.starts_with("command:")
+}
+
+/// A receiver that nobody configured would be told of only when the work is done.
+fn check_receiver(home: &Home, target: &Target) -> Result<()> {
+    let (section, known): (_, Vec<&str>) = match target.channel.as_str() {
+        "webhook" => (
+            "webhooks",
+            home.config.webhooks.keys().map(String::as_str).collect(),
+        ),
+        "command" => (
+            "commands",
+            home.config.commands.keys().map(String::as_str).collect(),
+        ),
+        _ => return Ok(()),
+    };
+    if known.contains(&target.to.as_str()) {
+        return Ok(());
+    }
+    let hint = match crate::nearest::nearest(&target.to, known).first() {
+        Some(near) => format!("did you mean {near}?"),
+        None => "add it".to_owned(),
+    };
+    Err(usage(format!(
+        "--deliver-to: the configuration {} names no \"{}\" under \"{section}\"; {hint}",
+        home.paths.config.display(),
+        target.to
+    )))
 }
 
 /// `@name` is an alias of the configuration: a target, or `<channel>:<target>`.

@@ -242,7 +242,7 @@ impl Storage for NthFails {
 }
 
 #[test]
-fn whichever_call_fails_the_step_says_so_and_can_be_redone() {
+fn whichever_call_fails_the_text_is_there_or_the_step_says_so_and_can_be_redone() {
     for n in 1.. {
         let scratch = scratch();
         let dir = scratch.path().join("a/b");
@@ -253,8 +253,11 @@ fn whichever_call_fails_the_step_says_so_and_can_be_redone() {
             result.expect("no call failed");
             return;
         }
-        let e = result.expect_err("a failed call is reported");
-        assert_eq!(e.kind(), io::ErrorKind::StorageFull, "call {n}: {e}");
+        // A failure while clearing up behind a text that is safe is none.
+        match result {
+            Ok(path) => assert_eq!(read_artifact(&path, 10).expect("readable"), "0123456789"),
+            Err(e) => assert_eq!(e.kind(), io::ErrorKind::StorageFull, "call {n}: {e}"),
+        }
         let path = write_artifact(&RealStorage, &dir, &name(), "0123456789").expect("redone");
         assert_eq!(path, dir.join(name().to_string()), "call {n}");
         assert_eq!(read_artifact(&path, 10).expect("readable"), "0123456789");

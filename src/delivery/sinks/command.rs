@@ -12,7 +12,7 @@ use super::{Payload, excerpt};
 use crate::delivery::outbox::Outcome;
 use crate::process::{Signal, close_inherited_on_exec, signal_group};
 
-/// A command that takes longer is ended; what it did by then is unknown.
+/// A command that takes longer is ended, unless the configuration says otherwise; what it did by then is unknown.
 const TIME_OUT: Duration = Duration::from_secs(60);
 
 /// Exit code of a command that asks to be called again later (`EX_TEMPFAIL` of sysexits.h).
@@ -22,20 +22,22 @@ const TRY_AGAIN: i32 = 75;
 const NEVER: [i32; 4] = [64, 65, 67, 78];
 
 /// Runs the command with the payload.
-pub(super) fn run(argv: &[String], payload: &Payload) -> Outcome {
-    match attempt(argv, payload) {
+pub(super) fn run(argv: &[String], payload: &Payload, limit: Option<Duration>) -> Outcome {
+    // Its arguments may hold secrets: what goes wrong is told with its name alone.
+    let program = argv.first().map_or("", String::as_str);
+    match attempt(argv, payload, limit.unwrap_or(TIME_OUT)) {
         Ok(outcome) => outcome,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Outcome::Refused {
-            why: format!("the command {argv:?} cannot be started: {e}"),
+            why: format!("the command {program} cannot be started: {e}"),
         },
         Err(e) => Outcome::Failed {
-            why: format!("the command {argv:?} cannot be run: {e}"),
+            why: format!("the command {program} cannot be run: {e}"),
             retry_after: None,
         },
     }
 }
 
-fn attempt(argv: &[String], payload: &Payload) -> std::io::Result<Outcome> {
+fn attempt(argv: &[String], payload: &Payload, limit: Duration) -> std::io::Result<Outcome> {
     let Some((program, arguments)) = argv.split_first() else {
         return Ok(Outcome::Refused {
             why: "the command is empty".to_owned(),
@@ -58,7 +60,7 @@ fn attempt(argv: &[String], payload: &Payload) -> std::io::Result<Outcome> {
         .stderr(Stdio::from(output.try_clone()?))
         .process_group(0)
         .spawn()?;
-    let end = Instant::now() + TIME_OUT;
+    let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(judge(status.code(), &said(output)));
@@ -69,7 +71,7 @@ fn attempt(argv: &[String], payload: &Payload) -> std::io::Result<Outcome> {
             return Ok(Outcome::Unknown {
                 why: format!(
                     "the command took longer than {} s and was ended",
-                    TIME_OUT.as_secs()
+                    limit.as_secs_f64()
                 ),
             });
         }

@@ -82,14 +82,15 @@ pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
 
 /// Sends a payload. Takes as long as its receiver, at most some tens of seconds.
 pub fn send(config: &Config, target: &str, payload: &Payload) -> Outcome {
+    let limit = config.delivery_timeout;
     let (channel, name) = target.split_once(':').unwrap_or((target, ""));
     match channel {
         "webhook" => match config.webhooks.get(name) {
-            Some(hook) => webhook::post(hook, payload),
+            Some(hook) => webhook::post(hook, payload, limit),
             None => unknown("webhooks", name),
         },
         "command" => match config.commands.get(name) {
-            Some(argv) => command::run(argv, payload),
+            Some(argv) => command::run(argv, payload, limit),
             None => unknown("commands", name),
         },
         channel => Outcome::Refused {

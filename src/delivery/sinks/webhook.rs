@@ -12,20 +12,20 @@ use super::{Payload, excerpt};
 use crate::config::Webhook;
 use crate::delivery::outbox::Outcome;
 
-/// A receiver that takes longer than this may or may not have it.
+/// A receiver that takes longer than this may or may not have it, unless the configuration says otherwise.
 const TIME_OUT: Duration = Duration::from_secs(20);
 
 /// The most of an answer that is read.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Posts the payload.
-pub(super) fn post(hook: &Webhook, payload: &Payload) -> Outcome {
+pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -> Outcome {
     let body = match serde_json::to_string(payload) {
         Ok(body) => body,
         Err(e) => return Outcome::Refused { why: e.to_string() },
     };
     let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(TIME_OUT))
+        .timeout_global(Some(limit.unwrap_or(TIME_OUT)))
         .timeout_connect(Some(Duration::from_secs(5)))
         .http_status_as_error(false)
         .max_redirects(0)
@@ -83,7 +83,11 @@ fn judge(status: u16, retry_after: Option<Duration>, said: &str) -> Outcome {
 /// An error before the request was out is a failure; one after it leaves the fate open.
 fn fate(error: &ureq::Error) -> Outcome {
     use ureq::{Error, Timeout};
-    let why = error.to_string();
+    let why = match error {
+        // It repeats the address, which may hold a secret.
+        Error::BadUri(_) => "the webhook's url is not usable".to_owned(),
+        error => error.to_string(),
+    };
     match error {
         Error::HostNotFound
         | Error::ConnectionFailed

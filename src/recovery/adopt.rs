@@ -1,0 +1,70 @@
+//! Local runs that the ledger does not know: what a lost or repaired ledger forgot is still described on the disk.
+
+use std::collections::BTreeMap;
+
+use crate::backend::local::{RunFiles, RunSpec};
+use crate::home::Home;
+use crate::ledger::{Archive, Book, Ledger, LedgerError, Patience};
+use crate::record::{Entry, Generation};
+use crate::watchers::ensure_watcher;
+
+/// The newest started run of each label that is in neither ledger nor archive. What was never started was never
+/// acknowledged: a killed `enqueue` left it.
+pub fn forgotten_runs(home: &Home, book: &Book) -> Vec<RunSpec> {
+    let runs = home.paths.sessions().join("runs");
+    let storage = home.storage.as_ref();
+    let mut newest: BTreeMap<String, RunSpec> = BTreeMap::new();
+    for name in storage.list(&runs).unwrap_or_default() {
+        let files = RunFiles::at(runs.join(name));
+        let (Ok(spec), Ok(Some(_))) = (files.spec(storage), files.start(storage)) else {
+            continue;
+        };
+        let is_newer = newest
+            .get(&spec.label)
+            .is_none_or(|other| other.generation < spec.generation);
+        if is_newer && !spec.entry.is_empty() && !is_known(home, book, &spec) {
+            newest.insert(spec.label.clone(), spec);
+        }
+    }
+    newest.into_values().collect()
+}
+
+fn is_known(home: &Home, book: &Book, spec: &RunSpec) -> bool {
+    let generation = Generation::new(spec.generation);
+    let in_ledger = book
+        .get(&spec.label)
+        .is_some_and(|entry| entry.generation() >= generation);
+    in_ledger
+        || Archive::new(home)
+            .entries(&spec.label)
+            .is_ok_and(|entries| entries.iter().any(|entry| entry.generation() >= generation))
+}
+
+/// Enters forgotten runs into the ledger again, as they stood when they were enqueued, and has them watched: their
+/// watchers find out how they ended. Returns their labels.
+///
+/// # Errors
+/// When the ledger cannot be read or written.
+pub fn adopt_forgotten_runs(home: &Home, ledger: &Ledger) -> Result<Vec<String>, LedgerError> {
+    let forgotten = forgotten_runs(home, &ledger.read()?);
+    if forgotten.is_empty() {
+        return Ok(Vec::new());
+    }
+    let adopted = ledger.update(Patience::Command, |book| {
+        let mut adopted = Vec::new();
+        for spec in forgotten {
+            if is_known(home, book, &spec) {
+                continue;
+            }
+            let mut entry = Entry::from_fields(spec.entry);
+            entry.set("adopted", true);
+            book.put(&spec.label, entry);
+            adopted.push((spec.label, Generation::new(spec.generation)));
+        }
+        adopted
+    })?;
+    for (label, generation) in &adopted {
+        ensure_watcher(home, label, *generation);
+    }
+    Ok(adopted.into_iter().map(|(label, _)| label).collect())
+}

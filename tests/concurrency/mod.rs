@@ -1,0 +1,5 @@
+//! Many at once: recovery beside living watchers, racing callers, and a model of what was acknowledged.
+
+mod mixed;
+mod races;
+mod recovery;

@@ -1,0 +1,199 @@
+//! The recovery scan beside watchers that live, are dead, or do not stir.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::outbox::receiver::{Answer, Receiver};
+use crate::outbox::{enqueue_to, house_with, quiet, record_in, records};
+use crate::support::{House, eventually, finish_soon, is_alive, kill, kill_hard};
+
+const MINUTE_MS: i64 = 60_000;
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292,000,000")
+}
+
+fn heartbeat_path(house: &House, label: &str) -> PathBuf {
+    let generation = &house.entry(label)["generation"];
+    let name = format!("{label}.{generation}.json");
+    house.state().join("watchers").join(name)
+}
+
+/// Makes the watcher's heartbeat so old, as if it had not stirred since; `change` may say more.
+fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut Value)) {
+    let path = heartbeat_path(house, label);
+    let bytes = fs::read(&path).expect("a heartbeat");
+    let mut beat: Value = serde_json::from_slice(&bytes).expect("JSON");
+    beat["at"] = json!(now_ms() - age_ms);
+    beat["nextAt"] = json!(now_ms() - age_ms);
+    change(&mut beat);
+    let aside = path.with_extension("aside");
+    fs::write(&aside, beat.to_string()).expect("writable");
+    fs::rename(&aside, &path).expect("replaceable");
+}
+
+/// A running label with a watcher that was stopped after its first heartbeat.
+fn stopped_watcher(house: &House, script: &str) -> u32 {
+    house.enqueue("w", script);
+    let watcher = house.watcher_pid("w");
+    eventually("it watches", || {
+        let beat = fs::read(heartbeat_path(house, "w")).ok()?;
+        let beat: Value = serde_json::from_slice(&beat).ok()?;
+        (beat["state"] == "watching" && beat["pid"] == watcher).then_some(())
+    });
+    eventually("the phase moves on", || {
+        (house.entry("w")["phase"] == "running").then_some(())
+    });
+    kill(watcher, "STOP");
+    eventually("it is stopped", || {
+        let stat = fs::read_to_string(format!("/proc/{watcher}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(") ")?;
+        rest.starts_with('T').then_some(())
+    });
+    watcher
+}
+
+#[test]
+fn a_watcher_that_does_not_stir_is_reported_after_three_minutes_and_left_alone() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    let watcher = stopped_watcher(&house, &format!("{}; echo hi", gate.pass()));
+    age_heartbeat(&house, "w", 2 * MINUTE_MS, |_| {});
+    assert_eq!(house.recover().stdout, "");
+    age_heartbeat(&house, "w", 4 * MINUTE_MS, |_| {});
+    let scan = house.recover();
+    let expected = format!("wedged \"w\": its watcher (pid {watcher}) has not stirred for 240 s\n");
+    assert_eq!(scan.stdout, expected);
+    assert_eq!(house.watcher_pid("w"), watcher);
+    kill(watcher, "CONT");
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
+}
+
+#[test]
+fn a_watcher_that_does_not_stir_is_replaced_after_ten_minutes() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    let script = format!("echo ran >> runs; {}; echo hi", gate.pass());
+    let wedged = stopped_watcher(&house, &script);
+    let runner = house.runner_pid("w");
+    age_heartbeat(&house, "w", 11 * MINUTE_MS, |_| {});
+    let scan = house.run("529-recovery", &["--json"]).exits(0).json();
+    assert_eq!(scan["revived"][0]["label"], "w", "{scan}");
+    let reason = scan["wedged"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.ends_with("it was ended"), "{reason}");
+    assert!(!is_alive(wedged));
+    assert_ne!(house.watcher_pid("w"), wedged);
+    assert_eq!(house.runner_pid("w"), runner, "the run goes on");
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
+    assert_eq!(house.text("runs"), "ran\n");
+}
+
+#[test]
+fn a_heartbeat_that_names_another_process_ends_nobody() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    let watcher = stopped_watcher(&house, &format!("{}; echo hi", gate.pass()));
+    let mut bystander = Command::new("sleep")
+        .arg("1000")
+        // Named after the house, so that it is ended with it when this test fails.
+        .env("HOUSE", house.root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sleep is on every system");
+    let pid = bystander.id();
+    let changes: [(&str, Value); 2] = [("pid", json!(pid)), ("startTime", json!("another"))];
+    for (field, value) in changes {
+        let path = heartbeat_path(&house, "w");
+        let before = fs::read(&path).expect("a heartbeat");
+        age_heartbeat(&house, "w", 30 * MINUTE_MS, |beat| {
+            beat[field] = value.clone();
+        });
+        let scan = house.run("529-recovery", &["--json"]).exits(0).json();
+        assert_eq!(scan["revived"], json!([]), "{scan}");
+        assert_eq!(scan["wedged"][0]["label"], "w", "{scan}");
+        assert!(is_alive(watcher) && is_alive(pid), "{field}");
+        fs::write(&path, before).expect("writable");
+    }
+    bystander.kill().expect("our own child can be killed");
+    bystander.wait().expect("our own child can be waited for");
+    kill(watcher, "CONT");
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
+}
+
+#[test]
+fn an_ended_label_with_an_owed_delivery_gets_a_watcher_and_one_without_gets_none() {
+    let receiver = Receiver::answering(&[Answer::Status(503)]);
+    let house = house_with(&receiver);
+    house.enqueue("silent", "echo hi");
+    house.ended("silent");
+    enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+    record_in(&house, "w", "result", "retrying");
+    kill_hard(house.watcher_pid("w"));
+    assert_eq!(house.dispatch(&["doctor"]).code, Some(1));
+    let expected = "started a watcher for \"w\": it owes a delivery\n";
+    assert_eq!(house.recover().stdout, expected);
+    house.watcher_pid("w");
+    let record = record_in(&house, "w", "result", "delivered");
+    assert_eq!(record["attempts"], 2);
+    quiet(&house);
+    assert_eq!(house.recover().stdout, "");
+    assert_eq!(house.dispatch(&["doctor"]).code, Some(0));
+}
+
+#[test]
+fn of_scans_and_watchers_at_once_one_wins_and_the_run_is_made_and_told_once() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    for round in 0..5 {
+        let (label, runs) = (format!("w{round}"), format!("runs{round}"));
+        let gate = house.gate(&format!("gate{round}"));
+        let script = format!("echo ran >> {runs}; {}; echo hi", gate.pass());
+        enqueue_to(&house, "webhook:ops", &label, &[], &script);
+        house.runner_pid(&label);
+        kill_hard(house.watcher_pid(&label));
+        let named = format!("--label={label}");
+        let generation = format!("--generation={}", house.entry(&label)["generation"]);
+        let mut started = vec![
+            house.start("529-recovery", &[]),
+            house.start("529-recovery", &[]),
+        ];
+        let watcher = house.start("watcher", &[&named, &generation, "--detached"]);
+        gate.open();
+        started.push(watcher);
+        for child in started {
+            finish_soon(child).exits(0);
+        }
+        record_in(&house, &label, "result", "delivered");
+        assert_eq!(house.text(&runs), "ran\n");
+        assert_eq!(records(&house, &label).len(), 1);
+    }
+    quiet(&house);
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 5, "{requests:?}");
+    for (round, request) in requests.iter().enumerate() {
+        assert_eq!(request.text("label"), format!("w{round}"));
+        assert_eq!(request.json()["mayBeRepeat"], false);
+    }
+}
+
+#[test]
+fn a_redelivery_that_meets_a_watcher_about_to_leave_is_not_left_lying() {
+    let receiver = Receiver::answering(&vec![Answer::Status(404); 100]);
+    let house = house_with(&receiver);
+    enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+    record_in(&house, "w", "result", "parked");
+    for round in 2..40 {
+        let answer = house.dispatch(&["redeliver", "--label", "w"]).exits(1);
+        assert_eq!(answer.json()["deliveries"][0]["state"], "parked");
+        assert_eq!(receiver.requests().len(), round);
+    }
+}

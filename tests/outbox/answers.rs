@@ -1,0 +1,235 @@
+//! What a receiver answers decides: delivered, tried again, or given up until somebody mends it.
+
+use serde_json::{Value, json};
+
+use super::receiver::{Answer, Receiver};
+use super::{enqueue_to, house_with, quiet, record_in, records, webhook};
+use crate::support::House;
+
+/// What is parked is told by `status`, `list` and `doctor`, with the reason.
+#[track_caller]
+fn is_parked_and_shown(house: &House, label: &str, why: &str) -> Value {
+    let record = record_in(house, label, "result", "parked");
+    let reason = record["lastError"].as_str().expect("a reason");
+    assert!(reason.contains(why), "{reason}");
+    let status = house.dispatch(&["status", "--label", label]).json();
+    assert_eq!(status["deliveries"][0]["state"], "parked");
+    assert_eq!(status["deliveries"][0]["lastError"], reason);
+    let table = house.dispatch(&["status", "--label", label, "--output", "table"]);
+    assert!(table.stdout.contains("1 parked"), "{table:?}");
+    let list = house.dispatch(&["list", "--output", "table"]).exits(0);
+    assert!(list.stdout.contains("[1 undelivered]"), "{list:?}");
+    let doctor = house.dispatch(&["doctor"]).exits(1).json();
+    let checks = doctor["checks"].as_array().expect("checks").clone();
+    let wrong: Vec<&Value> = checks.iter().filter(|check| check["ok"] == false).collect();
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    let message = wrong[0]["message"].as_str().expect("a message");
+    let remedy = format!("dispatch redeliver --label {label}");
+    assert!(
+        message.contains(reason) && message.contains(&remedy),
+        "{message}"
+    );
+    record
+}
+
+#[test]
+fn any_answer_from_200_to_299_is_a_receipt() {
+    let receiver = Receiver::answering(&[Answer::Status(204), Answer::Body(202, "queued as 17")]);
+    let house = house_with(&receiver);
+    enqueue_to(&house, "webhook:ops", "a", &[], "echo hi");
+    let record = record_in(&house, "a", "result", "delivered");
+    assert_eq!(record["receipt"], json!({"status": 204, "body": ""}));
+    enqueue_to(&house, "webhook:ops", "b", &[], "echo hi");
+    let record = record_in(&house, "b", "result", "delivered");
+    assert_eq!(
+        record["receipt"],
+        json!({"status": 202, "body": "queued as 17"})
+    );
+    assert_eq!(house.dispatch(&["doctor"]).code, Some(0));
+}
+
+#[test]
+fn a_receiver_that_cannot_for_now_is_tried_again_until_it_can() {
+    for status in [408, 500, 503] {
+        let receiver = Receiver::answering(&[Answer::Status(status)]);
+        let house = house_with(&receiver);
+        enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+        let waiting = record_in(&house, "w", "result", "retrying");
+        let why = format!("the receiver answered {status}");
+        assert_eq!(waiting["lastError"], why.as_str());
+        let pause = waiting["nextAt"].as_i64().expect("a time")
+            - waiting["triedAt"].as_i64().expect("a time");
+        assert!((1_600..60_000).contains(&pause), "{pause} ms");
+        let record = record_in(&house, "w", "result", "delivered");
+        assert_eq!(record["attempts"], 2);
+        assert_eq!(record["lastError"], Value::Null);
+        let keys: Vec<String> = receiver.requests().iter().map(|r| r.text("key")).collect();
+        assert_eq!(keys.len(), 2);
+        assert_eq!(keys[0], keys[1]);
+        let again = receiver.requests().remove(1).json();
+        assert_eq!(again["mayBeRepeat"], false, "it was told not to have it");
+        assert_eq!(again["attempt"], 2);
+    }
+}
+
+#[test]
+fn a_receiver_that_names_a_time_is_left_alone_until_then() {
+    let receiver = Receiver::answering(&[
+        Answer::With(429, "Retry-After: 1"),
+        Answer::With(429, "Retry-After: 7200"),
+    ]);
+    let house = house_with(&receiver);
+    enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+    receiver.received(2);
+    let record = record_in(&house, "w", "result", "retrying");
+    let pause =
+        record["nextAt"].as_i64().expect("a time") - record["triedAt"].as_i64().expect("a time");
+    assert!(pause >= 7_200_000, "{pause} ms");
+    assert_eq!(receiver.requests().len(), 2);
+}
+
+#[test]
+fn a_receiver_that_names_no_sensible_time_is_asked_once_more_before_it_is_given_up() {
+    let receiver = Receiver::answering(&[Answer::With(503, "Retry-After: 99999999999")]);
+    let house = house_with(&receiver);
+    enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+    let record = record_in(&house, "w", "result", "retrying");
+    let age = record["nextAt"].as_i64().expect("a time") - record["at"].as_i64().expect("a time");
+    assert_eq!(
+        age,
+        48 * 3_600_000,
+        "the last try is at the end of the 48 h"
+    );
+}
+
+#[test]
+fn a_receiver_that_is_not_there_yet_gets_it_when_it_is() {
+    let port = Receiver::free_port();
+    let house = House::new();
+    house.configure(&json!({"webhooks": {"ops": {"url": super::receiver::url(port)}}}));
+    enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+    record_in(&house, "w", "result", "retrying");
+    let receiver = Receiver::at(port, &[]);
+    let record = record_in(&house, "w", "result", "delivered");
+    assert!(record["attempts"].as_u64() >= Some(2), "{record}");
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].json()["mayBeRepeat"], false);
+}
+
+#[test]
+fn a_refusal_is_parked_at_once_and_redelivered_when_told_to() {
+    let receiver = Receiver::answering(&[
+        Answer::Body(404, "no such hook"),
+        Answer::Status(400),
+        Answer::With(302, "Location: /elsewhere"),
+    ]);
+    let house = house_with(&receiver);
+    enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+    let why = "the receiver answered 404: \"no such hook\"";
+    is_parked_and_shown(&house, "w", why);
+    quiet(&house);
+    house.recover();
+    quiet(&house);
+    assert_eq!(receiver.requests().len(), 1, "parked is not tried again");
+    let words = ["redeliver", "--label", "w"];
+    for (tries, why) in [(2, "answered 400"), (3, "answered 302")] {
+        let ran = house.dispatch(&words).exits(1).json();
+        assert_eq!(ran["deliveries"][0]["state"], "parked", "{ran}");
+        is_parked_and_shown(&house, "w", why);
+        let requests = receiver.requests();
+        assert_eq!(requests.len(), tries, "no redirect is followed");
+    }
+    let ran = house.dispatch(&words).exits(0).json();
+    assert_eq!((&ran["count"], &ran["delivered"]), (&json!(1), &json!(1)));
+    let keys: Vec<String> = receiver.requests().iter().map(|r| r.text("key")).collect();
+    assert_eq!(keys.len(), 4);
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    assert_eq!(house.dispatch(&["doctor"]).code, Some(0));
+    assert_eq!(house.entry("w")["status"], "done");
+}
+
+#[test]
+fn targets_that_lead_nowhere_are_parked_and_go_out_together_once_they_are_mended() {
+    let receiver = Receiver::answering(&[]);
+    let house = House::new();
+    for (label, channel, name) in [("a", "webhook", "ops"), ("b", "command", "mail")] {
+        house.configure(&json!({"deliverTo": name, "deliveryChannel": channel}));
+        let words = [
+            "done",
+            "--label",
+            label,
+            "--summary",
+            "hi",
+            "--checklist",
+            "{\"work_complete\":true}",
+        ];
+        house.dispatch(&words).exits(0);
+        record_in(&house, label, "result", "parked");
+    }
+    let why = "the configuration names no \"ops\" under \"webhooks\"";
+    let parked = record_in(&house, "a", "result", "parked");
+    assert!(
+        parked["lastError"]
+            .as_str()
+            .expect("a reason")
+            .contains(why)
+    );
+    record_in(&house, "b", "result", "parked");
+    let mut config = webhook(&receiver);
+    config["commands"] = json!({"mail": ["true"]});
+    house.configure(&config);
+    let ran = house.dispatch(&["redeliver", "--all"]).exits(0).json();
+    assert_eq!((&ran["count"], &ran["delivered"]), (&json!(2), &json!(2)));
+    assert_eq!(receiver.requests().len(), 1);
+    let ran = house.dispatch(&["redeliver", "--all"]).exits(0).json();
+    assert_eq!(ran["count"], 0);
+}
+
+#[test]
+fn a_chat_channel_is_parked_with_the_reason() {
+    let house = House::new();
+    enqueue_to(&house, "telegram:-100", "w", &[], "echo hi");
+    is_parked_and_shown(&house, "w", "channel telegram needs an OpenClaw gateway");
+    assert_eq!(records(&house, "w").len(), 1);
+    assert_eq!(house.full_text("w"), "hi\n");
+}
+
+#[test]
+fn a_command_says_by_its_exit_code_whether_it_is_to_be_called_again() {
+    let house = House::new();
+    let at = |script: &str| {
+        json!([
+            "sh",
+            "-c",
+            format!("cd '{}'; {script}", house.root().display())
+        ])
+    };
+    house.configure(&json!({"commands": {
+        "later": at("echo called >> later; [ $(wc -l < later) -gt 1 ] || exit 75"),
+        "fails": at("echo called >> fails; [ $(wc -l < fails) -gt 1 ] || exit 3"),
+        "never": at("echo 'no such user' >&2; exit 67"),
+        "absent": ["/nowhere/mailer", "--password=hunter2"],
+    }}));
+    for name in ["later", "fails", "never", "absent"] {
+        enqueue_to(&house, &format!("command:{name}"), name, &[], "echo hi");
+    }
+    let never = is_parked_beside_others(&house, "never");
+    assert!(never.contains("code 67: no such user"), "{never}");
+    let absent = is_parked_beside_others(&house, "absent");
+    assert!(
+        absent.contains("/nowhere/mailer") && !absent.contains("hunter2"),
+        "{absent}"
+    );
+    for name in ["later", "fails"] {
+        assert_eq!(
+            record_in(&house, name, "result", "delivered")["attempts"],
+            2
+        );
+    }
+}
+
+fn is_parked_beside_others(house: &House, label: &str) -> String {
+    let record = record_in(house, label, "result", "parked");
+    record["lastError"].as_str().expect("a reason").to_owned()
+}

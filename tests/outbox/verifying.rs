@@ -1,0 +1,185 @@
+//! The operator's verify command stands between a result and its delivery.
+
+use serde_json::json;
+
+use super::receiver::{Answer, Receiver, url};
+use super::{enqueue_to, house_with, quiet, record_in, signal_done};
+use crate::support::{House, eventually, is_alive, kill_hard};
+
+/// A pid that a script wrote.
+fn pid_in(house: &House, name: &str) -> u32 {
+    eventually(&format!("a pid in {name}"), || {
+        house.text(name).strip_suffix('\n')?.parse().ok()
+    })
+}
+
+#[test]
+fn a_result_is_done_once_its_verify_command_has_passed() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let gate = house.gate("gate");
+    std::fs::create_dir(house.path("work")).expect("creatable");
+    let work = house.path("work").display().to_string();
+    let check = format!(
+        "cat > text; pwd > cwd; echo \"$DISPATCH_LABEL\" > label; {}",
+        gate.pass()
+    );
+    let flags = ["--verify-cmd", &check, "--cwd", &work];
+    enqueue_to(&house, "webhook:ops", "w", &flags, "echo '$(id) result'");
+    house.wrote("work/label", "w");
+    assert_eq!(house.text("work/text"), "$(id) result\n");
+    assert_eq!(house.text("work/cwd"), format!("{work}\n"));
+    let status = house.dispatch(&["status", "--label", "w"]).json();
+    assert_eq!(status["status"], "running");
+    assert_eq!(status["phase"], "verifying");
+    assert!(receiver.requests().is_empty());
+    gate.open();
+    record_in(&house, "w", "result", "delivered");
+    let entry = house.entry("w");
+    assert_eq!(entry["status"], "done");
+    assert_eq!(entry["phase"], json!(null));
+}
+
+#[test]
+fn a_rejected_result_is_a_failure_that_names_the_command_and_keeps_the_text() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let check = "echo '3 tests fail' >&2; exit 7";
+    enqueue_to(
+        &house,
+        "webhook:ops",
+        "w",
+        &["--verify-cmd", check],
+        "echo all green",
+    );
+    record_in(&house, "w", "failure", "delivered");
+    let entry = house.entry("w");
+    assert_eq!(entry["status"], "error");
+    assert_eq!(entry["failure"]["kind"], "verify");
+    let told = receiver.requests().remove(0).text("text");
+    assert!(told.contains(&format!("`{check}`")), "{told}");
+    assert!(told.contains("exit status: 7: 3 tests fail"), "{told}");
+    assert!(told.contains("all green\n"), "{told}");
+    assert!(house.full_text("w").contains("all green\n"));
+}
+
+#[test]
+fn a_rejected_result_stays_rejected_however_late_its_notice_goes_out() {
+    let port = Receiver::free_port();
+    let house = House::new();
+    house.configure(&json!({"webhooks": {"ops": {"url": url(port)}}}));
+    let flags = ["--verify-cmd", "exit 1"];
+    enqueue_to(&house, "webhook:ops", "w", &flags, "echo all green");
+    record_in(&house, "w", "failure", "retrying");
+    kill_hard(house.watcher_pid("w"));
+    let receiver = Receiver::at(port, &[]);
+    house.recover();
+    record_in(&house, "w", "failure", "delivered");
+    quiet(&house);
+    assert_eq!(house.entry("w")["status"], "error");
+    assert_eq!(house.entry("w")["failure"]["kind"], "verify");
+    assert_eq!(receiver.requests().len(), 1);
+    let ran = signal_done(&house, "w", "All green, I say.").exits(1);
+    assert!(ran.stderr.contains("REJECTED:"), "{ran:?}");
+    assert_eq!(house.entry("w")["status"], "error");
+}
+
+#[test]
+fn a_signal_with_a_verify_command_stays_running_until_that_has_passed() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let (run, check) = (house.gate("run"), house.gate("check"));
+    let verify = format!("cat > text; {}", check.pass());
+    let flags = ["--verify-cmd", &verify];
+    enqueue_to(&house, "webhook:ops", "w", &flags, &run.pass());
+    house.runner_pid("w");
+    let answer = signal_done(&house, "w", "The parser is fixed.")
+        .exits(0)
+        .json();
+    assert_eq!(answer["status"], "running");
+    assert_eq!(answer["phase"], "verifying");
+    eventually("the verify command has the summary", || {
+        (house.text("text") == "The parser is fixed.").then_some(())
+    });
+    assert_eq!(house.entry("w")["status"], "running");
+    check.open();
+    assert_eq!(house.ended("w")["status"], "done");
+    record_in(&house, "w", "result", "delivered");
+    run.open();
+    quiet(&house);
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[test]
+fn a_signal_that_is_rejected_keeps_its_own_text() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let (run, check) = (house.gate("run"), house.gate("check"));
+    let verify = format!("cat > text; {}; exit 1", check.pass());
+    let flags = ["--verify-cmd", &verify];
+    let script = format!("{}; echo goodbye", run.pass());
+    enqueue_to(&house, "webhook:ops", "w", &flags, &script);
+    let runner = house.runner_pid("w");
+    signal_done(&house, "w", "The parser is fixed.").exits(0);
+    run.open();
+    eventually("the run's end", || (!is_alive(runner)).then_some(()));
+    check.open();
+    record_in(&house, "w", "failure", "delivered");
+    let told = receiver.requests().remove(0).text("text");
+    assert!(told.contains("The parser is fixed."), "{told}");
+    assert!(house.full_text("w").contains("The parser is fixed."));
+}
+
+#[test]
+fn a_watcher_killed_while_verifying_leaves_no_command_behind_and_the_scan_finishes() {
+    let receiver = Receiver::answering(&[Answer::Status(200)]);
+    let house = house_with(&receiver);
+    let gate = house.gate("gate");
+    let check = format!(
+        "echo $$ >> checks; sh -c 'echo $$ > child; sleep 1000' & {}",
+        gate.pass()
+    );
+    enqueue_to(
+        &house,
+        "webhook:ops",
+        "w",
+        &["--verify-cmd", &check],
+        "echo hi",
+    );
+    let (first, child) = (pid_in(&house, "checks"), pid_in(&house, "child"));
+    kill_hard(house.watcher_pid("w"));
+    assert_eq!(house.entry("w")["phase"], "verifying");
+    let scan = house.recover();
+    assert_eq!(
+        scan.stdout,
+        "started a watcher for \"w\": it is running without a watcher\n"
+    );
+    eventually("the second verify command", || {
+        (house.text("checks").lines().count() == 2).then_some(())
+    });
+    assert!(!is_alive(first), "two verify commands at once");
+    assert!(
+        !is_alive(child),
+        "what the first one started is left behind"
+    );
+    gate.open();
+    record_in(&house, "w", "result", "delivered");
+    assert_eq!(house.entry("w")["status"], "done");
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[test]
+fn a_watcher_asked_to_stop_while_verifying_takes_the_command_with_it() {
+    let house = House::new();
+    let check = "echo $$ > check; exec sleep 1000";
+    let words = ["enqueue", "--label", "w", "--verify-cmd", check];
+    house
+        .dispatch(&[&words[..], &["--", "echo", "hi"]].concat())
+        .exits(0);
+    let check = pid_in(&house, "check");
+    let watcher = house.watcher_pid("w");
+    crate::support::kill(watcher, "TERM");
+    eventually("the watcher leaves", || (!is_alive(watcher)).then_some(()));
+    assert!(!is_alive(check));
+    assert_eq!(house.entry("w")["status"], "running");
+}
