@@ -4,10 +4,13 @@
 //! more about the machine than about the program.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The checklist of a plain completion signal.
+const DONE: &str = "{\"work_complete\":true}";
 
 /// A state directory with the programs that work in it.
 struct House {
@@ -122,6 +125,7 @@ fn main() {
         "plain read",
         read.0,
     );
+    let mut fresh: Vec<String> = Vec::new();
     let copy = timed(10, || {
         write_synced(
             &large.state().join("copy"),
@@ -137,17 +141,12 @@ fn main() {
     line(
         "done, 10,000 labels, whole process",
         timed(20, || {
+            let label = format!("fresh-{}", fresh.len());
+            fresh.push(label.clone());
             spawn(large.command(
                 "dispatch",
-                &[
-                    "done",
-                    "--label",
-                    "fresh",
-                    "--checklist",
-                    "{\"work_complete\":true}",
-                ],
+                &["done", "--label", &label, "--checklist", DONE],
             ));
-            spawn_forget(&large, "fresh");
         }),
         "plain copy",
         copy.0,
@@ -166,7 +165,7 @@ fn main() {
         truth.0,
     );
     line(
-        "local reply written -> on the foreground watcher's stdout",
+        "local end line written -> on a foreground watcher's stdout",
         (latency(&reply), Duration::ZERO),
         "/bin/true",
         truth.0,
@@ -181,47 +180,43 @@ fn write_synced(path: &Path, bytes: &[u8]) {
     file.sync_all().expect("syncable");
 }
 
-/// So that the next `done` finds the label unregistered again: the label is renamed by a plain edit.
-fn spawn_forget(_house: &House, _label: &str) {}
-
-/// Median time from the command's last word to the result on a watcher's stdout. The command writes the time of its
-/// own end as its reply.
+/// Median time from the end line in the transcript to the result on a foreground watcher's stdout.
 fn latency(house: &House) -> Duration {
     let mut times = Vec::new();
     for n in 0..40 {
         let label = format!("latency-{n}");
-        let gate = house.state().join(format!("gate-{n}"));
-        let script = format!(
-            "while [ ! -e '{}' ]; do sleep 0.01; done; date +%s.%N",
-            gate.display()
-        );
         spawn(house.command(
             "dispatch",
-            &["enqueue", "--label", &label, "--", "sh", "-c", &script],
+            &["enqueue", "--label", &label, "--", "sleep", "0.3"],
         ));
         let mut watcher = house.command("watcher", &["--label", &label]);
-        let child = watcher
+        let mut child = watcher
             .stdout(Stdio::piped())
             .spawn()
             .expect("the watcher starts");
-        std::thread::sleep(Duration::from_millis(150));
-        fs::write(&gate, "").expect("writable");
-        let output = child.wait_with_output().expect("it ends");
-        let seen = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("after the epoch")
-            .as_secs_f64();
-        let text = String::from_utf8_lossy(&output.stdout);
-        if let Some(written) = text
-            .lines()
-            .last()
-            .and_then(|l| l.trim().parse::<f64>().ok())
-        {
-            times.push(Duration::from_secs_f64((seen - written).max(0.0)));
-        }
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut first)
+            .expect("readable");
+        let seen = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after the epoch");
+        child.wait().expect("it ends");
+        let ended = ended_at_ms(house, &label);
+        times.push(seen.saturating_sub(Duration::from_millis(ended)));
     }
     times.sort();
     times[times.len() / 2]
+}
+
+/// When the label's end line was written, ms since the epoch: the ledger keeps its time.
+fn ended_at_ms(house: &House, label: &str) -> u64 {
+    let text = fs::read_to_string(house.state().join("labels.json")).expect("readable");
+    let ledger: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let ended = ledger[label]["endedAt"].as_str().expect("it has ended");
+    dispatch::record::time::parse(&ended.into())
+        .and_then(|ms| u64::try_from(ms).ok())
+        .expect("a time")
 }
 
 fn idle_rss(house: &House) -> u64 {
