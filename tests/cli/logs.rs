@@ -153,12 +153,12 @@ fn shell() -> String {
 }
 
 #[test]
-fn a_label_without_a_session_here_says_so() {
+fn a_label_of_another_tool_says_so() {
     let house = super::house_with_one_label();
     super::refused(
         &house,
         &["logs", "--label", "nightly-build"],
         1,
-        "label \"nightly-build\" runs on an OpenClaw gateway, whose transcripts this build cannot read yet",
+        "label \"nightly-build\" was started by another tool, which has its transcript",
     );
 }
