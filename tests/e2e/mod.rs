@@ -1,7 +1,7 @@
 //! Against real OpenClaw gateways of both generations, with a scripted model: `gateway/README.md`.
 //!
-//! The packages come from npm on the first run and stay in `target/e2e` (or `DISPATCH_E2E_DIR`). A machine without npm
-//! skips these tests.
+//! The packages come from npm on the first run and stay in `target/e2e` (or `DISPATCH_E2E_DIR`). They run
+//! with `DISPATCH_E2E=1 cargo test --locked e2e`; without it, or without npm, each says that it is skipped.
 
 mod commands;
 mod endings;
