@@ -61,7 +61,8 @@ pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
             continue;
         };
         let post = Post::of(home, &label, entry.generation());
-        if post.is_held() && !is_freed(home, &label, &post, &mut scan) {
+        let is_taken = post.is_held() && !is_abandoned(home, &post);
+        if is_taken && !is_freed(home, &label, &post, &mut scan) {
             continue;
         }
         start(home, &label, entry.generation(), why, &mut scan);
@@ -177,6 +178,17 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
             false
         }
     }
+}
+
+/// A post whose watcher has just been killed: the last of its threads may hold the lock a moment longer, and to take that
+/// for a watcher would leave the label alone until the next scan.
+fn is_abandoned(home: &Home, post: &Post) -> bool {
+    let holder = FileLock::holder(&post.lock_path());
+    if holder.is_some_and(|holder| holder.process.is_alive()) {
+        return false;
+    }
+    wait_until_free(home, post);
+    !post.is_held()
 }
 
 /// A killed process gives its lock back a moment later; a watcher that finds the post taken until then would leave.
