@@ -110,7 +110,8 @@ fn packages_dir() -> PathBuf {
 fn install(version: Version) -> PathBuf {
     let dir = packages_dir().join(version.name());
     fs::create_dir_all(&dir).expect("creatable");
-    let lock = fs::File::create(dir.with_extension("lock")).expect("creatable");
+    let lock = packages_dir().join(format!("{}.lock", version.name()));
+    let lock = fs::File::create(lock).expect("creatable");
     fs2::FileExt::lock_exclusive(&lock).expect("lockable");
     if !dir.join("pkg/.installed").exists() {
         // What an interrupted installation left is of no use.

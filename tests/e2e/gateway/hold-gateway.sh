@@ -15,8 +15,9 @@ while read -r _; do
   setsid bash -c '"$0" "$@" || echo failed' "$here/start-gateway.sh" "$@" </dev/null &
   starting=$!
 done
-if [[ -n $starting ]]; then
-  kill -TERM -- "-$starting" 2>/dev/null
+# Only while it is at work: afterwards its number may be another's.
+if [[ -n $(jobs -rp) ]]; then
+  kill -TERM -- "-$starting"
   wait "$starting"
 fi
 "$here/stop-gateway.sh" "$dir" 1
