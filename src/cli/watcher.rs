@@ -98,8 +98,10 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
             None => return Ok(turned_away(home, label, &post)),
         },
     };
-    // What stood in the ledger before the post was taken may be old by now.
-    let entry = Ledger::new(home).read()?.get(label).unwrap_or(entry);
+    // What stood in the ledger before the post was taken may be old by now. Should it be damaged since, whoever held the
+    // post would have gone on, and so does this watcher.
+    let now = Ledger::new(home).read();
+    let entry = now.ok().and_then(|book| book.get(label)).unwrap_or(entry);
     if !args.detached && entry.status().is_ended() && entry.generation() == generation {
         return tell_recorded(home, label, &entry);
     }
@@ -109,7 +111,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         Reader::Stdout
     };
     loop {
-        let watched = watch(home, label, generation, span, reader)?;
+        let watched = watch(home, label, generation, &entry, span, reader)?;
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.

@@ -7,6 +7,7 @@
 
 mod adopt;
 
+use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
@@ -87,10 +88,11 @@ fn close_sessions(home: &Home, book: &Book, scan: &mut Scan) {
 
 /// Labels that may need a watcher: a sieve over the text, before entries are parsed.
 fn candidates(book: &Book) -> Vec<(String, Entry)> {
-    let mut found: Vec<(String, Entry)> = Vec::new();
+    let mut found = Vec::new();
+    let mut known = HashSet::new();
     for needle in ["\"running\"", "\"deliveries\"", "\"completion\": {"] {
         for (label, entry) in book.entries_containing(needle) {
-            if !found.iter().any(|(known, _)| known == label) {
+            if known.insert(label) {
                 found.push((label.to_owned(), entry));
             }
         }
@@ -180,15 +182,20 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
     }
 }
 
-/// A post whose watcher has just been killed: the last of its threads may hold the lock a moment longer, and to take that
-/// for a watcher would leave the label alone until the next scan.
+/// A post whose watcher has just died: the last of its threads may hold the lock a moment longer, and to take that for a
+/// watcher would leave the label alone until the next scan. A new watcher signs as soon as it has the lock.
 fn is_abandoned(home: &Home, post: &Post) -> bool {
-    let holder = FileLock::holder(&post.lock_path());
-    if holder.is_some_and(|holder| holder.process.is_alive()) {
-        return false;
+    let end = home.clock.monotonic() + DEATH_PATIENCE;
+    while post.is_held() {
+        let holder = FileLock::holder(&post.lock_path());
+        if holder.is_some_and(|holder| holder.process.is_alive())
+            || home.clock.monotonic() >= end
+        {
+            return false;
+        }
+        thread::sleep(DEATH_LOOK);
     }
-    wait_until_free(home, post);
-    !post.is_held()
+    true
 }
 
 /// A killed process gives its lock back a moment later; a watcher that finds the post taken until then would leave.

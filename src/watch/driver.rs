@@ -74,23 +74,30 @@ pub enum Watched {
     Stopped,
 }
 
-/// Watches a label's run. The caller holds the post.
+/// Watches a label's run. The caller holds the post and has read `known`, the label's entry, which is gone on with when the
+/// ledger cannot be read by now.
 ///
 /// # Errors
-/// When the label names no run that this build can watch, or the ledger is damaged while the run goes on.
+/// When the label names no run that this build can watch, or its backend cannot be used.
 pub fn watch(
     home: &Home,
     label: &str,
     generation: Generation,
+    known: &Entry,
     span: Span,
     reader: Reader,
 ) -> Result<Watched> {
     let ledger = Ledger::new(home);
     let wake = Wake::new();
-    let entry = ledger
-        .read()?
-        .get(label)
-        .with_context(|| format!("the ledger has no label \"{label}\""))?;
+    let entry = match ledger.read() {
+        Ok(book) => book
+            .get(label)
+            .with_context(|| format!("the ledger has no label \"{label}\""))?,
+        Err(e) => {
+            home.say(&format!("{e}; the watch goes on"));
+            known.clone()
+        }
+    };
     if entry.generation() != generation {
         return Ok(Watched::Superseded);
     }

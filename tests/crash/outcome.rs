@@ -13,7 +13,7 @@ use crate::support::{House, PATIENCE, eventually};
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// So many scans a minute, as cron runs them, bring everything to its end.
-const SCANS: u32 = 3;
+const SCANS: u32 = 2;
 
 /// The words that send results to the sink.
 pub const TO_SINK: [&str; 4] = ["--deliver-channel", "command", "--deliver-to", "sink"];

@@ -141,6 +141,15 @@ impl House {
 
     /// The pids of all processes that work in this house.
     pub fn processes(&self) -> Vec<u32> {
+        let found = self.processes_seen();
+        match found.is_empty() {
+            // One that was started by another while the list was read may have been passed by.
+            true => self.processes_seen(),
+            false => found,
+        }
+    }
+
+    fn processes_seen(&self) -> Vec<u32> {
         let marker = self.root().as_os_str().as_encoded_bytes().to_vec();
         let me = std::process::id();
         let mut pids = Vec::new();
@@ -162,18 +171,51 @@ impl House {
     }
 }
 
-/// The environment of a process, as the kernel shows it. In the middle of an exec it is empty for a moment.
+/// The environment of a process, as the kernel shows it; empty once the process is gone for good.
+///
+/// In the middle of an exec the kernel shows none for a moment, and neither does it of a process that is about to die but
+/// still holds its locks. Both are waited for: they are over when they say so, not after a while.
 fn environ_of(pid: u32) -> Vec<u8> {
-    let path = format!("/proc/{pid}/environ");
-    for _ in 0..20 {
-        match fs::read(&path) {
-            Ok(environ) if environ.is_empty() && is_alive(pid) => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            environ => return environ.unwrap_or_default(),
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // What cannot be read at all is gone or somebody else's.
+        let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
+            return Vec::new();
+        };
+        if !environ.is_empty() || has_settled(pid) {
+            return environ;
         }
+        assert!(Instant::now() < end, "in vain: process {pid} settles");
+        std::thread::sleep(Duration::from_millis(1));
     }
-    Vec::new()
+}
+
+/// A process without an environment that will not get one: it is gone, the kernel's own, or was started with none.
+fn has_settled(pid: u32) -> bool {
+    /// `PF_KTHREAD` of the kernel's `sched.h`.
+    const KERNEL_THREAD: u64 = 0x0020_0000;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Counted from the state, which is the first field after the name.
+    let fields: Vec<&str> = match stat.rsplit_once(')') {
+        Some((_, rest)) => rest.split_whitespace().collect(),
+        None => return true,
+    };
+    let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+    let flags = number(6).unwrap_or_default();
+    let environ_end = number(48).unwrap_or_default();
+    flags & KERNEL_THREAD != 0 || environ_end != 0 || !is_alive(pid)
+}
+
+/// The signal has been sent to the process and not been taken yet.
+pub fn is_pending(pid: u32, signal: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let masks = status.lines().filter_map(|line| {
+        let mask = line
+            .strip_prefix("ShdPnd:")
+            .or(line.strip_prefix("SigPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    masks.fold(0, |all, mask| all | mask) & (1 << (signal - 1)) != 0
 }
 
 impl Drop for House {
@@ -447,12 +489,17 @@ impl House {
         store[key.as_str().expect("the label has a session")].clone()
     }
 
+    /// The lock that the watcher of the label's current generation holds.
+    pub fn post_lock(&self, label: &str) -> PathBuf {
+        let entry = self.entry(label);
+        let name = format!("{label}.{}.lock", entry["generation"]);
+        self.state().join("watchers").join(name)
+    }
+
     /// The watcher at the label's post, once one is there.
     #[track_caller]
     pub fn watcher_pid(&self, label: &str) -> u32 {
-        let entry = self.entry(label);
-        let name = format!("{label}.{}.lock", entry["generation"]);
-        let lock = self.state().join("watchers").join(name);
+        let lock = self.post_lock(label);
         eventually("a watcher at its post", || holder_of(&lock))
     }
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::support::{House, eventually, finish_soon, is_alive};
+use crate::support::{House, eventually, finish_soon, holder_of, is_alive, is_pending, kill};
+
+const SIGTERM: u32 = 15;
 
 const DAMAGE: &[u8] = b"{\"w\": {\"status\": \"run";
 
@@ -79,4 +81,33 @@ fn a_foreground_watcher_still_prints_and_the_scan_records_later() {
     house.recover();
     assert_eq!(house.ended("w")["status"], "done");
     assert_eq!(house.full_text("w"), "result\n");
+}
+
+#[test]
+fn a_ledger_damaged_during_the_hand_over_does_not_end_the_watch() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", "read go < gate; echo result");
+    eventually("the phase moves on", || {
+        (house.entry("w")["phase"] == "running").then_some(())
+    });
+    let detached = house.watcher_pid("w");
+    let lock = house.post_lock("w");
+    kill(detached, "STOP");
+    let foreground = house.start("watcher", &["--label", "w"]);
+    eventually("it has been asked to hand over", || {
+        is_pending(detached, SIGTERM).then_some(())
+    });
+    let good = fs::read(house.ledger_path()).expect("readable");
+    fs::write(house.ledger_path(), DAMAGE).expect("writable");
+    kill(detached, "CONT");
+    eventually("the hand-over", || {
+        (holder_of(&lock) == Some(foreground.id())).then_some(())
+    });
+    gate.open();
+    let ran = finish_soon(foreground).exits(0);
+    assert!(ran.stdout.ends_with("completed:\n\nresult\n"), "{ran:?}");
+    fs::write(house.ledger_path(), good).expect("writable");
+    house.recover();
+    assert_eq!(house.ended("w")["status"], "done");
 }
