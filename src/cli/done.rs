@@ -268,8 +268,7 @@ impl Signal<'_> {
         }
         set_artifact(entry, "artifact", self.artifact, self.summary.len() as u64);
         // The operator's check comes first; the watcher runs it, and the label is done when it passes.
-        let is_checked = entry.status() == Status::Running && entry.text("verifyCmd").is_some();
-        match is_checked {
+        match entry.text("verifyCmd").is_some() {
             true => entry.set_phase(Phase::Verifying),
             false => finish_signal(home, label, entry, Reader::Outbox, kind, now_ms),
         }

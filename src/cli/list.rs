@@ -23,6 +23,12 @@ use crate::record::{Entry, Status};
 pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
     let book = Ledger::new(home).read()?;
     let mut rows: Vec<(&str, Entry)> = book.entries().collect();
+    let unread = book.labels().count() - rows.len();
+    if unread > 0 {
+        home.say(&format!(
+            "warn: {unread} of the ledger's entries cannot be read and are not listed; 'dispatch doctor' names them"
+        ));
+    }
     if let Some(wanted) = &args.status {
         check_status(wanted, &rows)?;
         rows.retain(|(_, entry)| entry.status().as_str() == wanted);

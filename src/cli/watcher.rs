@@ -18,7 +18,7 @@ use crate::paths::process_environment;
 use crate::process::{FileLock, LockHolder, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::watch::{Reader, Span, Watched, recorded_message, watch};
-use crate::watchers::Post;
+use crate::watchers::{Post, ensure_watcher};
 
 /// Follow one label's session to its end and print the result.
 ///
@@ -115,8 +115,13 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.
-        let is_over = matches!(watched, Watched::Ended { .. }) && reader == Reader::Outbox;
+        let is_over = matches!(watched, Watched::Ended { .. });
         if !is_over || !still_owes(home, label, generation) {
+            return Ok(code);
+        }
+        if reader == Reader::Stdout {
+            // Notes that are not out yet do not keep whoever reads our stdout waiting.
+            ensure_watcher(home, label, generation);
             return Ok(code);
         }
         lock = match post.take(home)? {

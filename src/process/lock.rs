@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::ProcessIdentity;
+use crate::clock::{Clock, SystemClock};
 
 /// How long a try goes on when the lock is taken but nobody alive has signed for it: somebody looks, or just got it.
 const UNSIGNED_PATIENCE: Duration = Duration::from_millis(1000);
@@ -31,6 +32,9 @@ pub struct LockHolder {
     pub process: ProcessIdentity,
     /// What it is doing (`dispatch done`).
     pub program: String,
+    /// When it took the lock, ms since the epoch; 0 where it did not say.
+    #[serde(default)]
+    pub since: i64,
 }
 
 impl fmt::Display for LockHolder {
@@ -191,6 +195,7 @@ impl FileLock {
         let holder = LockHolder {
             process: ProcessIdentity::current(),
             program: program.to_owned(),
+            since: SystemClock::new().now_ms(),
         };
         let Ok(mut text) = serde_json::to_vec(&holder) else {
             return;

@@ -127,6 +127,16 @@ impl Entry {
         self.set("phase", phase.as_str());
     }
 
+    /// The agent has signalled done, and the operator's verify command has not let that pass yet: of a running label, or
+    /// of one that had failed before the signal came.
+    pub fn is_signalled(&self) -> bool {
+        matches!(
+            self.status(),
+            Status::Running | Status::Error | Status::Interrupted
+        ) && self.phase() == Some(Phase::Verifying)
+            && self.value("completion").is_some_and(Value::is_object)
+    }
+
     /// The generation; entries of other tools have none and count as generation 0.
     pub fn generation(&self) -> Generation {
         Generation::new(self.number("generation").unwrap_or(0))

@@ -106,6 +106,9 @@ fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'st
         if is_owed(entry) {
             return Some("it owes a delivery");
         }
+        if entry.is_signalled() {
+            return Some("its late result waits for the verify command");
+        }
         return owes_last_words(home, label, entry)
             .then_some("its agent's last words are not kept yet");
     }
@@ -148,25 +151,33 @@ fn owes_last_words(home: &Home, label: &str, entry: &Entry) -> bool {
 
 /// Looks at a watcher that holds its post. True when it was wedged and has been ended.
 fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
-    let Some(beat) = post.heartbeat(home) else {
+    // The signature in the lock names who really holds it; the heartbeat may be an earlier watcher's.
+    let Some(holder) = FileLock::holder(&post.lock_path()) else {
         return false;
     };
-    let age_ms = home.now_ms().saturating_sub(beat.at);
-    if age_ms < STALE_MS || is_within_its_pause(&beat, home.now_ms()) {
+    let beat = post.heartbeat(home);
+    let beat = beat.filter(|beat| beat.process == holder.process);
+    if beat
+        .as_ref()
+        .is_some_and(|beat| is_within_its_pause(beat, home.now_ms()))
+    {
+        return false;
+    }
+    // One that never wrote a heartbeat has stirred once: when it signed.
+    let stirred_at = beat.map_or(holder.since, |beat| beat.at);
+    let age_ms = home.now_ms().saturating_sub(stirred_at);
+    if stirred_at == 0 || age_ms < STALE_MS {
         return false;
     }
     let what = format!(
         "its watcher (pid {}) has not stirred for {} s",
-        beat.process.pid,
+        holder.process.pid,
         age_ms / 1000
     );
-    // The signature in the lock names who really holds it; the heartbeat may be an earlier watcher's.
-    let holder =
-        FileLock::holder(&post.lock_path()).filter(|holder| holder.process == beat.process);
-    let Some(holder) = holder.filter(|_| age_ms >= WEDGED_MS) else {
+    if age_ms < WEDGED_MS {
         scan.wedged.push((label.to_owned(), what));
         return false;
-    };
+    }
     match signal_process(&holder.process, Signal::KILL) {
         Ok(()) => {
             scan.wedged
@@ -188,9 +199,7 @@ fn is_abandoned(home: &Home, post: &Post) -> bool {
     let end = home.clock.monotonic() + DEATH_PATIENCE;
     while post.is_held() {
         let holder = FileLock::holder(&post.lock_path());
-        if holder.is_some_and(|holder| holder.process.is_alive())
-            || home.clock.monotonic() >= end
-        {
+        if holder.is_some_and(|holder| holder.process.is_alive()) || home.clock.monotonic() >= end {
             return false;
         }
         thread::sleep(DEATH_LOOK);

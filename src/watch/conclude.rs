@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Reader;
 use super::machine::Conclusion;
+use super::verify::signal_of;
 use crate::backend::{RunRef, Settled, Text};
 use crate::completion::artifact::{ArtifactName, copy_artifact, write_artifact};
 use crate::completion::cap::{
@@ -231,9 +232,12 @@ pub enum Recorded {
     Yes,
     /// The label had ended in another way, or has a newer generation; nothing was changed.
     No(String),
+    /// The agent has signalled done since the label was looked at; nothing was changed, and that signal comes first.
+    Overtaken,
 }
 
-/// Records the end: status, texts and outbox in one write, if the label still stands where the run left it.
+/// Records the end: status, texts and outbox in one write, if the label still stands where the run left it. `seen` is the
+/// entry that the end was decided over.
 ///
 /// # Errors
 /// When the ledger cannot be written; nothing is recorded then.
@@ -241,6 +245,7 @@ pub fn record_ending(
     home: &Home,
     ledger: &Ledger,
     run: &RunRef,
+    seen: &Entry,
     ending: &Ending,
     reader: Reader,
 ) -> Result<Recorded, LedgerError> {
@@ -251,6 +256,9 @@ pub fn record_ending(
         };
         if let Some(obstacle) = obstacle(&entry, run.generation, &ending.status) {
             return obstacle;
+        }
+        if is_overtaken(&entry, seen) {
+            return Recorded::Overtaken;
         }
         let late = entry.status().is_ended();
         write_ending(&mut entry, ending);
@@ -274,7 +282,13 @@ pub fn record_ending(
     })
 }
 
-/// Records that the completion which the agent signalled stands: its text was filed with the signal.
+/// The entry holds a signal that `seen` did not.
+fn is_overtaken(entry: &Entry, seen: &Entry) -> bool {
+    entry.is_signalled() && signal_of(entry) != signal_of(seen)
+}
+
+/// Records that the completion which the agent signalled, and which `seen` holds, stands: its text was filed with the
+/// signal.
 ///
 /// # Errors
 /// When the ledger cannot be written; nothing is recorded then.
@@ -282,24 +296,26 @@ pub fn record_signal(
     home: &Home,
     ledger: &Ledger,
     run: &RunRef,
+    seen: &Entry,
     reader: Reader,
-) -> Result<(), LedgerError> {
+) -> Result<Recorded, LedgerError> {
     ledger.update(Patience::Unlimited, |book| {
         let entry = book.get(&run.label);
         let Some(mut entry) =
-            entry.filter(|e| e.generation() == run.generation && e.status() == Status::Running)
+            entry.filter(|e| e.generation() == run.generation && e.is_signalled())
         else {
-            return;
+            return Recorded::No("the signal no longer waits for its end".to_owned());
         };
-        finish_signal(
-            home,
-            &run.label,
-            &mut entry,
-            reader,
-            DeliveryKind::Result,
-            book.now_ms(),
-        );
+        if is_overtaken(&entry, seen) {
+            return Recorded::Overtaken;
+        }
+        let kind = match entry.status() {
+            Status::Running => DeliveryKind::Result,
+            _ => DeliveryKind::Correction,
+        };
+        finish_signal(home, &run.label, &mut entry, reader, kind, book.now_ms());
         book.put(&run.label, entry);
+        Recorded::Yes
     })
 }
 
@@ -343,6 +359,8 @@ fn obstacle(entry: &Entry, generation: Generation, to: &Status) -> Option<Record
     match entry.status() {
         Status::Running => None,
         Status::Error | Status::Interrupted if *to == Status::Done => None,
+        // A late signal that the operator's check has rejected.
+        Status::Error | Status::Interrupted if entry.is_signalled() => None,
         status if status == *to => Some(Recorded::Yes),
         status => Some(Recorded::No(format!("the label is {status} already"))),
     }

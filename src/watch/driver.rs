@@ -1,28 +1,25 @@
 //! The watcher's driver: looks at ledger and backend, lets the machine decide, performs what it says, sleeps until
 //! something changes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+mod perform;
+
 use super::Reader;
-use super::conclude::{
-    Ending, Recorded, file_ending, file_last_words, given_up, record_ending, record_signal,
-    rejected,
-};
-use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step, step};
+use super::conclude::Ending;
+use super::machine::{EntrySight, Leaving, Sight, State, step};
 use super::outbox::{Left, Outbox};
-use super::verify::{Checker, Note, Subject};
+use super::verify::{Checker, Note};
 use super::voice::{HEARTBEAT_EVERY, Voice};
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, backend_of};
-use crate::completion::cap::ArtifactOutcome;
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, backend_of};
 use crate::home::Home;
-use crate::ledger::{Ledger, LedgerError, Patience};
+use crate::ledger::Ledger;
 use crate::process::{Detached, StopSignal, on_stop_signals};
-use crate::record::{Entry, Generation, Phase, Status};
+use crate::record::{Entry, Generation, Status};
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::Post;
 
@@ -235,9 +232,6 @@ impl Driver<'_> {
 
     /// Sends what is due meanwhile (the start, notes); says how soon to look again.
     fn send_due(&mut self) -> Duration {
-        if self.reader == Reader::Stdout {
-            return SAFETY_POLL;
-        }
         match self.outbox.work(&self.entry) {
             Ok(Left::After(pause)) => pause,
             Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
@@ -340,141 +334,12 @@ impl Driver<'_> {
                 status: self.entry.status(),
                 phase: self.entry.phase(),
                 cancel_requested: self.entry.cancel_requested(),
-                signalled: self.entry.status() == Status::Running
-                    && self.entry.phase() == Some(Phase::Verifying)
-                    && self
-                        .entry
-                        .value("completion")
-                        .is_some_and(|c| c.is_object()),
+                signalled: self.entry.is_signalled(),
                 verify: self.checker.sight(&self.entry, self.home.clock.monotonic()),
             }),
             evidence,
             start_grace: self.backend.start_grace(),
         })
-    }
-
-    /// Starts the verify command over the result's text, which is on disk by then.
-    fn verify(&mut self, settled: Option<&Settled>) {
-        let artifact = match settled {
-            Some(settled) => {
-                match file_ending(self.home, &self.run, Conclusion::Done, settled).artifact {
-                    ArtifactOutcome::Written(path) => Some(path),
-                    ArtifactOutcome::Failed(_) => None,
-                }
-            }
-            None => super::artifact_path(&self.entry, "artifact"),
-        };
-        self.move_phase(&[Phase::Accepting, Phase::Running], Phase::Verifying);
-        let cwd = PathBuf::from(self.entry.text("cwd").unwrap_or("/"));
-        let subject = Subject {
-            command: self.entry.text("verifyCmd").unwrap_or("true"),
-            cwd: &cwd,
-            text: artifact.as_deref(),
-            label: &self.run.label,
-            note: &self.verify_note,
-        };
-        self.checker.start(&subject, self.home.clock.monotonic());
-        self.wake.waker().wake();
-    }
-
-    fn perform(&mut self, step: &Step, sight: &Sight) -> Result<Option<Leaving>, LedgerError> {
-        for action in &step.actions {
-            match action {
-                Action::Carry => self.carry(),
-                Action::ConfirmRunning => self.move_phase(&[Phase::Accepting], Phase::Running),
-                Action::Verify => {
-                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
-                    self.verify(sight.evidence.settled.as_ref().filter(|_| !signalled));
-                }
-                Action::Reject(why) => {
-                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
-                    let reply = sight.evidence.settled.as_ref().filter(|_| !signalled);
-                    let settled = rejected(self.home, &self.entry, why, reply);
-                    self.conclude(Conclusion::Failed, &settled)?;
-                }
-                Action::ConcludeSignal => {
-                    record_signal(self.home, &self.ledger, &self.run, self.reader)?;
-                }
-                Action::Abort => {
-                    if let Err(e) = self.backend.abort(&self.run) {
-                        self.voice.say(&format!("cannot ask the run to stop: {e}"));
-                    }
-                }
-                Action::Conclude(conclusion) => {
-                    if let Some(settled) = &sight.evidence.settled {
-                        self.conclude(*conclusion, settled)?;
-                    }
-                }
-                Action::GiveUp { kind, message } => {
-                    let settled = given_up(self.home, *kind, message);
-                    self.conclude(Conclusion::Failed, &settled)?;
-                }
-                Action::FileLastWords => {
-                    if let Some(settled) = &sight.evidence.settled {
-                        file_last_words(self.home, &self.ledger, &self.run, settled)?;
-                    }
-                }
-                Action::Leave(leaving) => return Ok(Some(*leaving)),
-            }
-        }
-        Ok(None)
-    }
-
-    fn carry(&mut self) {
-        match self.backend.carry(&self.run) {
-            Ok(carrier) => self.carriers.extend(carrier),
-            Err(e) => self.voice.say(&format!("cannot start a runner: {e}")),
-        }
-    }
-
-    fn move_phase(&mut self, from: &[Phase], to: Phase) {
-        let run = &self.run;
-        let moved = self.ledger.update(Patience::Unlimited, |book| {
-            let entry = book.get(&run.label);
-            if let Some(mut entry) = entry.filter(|e| {
-                e.generation() == run.generation
-                    && e.status() == Status::Running
-                    && e.phase().is_none_or(|phase| from.contains(&phase))
-            }) {
-                entry.set_phase(to);
-                book.put(&run.label, entry);
-            }
-        });
-        if let Err(e) = moved {
-            self.voice.say(&format!("{e}"));
-        }
-    }
-
-    /// Files the end. As long as the ledger cannot take it the caller comes again: the artifact is there, and nobody else
-    /// has a reason to record another end.
-    fn conclude(&mut self, conclusion: Conclusion, settled: &Settled) -> Result<(), LedgerError> {
-        let ending = file_ending(self.home, &self.run, conclusion, settled);
-        match record_ending(self.home, &self.ledger, &self.run, &ending, self.reader) {
-            Ok(Recorded::Yes) => self.ended = Some(ending),
-            Ok(Recorded::No(why)) => self.voice.say(&format!("the end was not recorded: {why}")),
-            Err(e) if self.reader == Reader::Stdout && self.troubles >= FOREGROUND_TRIES => {
-                // Whoever reads our stdout gets the result; the next watcher finds the artifact and records it.
-                self.voice.say(&format!(
-                    "{e}; the end is not in the ledger yet, '529-recovery' records it"
-                ));
-                self.ended = Some(ending);
-            }
-            Err(e) => return Err(e),
-        }
-        Ok(())
-    }
-
-    /// How long to wait before the ledger is tried again.
-    fn pause_after(&mut self, error: &LedgerError) -> Duration {
-        let last = RETRY_PAUSES_S.len() - 1;
-        let pause = RETRY_PAUSES_S
-            .get(self.troubles.min(last))
-            .copied()
-            .unwrap_or(30);
-        self.troubles += 1;
-        self.voice
-            .say(&format!("{error}; trying again in {pause} s"));
-        Duration::from_secs(pause)
     }
 
     /// The label's end in words: this watch's own, or what the ledger has.

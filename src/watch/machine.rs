@@ -34,7 +34,7 @@ pub struct EntrySight {
     pub phase: Option<Phase>,
     /// Cancellation was asked for.
     pub cancel_requested: bool,
-    /// The agent has signalled done, and its result waits for the verify command.
+    /// The agent has signalled done, perhaps after the label had failed, and its result waits for the verify command.
     pub signalled: bool,
     /// What is known of the verify command.
     pub verify: Verify,
@@ -202,6 +202,7 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
             )
             .act(Action::Leave(Leaving::Ended))
         }
+        _ if entry.signalled => verified(state, &entry.verify, Action::ConcludeSignal),
         // A complete reply that arrived after the label had failed, unless it was rejected.
         (Status::Error | Status::Interrupted, Some(Settled::Reply { .. }))
             if !matches!(entry.verify, Verify::Rejected(_)) =>
@@ -212,7 +213,6 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
             let reason = format!("the label has ended: {status}");
             Step::new(state, "ended", reason).act(Action::Leave(Leaving::Ended))
         }
-        _ if entry.signalled => verified(state, &entry.verify, Action::ConcludeSignal),
         (_, Some(Settled::Reply { .. })) => {
             verified(state, &entry.verify, Action::Conclude(Conclusion::Done))
         }

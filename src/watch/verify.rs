@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::machine::Verify;
 use crate::process::{
     ProcessIdentity, Signal, close_inherited_on_exec, led_group_alive, signal_group,
@@ -98,6 +100,15 @@ pub struct Verification {
 pub struct Checker {
     under_way: Option<Verification>,
     verdict: Option<Verdict>,
+    /// The signal whose text it was started over; `None` for the run's own reply.
+    signal: Option<Value>,
+}
+
+/// What tells one signal from another: where its text is kept and when it came.
+pub fn signal_of(entry: &Entry) -> Option<Value> {
+    entry
+        .is_signalled()
+        .then(|| json!([entry.value("artifact"), entry.value("completion")]))
 }
 
 impl Checker {
@@ -109,6 +120,12 @@ impl Checker {
         }
         if entry.text("verifyCmd").is_none() {
             return Verify::NotWanted;
+        }
+        if signal_of(entry) != self.signal {
+            // A verdict over one text says nothing of another.
+            self.under_way = None;
+            self.verdict = None;
+            self.signal = signal_of(entry);
         }
         if let Some(verification) = &mut self.under_way {
             match verification.poll(now) {

@@ -13,7 +13,7 @@ use crate::support::{House, PATIENCE, eventually};
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// So many scans a minute, as cron runs them, bring everything to its end.
-const SCANS: u32 = 2;
+const SCANS: usize = 2;
 
 /// The words that send results to the sink.
 pub const TO_SINK: [&str; 4] = ["--deliver-channel", "command", "--deliver-to", "sink"];
@@ -70,7 +70,7 @@ fn is_over(house: &House) -> bool {
 #[track_caller]
 pub fn brought_to_its_end(house: &House) {
     let end = Instant::now() + PATIENCE;
-    let mut scans = 0;
+    let mut scans = Vec::new();
     for look in 1.. {
         // Looking for processes is dear, and so is waking watchers; while labels run neither is done each time.
         let tenth = look % 10 == 0;
@@ -79,9 +79,13 @@ pub fn brought_to_its_end(house: &House) {
             if is_over(house) {
                 return;
             }
-            assert!(scans < SCANS, "scans do not bring it to its end");
-            scans += 1;
-            house.recover();
+            assert!(
+                scans.len() < SCANS,
+                "scans do not bring it to its end: {scans:?}; {}; {}",
+                house.ledger(),
+                watcher_logs(house)
+            );
+            scans.push(house.recover().stdout);
         }
         assert!(Instant::now() < end, "in vain: everything ends");
         std::thread::sleep(LOOK_EVERY);
@@ -89,6 +93,16 @@ pub fn brought_to_its_end(house: &House) {
             wake_watchers(house);
         }
     }
+}
+
+fn watcher_logs(house: &House) -> String {
+    let files = files_in(&house.state().join("watchers"));
+    let mut logs = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "log"));
+    logs.by_ref()
+        .map(|path| fs::read_to_string(path).unwrap_or_default())
+        .collect()
 }
 
 /// Makes every watcher look now instead of at its next safety poll, as any command on its label would.

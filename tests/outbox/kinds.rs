@@ -216,3 +216,56 @@ fn the_stdout_of_a_foreground_watcher_is_its_runs_only_sink() {
     assert!(receiver.requests().is_empty());
     assert_eq!(fs::read(house.ledger_path()).expect("readable"), ledger);
 }
+
+#[test]
+fn a_foreground_watcher_sends_the_notes_and_prints_the_result() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let gate = house.gate("gate");
+    enqueue_to(
+        &house,
+        "webhook:ops",
+        "w",
+        &[],
+        &format!("{}; echo hi", gate.pass()),
+    );
+    let foreground = house.start("watcher", &["--label", "w"]);
+    eventually("the hand-over", || {
+        (house.watcher_pid("w") == foreground.id()).then_some(())
+    });
+    house
+        .dispatch(&["note", "--label", "w", "half way"])
+        .exits(0);
+    record_in(&house, "w", "note", "delivered");
+    gate.open();
+    let ran = finish_soon(foreground).exits(0);
+    assert!(ran.stdout.ends_with("\n\nhi\n"), "{ran:?}");
+    quiet(&house);
+    assert_eq!(kinds(&receiver), ["note"]);
+}
+
+#[test]
+fn what_a_foreground_watcher_leaves_unsent_goes_out_without_a_scan() {
+    let receiver = Receiver::answering(&[Answer::With(503, "Retry-After: 2")]);
+    let house = house_with(&receiver);
+    let gate = house.gate("gate");
+    enqueue_to(
+        &house,
+        "webhook:ops",
+        "w",
+        &[],
+        &format!("{}; echo hi", gate.pass()),
+    );
+    let foreground = house.start("watcher", &["--label", "w"]);
+    eventually("the hand-over", || {
+        (house.watcher_pid("w") == foreground.id()).then_some(())
+    });
+    house
+        .dispatch(&["note", "--label", "w", "half way"])
+        .exits(0);
+    record_in(&house, "w", "note", "retrying");
+    gate.open();
+    finish_soon(foreground).exits(0);
+    record_in(&house, "w", "note", "delivered");
+    assert_eq!(house.entry("w")["status"], "done");
+}

@@ -183,3 +183,127 @@ fn a_watcher_asked_to_stop_while_verifying_takes_the_command_with_it() {
     assert!(!is_alive(check));
     assert_eq!(house.entry("w")["status"], "running");
 }
+
+#[test]
+fn a_signal_that_comes_while_a_reply_is_verified_is_verified_itself() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let gate = house.gate("gate");
+    // It would let the reply pass, and only that.
+    let check = format!("cat > text; {}; grep -q reply text", gate.pass());
+    let flags = ["--verify-cmd", &check];
+    enqueue_to(&house, "webhook:ops", "w", &flags, "echo reply");
+    eventually("the reply is at the verify command", || {
+        (house.text("text") == "reply\n").then_some(())
+    });
+    signal_done(&house, "w", "signal").exits(0);
+    eventually("the signal is at the verify command", || {
+        gate.open_if_anybody_waits();
+        (house.text("text") == "signal").then_some(())
+    });
+    told_with(&gate, &house);
+    let entry = house.entry("w");
+    assert_eq!(entry["status"], "error", "{entry}");
+    assert_eq!(entry["failure"]["kind"], "verify");
+    assert!(house.full_text("w").contains("signal"));
+}
+
+/// Opens the gate to whoever comes until the failure has been told.
+fn told_with(gate: &crate::support::Gate, house: &House) {
+    eventually("the failure is told", || {
+        gate.open_if_anybody_waits();
+        let mut records = super::records(house, "w").into_iter();
+        records.find(|r| r["kind"] == "failure" && r["state"] == "delivered")
+    });
+}
+
+#[test]
+fn of_two_signals_the_later_one_is_verified_and_recorded() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let (run, check) = (house.gate("run"), house.gate("check"));
+    let verify = format!("cat > text; {}; grep -q second text", check.pass());
+    let flags = ["--verify-cmd", &verify];
+    enqueue_to(&house, "webhook:ops", "w", &flags, &run.pass());
+    house.runner_pid("w");
+    signal_done(&house, "w", "the first words").exits(0);
+    eventually("the first are at the verify command", || {
+        (house.text("text") == "the first words").then_some(())
+    });
+    signal_done(&house, "w", "the second words").exits(0);
+    eventually("the second are at the verify command", || {
+        (house.text("text") == "the second words").then_some(())
+    });
+    check.open();
+    assert_eq!(house.ended("w")["status"], "done");
+    assert_eq!(house.full_text("w"), "the second words");
+    record_in(&house, "w", "result", "delivered");
+    run.open();
+    quiet(&house);
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+/// A label with a verify command that has failed for another reason, and a signal that comes after that.
+fn signalled_late(house: &House, verify: &str) {
+    let flags = ["--verify-cmd", verify];
+    enqueue_to(house, "webhook:ops", "w", &flags, "echo half; exit 9");
+    record_in(house, "w", "failure", "delivered");
+    assert_eq!(house.entry("w")["failure"]["kind"], "command");
+    quiet(house);
+    let answer = signal_done(house, "w", "It works after all.")
+        .exits(0)
+        .json();
+    assert_eq!(answer["status"], "error", "{answer}");
+    let message = answer["message"].as_str().expect("a message");
+    assert!(
+        message.contains("when its verify command passes"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_late_signal_is_a_correction_once_its_verify_command_has_passed() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let gate = house.gate("gate");
+    signalled_late(
+        &house,
+        &format!("echo >> checks; cat > text; {}", gate.pass()),
+    );
+    eventually("it is at the verify command", || {
+        (house.text("text") == "It works after all.").then_some(())
+    });
+    kill_hard(house.watcher_pid("w"));
+    let scan = house.recover().stdout;
+    assert!(
+        scan.contains("its late result waits for the verify command"),
+        "{scan}"
+    );
+    eventually("it is verified again", || {
+        (house.text("checks").lines().count() == 2).then_some(())
+    });
+    gate.open();
+    record_in(&house, "w", "correction", "delivered");
+    let entry = house.entry("w");
+    assert_eq!(entry["status"], "done", "{entry}");
+    assert_eq!(entry["phase"], json!(null));
+    assert_eq!(house.full_text("w"), "It works after all.");
+    assert_eq!(receiver.requests().len(), 2);
+}
+
+#[test]
+fn a_late_signal_that_is_rejected_leaves_the_label_failed_and_tells_nothing_new() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    signalled_late(&house, "echo 'tests fail' >&2; exit 1");
+    eventually("the verdict", || {
+        (house.entry("w")["failure"]["kind"] == "verify").then_some(())
+    });
+    quiet(&house);
+    let entry = house.entry("w");
+    assert_eq!(entry["status"], "error", "{entry}");
+    assert_eq!(entry["phase"], json!(null));
+    assert!(house.full_text("w").contains("It works after all."));
+    assert_eq!(receiver.requests().len(), 1);
+    assert_eq!(house.recover().stdout, "");
+}

@@ -200,7 +200,11 @@ fn has_settled(pid: u32) -> bool {
         Some((_, rest)) => rest.split_whitespace().collect(),
         None => return true,
     };
-    let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+    let number = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<u64>().ok())
+    };
     let flags = number(6).unwrap_or_default();
     let environ_end = number(48).unwrap_or_default();
     flags & KERNEL_THREAD != 0 || environ_end != 0 || !is_alive(pid)

@@ -1,0 +1,171 @@
+//! What the driver does of what the machine says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::conclude::{
+    Recorded, file_ending, file_last_words, given_up, record_ending, record_signal, rejected,
+};
+use super::super::machine::{Action, Conclusion, Leaving, Sight, Step};
+use super::super::verify::Subject;
+use super::super::{Reader, artifact_path};
+use super::{Driver, FOREGROUND_TRIES, RETRY_PAUSES_S};
+use crate::backend::Settled;
+use crate::completion::cap::ArtifactOutcome;
+use crate::ledger::{LedgerError, Patience};
+use crate::record::{Phase, Status};
+
+impl Driver<'_> {
+    /// Starts the verify command over the result's text, which is on disk by then.
+    fn verify(&mut self, settled: Option<&Settled>) {
+        let artifact = match settled {
+            Some(settled) => {
+                match file_ending(self.home, &self.run, Conclusion::Done, settled).artifact {
+                    ArtifactOutcome::Written(path) => Some(path),
+                    ArtifactOutcome::Failed(_) => None,
+                }
+            }
+            None => artifact_path(&self.entry, "artifact"),
+        };
+        self.move_phase(&[Phase::Accepting, Phase::Running], Phase::Verifying);
+        let cwd = PathBuf::from(self.entry.text("cwd").unwrap_or("/"));
+        let subject = Subject {
+            command: self.entry.text("verifyCmd").unwrap_or("true"),
+            cwd: &cwd,
+            text: artifact.as_deref(),
+            label: &self.run.label,
+            note: &self.verify_note,
+        };
+        self.checker.start(&subject, self.home.clock.monotonic());
+        self.wake.waker().wake();
+    }
+
+    pub(super) fn perform(
+        &mut self,
+        step: &Step,
+        sight: &Sight,
+    ) -> Result<Option<Leaving>, LedgerError> {
+        for action in &step.actions {
+            match action {
+                Action::Carry => self.carry(),
+                Action::ConfirmRunning => self.move_phase(&[Phase::Accepting], Phase::Running),
+                Action::Verify => {
+                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
+                    self.verify(sight.evidence.settled.as_ref().filter(|_| !signalled));
+                }
+                Action::Reject(why) => {
+                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
+                    let reply = sight.evidence.settled.as_ref().filter(|_| !signalled);
+                    let settled = rejected(self.home, &self.entry, why, reply);
+                    if self.conclude(Conclusion::Failed, &settled)? == Recorded::Overtaken {
+                        return Ok(self.look_again());
+                    }
+                }
+                Action::ConcludeSignal => {
+                    let (ledger, run) = (&self.ledger, &self.run);
+                    match record_signal(self.home, ledger, run, &self.entry, self.reader)? {
+                        Recorded::Overtaken => return Ok(self.look_again()),
+                        Recorded::Yes => {}
+                        Recorded::No(why) => self.voice.say(&why),
+                    }
+                }
+                Action::Abort => {
+                    if let Err(e) = self.backend.abort(&self.run) {
+                        self.voice.say(&format!("cannot ask the run to stop: {e}"));
+                    }
+                }
+                Action::Conclude(conclusion) => {
+                    if let Some(settled) = &sight.evidence.settled
+                        && self.conclude(*conclusion, settled)? == Recorded::Overtaken
+                    {
+                        return Ok(self.look_again());
+                    }
+                }
+                Action::GiveUp { kind, message } => {
+                    let settled = given_up(self.home, *kind, message);
+                    if self.conclude(Conclusion::Failed, &settled)? == Recorded::Overtaken {
+                        return Ok(self.look_again());
+                    }
+                }
+                Action::FileLastWords => {
+                    if let Some(settled) = &sight.evidence.settled {
+                        file_last_words(self.home, &self.ledger, &self.run, settled)?;
+                    }
+                }
+                Action::Leave(leaving) => return Ok(Some(*leaving)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn carry(&mut self) {
+        match self.backend.carry(&self.run) {
+            Ok(carrier) => self.carriers.extend(carrier),
+            Err(e) => self.voice.say(&format!("cannot start a runner: {e}")),
+        }
+    }
+
+    fn move_phase(&mut self, from: &[Phase], to: Phase) {
+        let run = &self.run;
+        let moved = self.ledger.update(Patience::Unlimited, |book| {
+            let entry = book.get(&run.label);
+            if let Some(mut entry) = entry.filter(|e| {
+                e.generation() == run.generation
+                    && e.status() == Status::Running
+                    && e.phase().is_none_or(|phase| from.contains(&phase))
+            }) {
+                entry.set_phase(to);
+                book.put(&run.label, entry);
+            }
+        });
+        if let Err(e) = moved {
+            self.voice.say(&format!("{e}"));
+        }
+    }
+
+    /// Files the end. As long as the ledger cannot take it the caller comes again: the artifact is there, and nobody else
+    /// has a reason to record another end.
+    fn conclude(
+        &mut self,
+        conclusion: Conclusion,
+        settled: &Settled,
+    ) -> Result<Recorded, LedgerError> {
+        let (home, run) = (self.home, &self.run);
+        let ending = file_ending(home, run, conclusion, settled);
+        let recorded = record_ending(home, &self.ledger, run, &self.entry, &ending, self.reader);
+        match &recorded {
+            Ok(Recorded::Yes) => self.ended = Some(ending),
+            Ok(Recorded::No(why)) => self.voice.say(&format!("the end was not recorded: {why}")),
+            Ok(Recorded::Overtaken) => {}
+            Err(e) if self.reader == Reader::Stdout && self.troubles >= FOREGROUND_TRIES => {
+                // Whoever reads our stdout gets the result; the next watcher finds the artifact and records it.
+                self.voice.say(&format!(
+                    "{e}; the end is not in the ledger yet, '529-recovery' records it"
+                ));
+                self.ended = Some(ending);
+                return Ok(Recorded::No(e.to_string()));
+            }
+            Err(_) => {}
+        }
+        recorded
+    }
+
+    /// The agent's signal came first: what to do is decided anew, at once.
+    fn look_again(&self) -> Option<Leaving> {
+        self.wake.waker().wake();
+        None
+    }
+
+    /// How long to wait before the ledger is tried again.
+    pub(super) fn pause_after(&mut self, error: &LedgerError) -> Duration {
+        let last = RETRY_PAUSES_S.len() - 1;
+        let pause = RETRY_PAUSES_S
+            .get(self.troubles.min(last))
+            .copied()
+            .unwrap_or(30);
+        self.troubles += 1;
+        self.voice
+            .say(&format!("{error}; trying again in {pause} s"));
+        Duration::from_secs(pause)
+    }
+}
