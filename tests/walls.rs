@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -42,6 +42,7 @@ const PURE: [&str; 14] = [
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",
     "gateway/frame.rs",
+    "gateway/observation.rs",
 ];
 
 const IMPURE: [&str; 10] = [

@@ -6,12 +6,15 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use crate::failure::Facts;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{HandshakeError, Message, WebSocket, client_tls_with_config};
 
 use super::frame::{Frame, Refused};
+use super::observation::Observations;
 use super::{Endpoint, GatewayError, Secret};
 
 /// The protocol that this client speaks; both generations of gateways do.
@@ -37,6 +40,7 @@ pub struct Client {
     early: HashMap<String, Result<Value, Refused>>,
     generation: Generation,
     version: String,
+    observations: Observations,
 }
 
 impl Client {
@@ -89,6 +93,7 @@ impl Client {
             early: HashMap::new(),
             generation: Generation::Files,
             version: String::new(),
+            observations: Observations::default(),
         };
         let auth = match &endpoint.secret {
             Secret::Token(token) => json!({"token": token}),
@@ -126,6 +131,11 @@ impl Client {
     /// The gateway's version as it names it.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What the events that came by so far told of a run's last error, in typed fields.
+    pub fn observed(&self, run_id: &str) -> Facts {
+        self.observations.of(run_id)
     }
 
     /// Calls a method and waits for its first answer.
@@ -181,7 +191,8 @@ impl Client {
                 Some(Frame::Response { id, answer }) => {
                     self.early.insert(id, answer);
                 }
-                Some(_) => {}
+                Some(Frame::Event { name, payload }) => self.observations.take(&name, &payload),
+                Some(Frame::Other) => {}
                 None if Instant::now() >= end => {
                     return Err(GatewayError::TimedOut {
                         method: method.to_owned(),
