@@ -307,7 +307,7 @@ impl FailureSearch {
             (None, message) => {
                 known.message = message;
                 let facts = std::mem::take(&mut *known.facts);
-                known.facts = Box::new(facts.or(*older.facts));
+                *known.facts = facts.or(*older.facts);
             }
             (Some(_), Some(message)) if known.earlier_errors.len() < MAX_EARLIER_ERRORS => {
                 let facts = *older.facts;
