@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::failure::Facts;
+use crate::session::routing::{Routing, WakeForm};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::stream::MaybeTlsStream;
@@ -41,6 +42,7 @@ pub struct Client {
     generation: Generation,
     version: String,
     observations: Observations,
+    session_defaults: Value,
 }
 
 impl Client {
@@ -94,6 +96,7 @@ impl Client {
             generation: Generation::Files,
             version: String::new(),
             observations: Observations::default(),
+            session_defaults: Value::Null,
         };
         let auth = match &endpoint.secret {
             Secret::Token(token) => json!({"token": token}),
@@ -120,6 +123,10 @@ impl Client {
             .unwrap_or_default()
             .to_owned();
         client.generation = generation_of(&hello);
+        client.session_defaults = hello
+            .pointer("/snapshot/sessionDefaults")
+            .cloned()
+            .unwrap_or_default();
         Ok(client)
     }
 
@@ -131,6 +138,15 @@ impl Client {
     /// The gateway's version as it names it.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// How the gateway routes what comes for a session, as far as it tells.
+    pub fn routing(&self) -> Routing {
+        let wake = match self.generation {
+            Generation::Files => WakeForm::Session,
+            Generation::Database => WakeForm::SessionOrAgent,
+        };
+        Routing::new(&self.session_defaults, wake)
     }
 
     /// What the events that came by so far told of a run's last error, in typed fields.
