@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 14] = [
+const PURE: [&str; 16] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -37,11 +37,13 @@ const PURE: [&str; 14] = [
     "session/content.rs",
     "session/exec_event.rs",
     "session/key.rs",
+    "session/routing.rs",
     "watch/machine.rs",
     "delivery/mod.rs",
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",
     "gateway/frame.rs",
+    "gateway/observation.rs",
 ];
 
 const IMPURE: [&str; 10] = [

@@ -1,148 +1,127 @@
-//! Classifying failures. Pure: evidence in, [`Failure`] out.
+//! Why a run failed, and what is done about it: one taxonomy for every source of evidence. Pure.
+//!
+//! Typed facts win over words, and the failover reason over the other typed facts. Words count only where a cause begins,
+//! in forms that providers and gateways are known to write: a number or a word somewhere in a text says nothing. What is put
+//! together of several causes is taken apart, and what decided is named. What a text does not prove stays
+//! [`FailureKind::Unknown`].
+
+mod causes;
+mod facts;
+pub mod policy;
+pub mod retry_after;
+mod words;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use facts::Facts;
+
 use crate::record::{Failure, FailureKind};
 
-/// What the local runner noted on a run's end line says about its failure; typed, so no text is searched.
+/// How much a piece of evidence proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Certainty {
+    /// Better evidence may say otherwise: an HTTP 400 may be a full context.
+    Suggests,
+    /// It names the kind.
+    Says,
+}
+
+/// What was made of the evidence of a failure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The kind.
+    pub kind: FailureKind,
+    /// The words that decided, where they are only a part of the text: one of several causes.
+    pub decided_by: Option<String>,
+    /// The provider of the cause that decided.
+    pub provider: Option<String>,
+    /// The model of the cause that decided.
+    pub model: Option<String>,
+    /// How long the provider asked to wait, in ms from `now`.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Reading {
+    /// The failure as the ledger keeps it; `message` for people, `at_ms` since the epoch.
+    pub fn into_failure(self, message: impl Into<String>, at_ms: i64) -> Failure {
+        let mut failure = Failure::new(self.kind, message, at_ms);
+        failure.provider = self.provider;
+        failure.model = self.model;
+        failure.retry_after_ms = self.retry_after_ms;
+        if let Some(words) = self.decided_by {
+            let words: String = words.chars().take(500).collect();
+            failure.extra.insert("decidedBy".to_owned(), words.into());
+        }
+        failure
+    }
+}
+
+impl From<FailureKind> for Reading {
+    /// A kind with nothing more known.
+    fn from(kind: FailureKind) -> Self {
+        Self {
+            kind,
+            decided_by: None,
+            provider: None,
+            model: None,
+            retry_after_ms: None,
+        }
+    }
+}
+
+/// Reads the evidence of one failure: its typed facts and its words (empty where there are none). `now_ms` (since the epoch)
+/// is for times of day in a retry-after.
+pub fn read(facts: &Facts, text: &str, now_ms: i64) -> Reading {
+    let typed = facts.verdict();
+    let said = causes::read(text, now_ms);
+    let (kind, by_words) = match (typed, said.verdict) {
+        (Some((kind, Certainty::Says)), _) => (kind, false),
+        // The session's file changed because the gateway tried again: the provider's error is the cause.
+        (Some((kind, _)), Some((FailureKind::SessionTakeover, _))) => (kind, false),
+        (_, Some((kind, Certainty::Says))) => (kind, true),
+        (Some((FailureKind::Model, _)), Some((kind, _))) => (kind, true),
+        (Some((kind, _)), _) => (kind, false),
+        (None, Some((kind, _))) => (kind, true),
+        (None, None) => (FailureKind::Unknown, false),
+    };
+    let (provider, model) = match by_words {
+        true => (said.provider.or_else(|| facts.provider.clone()), said.model),
+        false => (facts.provider.clone(), None),
+    };
+    Reading {
+        kind,
+        decided_by: said.decided_by.filter(|_| by_words),
+        provider,
+        model: model.or_else(|| facts.model.clone()),
+        retry_after_ms: facts
+            .retry_after_ms
+            .or(said.retry_after_ms)
+            .filter(|_| policy::of(kind).waits),
+    }
+}
+
+/// As [`read`], from words alone.
+pub fn read_text(text: &str, now_ms: i64) -> Reading {
+    read(&Facts::default(), text, now_ms)
+}
+
+/// What the local runner noted on a run's end line says about its failure. Its kind counts alone: the words of any command
+/// are no provider's, whatever they look like.
 pub fn of_local_end(note: Option<&Value>, message: Option<&str>, at_ms: i64) -> Failure {
     let kind = note
         .and_then(|note| note.get("kind"))
         .and_then(|kind| FailureKind::deserialize(kind).ok())
         .unwrap_or(FailureKind::Unknown);
+    let facts = note.map(Facts::from_value).unwrap_or_default();
     let message = message.unwrap_or("the run failed without saying why");
-    Failure::new(kind, message, at_ms)
-}
-
-/// The kind that a provider's error text names by its leading HTTP status (`529 Overloaded`, `HTTP 429: ...`). Anchored at the
-/// start of the text: a number anywhere else says nothing.
-pub fn of_http_text(text: &str) -> Option<FailureKind> {
-    let text = text.trim_start();
-    let text = text.strip_prefix("HTTP ").unwrap_or(text);
-    let digits = text
-        .get(..3)
-        .filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
-    // A longer number, a version or a file name is no status.
-    let next = text.get(3..).and_then(|rest| rest.chars().next());
-    if next.is_some_and(|c| c.is_alphanumeric() || c == '.' || c == '_' || c == '-') {
-        return None;
-    }
-    match digits {
-        "529" => Some(FailureKind::Overload),
-        "429" => Some(FailureKind::RateLimit),
-        "401" | "403" => Some(FailureKind::Auth),
-        "402" => Some(FailureKind::Billing),
-        "400" | "404" | "413" | "422" | "500" | "502" | "503" | "504" => Some(FailureKind::Model),
-        _ => None,
-    }
-}
-
-/// The kind that a gateway's own sentence about a failed run names. Only sentences that gateways are known to write count.
-pub fn of_gateway_text(text: &str) -> Option<FailureKind> {
-    if let Some(kind) = of_http_text(text.strip_prefix("FailoverError: ").unwrap_or(text)) {
-        return Some(kind);
-    }
-    if is_takeover(text) {
-        return Some(FailureKind::SessionTakeover);
-    }
-    // `⚠️ openai/gpt-5 request failed (authentication failed, HTTP 401).`
-    let status = text.split_once(" request failed (").and_then(|(_, rest)| {
-        let inside = rest.split_once(')')?.0;
-        of_http_text(inside.rsplit(", ").next()?)
-    });
-    let sentences = [
-        (
-            "The AI service is temporarily overloaded",
-            FailureKind::Overload,
-        ),
-        (
-            "temporarily disabled after a provider auth/billing failure",
-            FailureKind::Auth,
-        ),
-        (
-            "LLM request failed: provider rejected the request",
-            FailureKind::Model,
-        ),
-        ("LLM request rejected: ", FailureKind::Model),
-    ];
-    let known = sentences.iter().find(|(words, _)| text.contains(words));
-    status.or(known.map(|(_, kind)| *kind))
-}
-
-/// The gateway's own words for a session that something else had at the same time: its file changed, or its lock could not
-/// be had.
-pub fn is_takeover(text: &str) -> bool {
-    [
-        "EmbeddedAttemptSessionTakeoverError",
-        "session file changed while embedded prompt lock was released",
-        "code=file_lock_stale",
-        "code=file_lock_timeout",
-        "session file locked (timeout ",
-    ]
-    .iter()
-    .any(|words| text.contains(words))
+    let mut failure = Failure::new(kind, message, at_ms);
+    failure.provider = facts.provider;
+    failure.model = facts.model;
+    failure.retry_after_ms = facts.retry_after_ms.filter(|_| policy::of(kind).waits);
+    failure
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_leading_status_names_the_kind_and_a_number_elsewhere_does_not() {
-        assert_eq!(of_http_text("529 Overloaded"), Some(FailureKind::Overload));
-        assert_eq!(
-            of_http_text("HTTP 429: too many"),
-            Some(FailureKind::RateLimit)
-        );
-        assert_eq!(of_http_text("401"), Some(FailureKind::Auth));
-        for text in [
-            "5290 things",
-            "529.txt is gone",
-            "see issue 529",
-            "",
-            "52",
-            "ümlaut",
-        ] {
-            assert_eq!(of_http_text(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_gateways_sentence_names_the_kind() {
-        let known = [
-            ("FailoverError: 401 no", FailureKind::Auth),
-            ("529 Overloaded", FailureKind::Overload),
-            (
-                "⚠️ fake/fake-1 request failed (authentication failed, HTTP 401). Check the key.",
-                FailureKind::Auth,
-            ),
-            (
-                "The AI service is temporarily overloaded. Please try again in a moment.",
-                FailureKind::Overload,
-            ),
-            (
-                "Error: file lock stale for /s/1.jsonl: code=file_lock_stale",
-                FailureKind::SessionTakeover,
-            ),
-        ];
-        for (text, kind) in known {
-            assert_eq!(of_gateway_text(text), Some(kind), "{text}");
-        }
-        for text in ["it failed", "request failed (no)", "overloaded", ""] {
-            assert_eq!(of_gateway_text(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_runners_own_kind_counts_and_nothing_is_guessed_from_text() {
-        let note = json!({"kind": "timeout"});
-        let failure = of_local_end(Some(&note), Some("529 overloaded"), 7);
-        assert_eq!((failure.kind, failure.at), (FailureKind::Timeout, 7));
-        assert_eq!(
-            of_local_end(None, Some("529 overloaded"), 7).kind,
-            FailureKind::Unknown
-        );
-    }
-}
+#[path = "failure_tests.rs"]
+mod tests;

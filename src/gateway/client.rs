@@ -6,12 +6,16 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use crate::failure::Facts;
+use crate::session::routing::{Routing, WakeForm};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{HandshakeError, Message, WebSocket, client_tls_with_config};
 
 use super::frame::{Frame, Refused};
+use super::observation::Observations;
 use super::{Endpoint, GatewayError, Secret};
 
 /// The protocol that this client speaks; both generations of gateways do.
@@ -37,6 +41,8 @@ pub struct Client {
     early: HashMap<String, Result<Value, Refused>>,
     generation: Generation,
     version: String,
+    observations: Observations,
+    session_defaults: Value,
 }
 
 impl Client {
@@ -89,6 +95,8 @@ impl Client {
             early: HashMap::new(),
             generation: Generation::Files,
             version: String::new(),
+            observations: Observations::default(),
+            session_defaults: Value::Null,
         };
         let auth = match &endpoint.secret {
             Secret::Token(token) => json!({"token": token}),
@@ -115,6 +123,10 @@ impl Client {
             .unwrap_or_default()
             .to_owned();
         client.generation = generation_of(&hello);
+        client.session_defaults = hello
+            .pointer("/snapshot/sessionDefaults")
+            .cloned()
+            .unwrap_or_default();
         Ok(client)
     }
 
@@ -126,6 +138,20 @@ impl Client {
     /// The gateway's version as it names it.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// How the gateway routes what comes for a session, as far as it tells.
+    pub fn routing(&self) -> Routing {
+        let wake = match self.generation {
+            Generation::Files => WakeForm::Session,
+            Generation::Database => WakeForm::SessionOrAgent,
+        };
+        Routing::new(&self.session_defaults, wake)
+    }
+
+    /// What the events that came by so far told of a run's last error, in typed fields.
+    pub fn observed(&self, run_id: &str) -> Facts {
+        self.observations.of(run_id)
     }
 
     /// Calls a method and waits for its first answer.
@@ -181,7 +207,8 @@ impl Client {
                 Some(Frame::Response { id, answer }) => {
                     self.early.insert(id, answer);
                 }
-                Some(_) => {}
+                Some(Frame::Event { name, payload }) => self.observations.take(&name, &payload),
+                Some(Frame::Other) => {}
                 None if Instant::now() >= end => {
                     return Err(GatewayError::TimedOut {
                         method: method.to_owned(),

@@ -7,6 +7,7 @@ mod client;
 mod discovery;
 mod error;
 mod frame;
+mod observation;
 
 pub use client::{Client, Generation};
 pub use discovery::{Configured, Endpoint, Secret, configured, discover};

@@ -8,6 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::content::{Content, ToolAnswer, ToolCall, text};
+use crate::failure::Facts;
 use crate::record::json;
 use crate::record::time;
 
@@ -109,6 +110,8 @@ pub struct Message {
     pub stop_reason: Option<StopReason>,
     /// What went wrong.
     pub error_message: Option<String>,
+    /// What is told about it in fields of their own; empty where nothing went wrong.
+    pub error_facts: Facts,
     /// The model's provider.
     pub provider: Option<String>,
     /// The model.
@@ -242,6 +245,7 @@ impl Message {
                 .or_else(|| text(&message, "stop_reason"))
                 .map(|reason| StopReason::parse(&reason)),
             error_message: error_message(&message),
+            error_facts: Facts::default(),
             provider: text(&message, "provider"),
             injected: abort.is_some() || model.as_deref() == Some(INJECTED_MODEL),
             abort_marker: abort.is_some(),
@@ -250,6 +254,13 @@ impl Message {
             run_id,
             dispatch,
         };
+        let failed = matches!(
+            read.stop_reason,
+            Some(StopReason::Error | StopReason::Aborted)
+        );
+        if failed || read.error_message.is_some() {
+            read.error_facts = Facts::from_fields(&message);
+        }
         read.role = match text(&message, "role").unwrap_or_default().as_str() {
             "assistant" => Role::Assistant,
             "user" if !read.tool_answers.is_empty() => Role::ToolResult,

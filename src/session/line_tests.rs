@@ -47,6 +47,7 @@ fn an_envelope_is_read_whole() {
         tool_answers: vec![],
         stop_reason: Some(StopReason::Stop),
         error_message: None,
+        error_facts: Facts::default(),
         provider: Some("fake".into()),
         model: Some("fake-1".into()),
         total_tokens: Some(7),

@@ -2,7 +2,7 @@
 //!
 //! [`mod@line`] and [`terminal`] are pure: transcript lines in, a decision out. [`reader`] finds that decision from the end
 //! of a file of any size (cut by [`lines`]), [`follow`] hands out lines as they are appended, [`store`] reads the session store, [`key`]
-//! knows session keys. Nothing here writes to, or locks, another program's file.
+//! knows session keys, [`routing`] where an event for one goes. Nothing here writes to, or locks, another program's file.
 
 pub mod content;
 pub mod exec_event;
@@ -11,5 +11,6 @@ pub mod key;
 pub mod line;
 pub mod lines;
 pub mod reader;
+pub mod routing;
 pub mod store;
 pub mod terminal;

@@ -10,9 +10,13 @@ use serde_json::Value;
 
 use super::exec_event::is_exec_event;
 use super::line::{Custom, Line, Message, Role, StopReason};
+use crate::failure::Facts;
 
 /// Chunks of a broken-off reply are gathered up to this many bytes, counted from the newest.
 pub const MAX_PARTIAL_BYTES: usize = 1024 * 1024;
+
+/// How many errors before the last one are kept.
+const MAX_EARLIER_ERRORS: usize = 8;
 
 /// What the lines after the baseline say about the turn.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +88,10 @@ pub struct Failure {
     pub stop: FailedStop,
     /// The error's own words.
     pub message: Option<String>,
+    /// What the line with these words tells in fields of their own.
+    pub facts: Box<Facts>,
+    /// What older lines of the same end said, newest first: a gateway tries again before it gives up.
+    pub earlier_errors: Vec<EarlierError>,
     /// What the reply had reached, empty when nothing is known. Never a result.
     pub partial: String,
     /// The model's provider.
@@ -99,6 +107,15 @@ pub struct Failure {
     /// A complete reply right before the failure, with no message in between: for whoever knows that the run had
     /// finished when it was stopped.
     pub earlier_reply: Option<Box<Reply>>,
+}
+
+/// An error that was followed by another one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlierError {
+    /// Its words.
+    pub message: String,
+    /// What its line tells in fields of their own.
+    pub facts: Facts,
 }
 
 /// Decides the turn from lines given newest first, reading no more of them than needed.
@@ -286,7 +303,18 @@ impl FailureSearch {
     /// Fills from an older line what the newer ones left open.
     fn add(&mut self, older: Failure, marked: bool) {
         let known = &mut self.failure;
-        known.message = known.message.take().or(older.message);
+        match (&known.message, older.message) {
+            (None, message) => {
+                known.message = message;
+                let facts = std::mem::take(&mut *known.facts);
+                *known.facts = facts.or(*older.facts);
+            }
+            (Some(_), Some(message)) if known.earlier_errors.len() < MAX_EARLIER_ERRORS => {
+                let facts = *older.facts;
+                known.earlier_errors.push(EarlierError { message, facts });
+            }
+            _ => {}
+        }
         known.provider = known.provider.take().or(older.provider);
         known.model = known.model.take().or(older.model);
         known.run_id = known.run_id.take().or(older.run_id);
@@ -338,6 +366,8 @@ impl Failure {
         Self {
             stop,
             message: message.error_message,
+            facts: Box::new(message.error_facts),
+            earlier_errors: Vec::new(),
             partial: message.text,
             provider,
             model,
@@ -356,6 +386,8 @@ impl Failure {
         Self {
             stop: FailedStop::Aborted,
             message: field("error"),
+            facts: Box::new(Facts::from_value(&custom.data)),
+            earlier_errors: Vec::new(),
             partial: String::new(),
             provider: field("provider"),
             model: field("model"),

@@ -6,10 +6,11 @@
 use serde_json::Value;
 
 use crate::backend::{Evidence, Liveness, Settled, Text};
+use crate::failure::{self, Facts, Reading, policy};
 use crate::record::{Failure, FailureKind};
 use crate::session::line::{Message, Role, StopReason};
 use crate::session::store::{SessionRow, SessionStatus};
-use crate::session::terminal::{FailedStop, Pending, Turn};
+use crate::session::terminal::{self, FailedStop, Pending, Turn};
 
 /// The answer of `agent.wait`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,12 +25,15 @@ pub struct WaitAnswer {
     pub stop_reason: Option<String>,
     /// `blocked` when the older generation's run came to a time limit.
     pub liveness: Option<String>,
+    /// The gateway cut the run because it was about to restart.
+    pub restarted: bool,
 }
 
 impl WaitAnswer {
     /// Reads an answer.
     pub fn from_value(value: &Value) -> Self {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let says = |name: &str, word: &str| value.get(name).and_then(Value::as_str) == Some(word);
         Self {
             status: text("status").unwrap_or_default(),
             ended_at: value.get("endedAt").and_then(crate::record::time::parse),
@@ -39,6 +43,7 @@ impl WaitAnswer {
             }),
             stop_reason: text("stopReason"),
             liveness: text("livenessState"),
+            restarted: says("stopReason", "restart") || says("timeoutPhase", "gateway_draining"),
         }
     }
 }
@@ -71,6 +76,8 @@ pub struct Seen {
     pub task: Option<Task>,
     /// The turn as the messages tell it; [`Turn::Nothing`] when they were not asked for.
     pub turn: Turn,
+    /// What the gateway's events told of the run's last error in fields of their own.
+    pub observed: Facts,
     /// Wall time, ms since the epoch.
     pub now_ms: i64,
     /// The session was there before the run was asked for.
@@ -168,13 +175,11 @@ fn settled(seen: &Seen) -> Settled {
             at_ms,
         },
         Turn::Failed(failed) => {
+            let reading = reading(seen, Some(failed));
             let message = failed.message.clone().or_else(|| said(seen));
-            let kind = kind_of(seen, failed.message.as_deref(), failed.stop);
-            // How the parts of a gateway tell each other about a stop is of no use to anybody.
-            let message = message.filter(|_| kind != FailureKind::Aborted);
-            let mut failure = Failure::new(kind, message.unwrap_or_else(|| sentence(kind)), at_ms);
-            failure.provider = failed.provider.clone();
-            failure.model = failed.model.clone();
+            let mut failure = told(reading, message, at_ms);
+            failure.provider = failure.provider.or_else(|| failed.provider.clone());
+            failure.model = failure.model.or_else(|| failed.model.clone());
             failed_with(failure, &failed.partial)
         }
         _ if seen.wait.status == "ok" && !row_failed(seen) => Settled::Reply {
@@ -183,14 +188,12 @@ fn settled(seen: &Seen) -> Settled {
             at_ms,
         },
         _ => {
-            let kind = kind_of(seen, None, FailedStop::Error);
-            let message = said(seen).filter(|_| kind != FailureKind::Aborted);
-            let message = message.unwrap_or_else(|| sentence(kind));
-            let partial = match (&seen.turn, kind) {
+            let failure = told(reading(seen, None), said(seen), at_ms);
+            let partial = match (&seen.turn, failure.kind) {
                 (Turn::Reply(cut), FailureKind::Aborted | FailureKind::Timeout) => &cut.text,
                 _ => "",
             };
-            failed_with(Failure::new(kind, message, at_ms), partial)
+            failed_with(failure, partial)
         }
     }
 }
@@ -212,6 +215,13 @@ fn said(seen: &Seen) -> Option<String> {
     from_wait.or_else(from_row)
 }
 
+/// The failure with the words that are of use to people: how the parts of a gateway tell each other about a stop is of none.
+fn told(reading: Reading, words: Option<String>, at_ms: i64) -> Failure {
+    let words = words.filter(|_| reading.kind != FailureKind::Aborted);
+    let message = words.unwrap_or_else(|| sentence(reading.kind));
+    reading.into_failure(message, at_ms)
+}
+
 fn failed_with(failure: Failure, partial: &str) -> Settled {
     let cancelled = failure.kind == FailureKind::Aborted;
     Settled::Failed {
@@ -221,28 +231,64 @@ fn failed_with(failure: Failure, partial: &str) -> Settled {
     }
 }
 
-/// The kind of a failure: what the gateway says of the run first, then the model's own error.
-fn kind_of(seen: &Seen, model_error: Option<&str>, stop: FailedStop) -> FailureKind {
-    let model_timed_out = model_error
-        .is_some_and(|words| words.contains("timed out") || words.contains("idle timeout"));
-    let out_of_time = model_timed_out || seen.wait.liveness.as_deref() == Some("blocked");
-    let stopped = !out_of_time
-        && (seen.wait.stop_reason.as_deref() == Some("rpc")
-            || seen.row_status() == Some(&SessionStatus::Killed));
-    if let Some(kind) = model_error.and_then(crate::failure::of_gateway_text) {
-        return kind;
+/// Why the run failed. The gateway's typed word about a restart first, then what the model's last error says, then what the
+/// gateway says of the run; words for a stop or for a session that changed come last, because a retry or a time limit leads
+/// to both.
+fn reading(seen: &Seen, failed: Option<&terminal::Failure>) -> Reading {
+    let now_ms = seen.now_ms;
+    if seen.wait.restarted {
+        return FailureKind::GatewayRestart.into();
     }
-    let gateways = said(seen).and_then(|words| crate::failure::of_gateway_text(&words));
+    let models = failed.map_or_else(
+        || FailureKind::Unknown.into(),
+        |failed| {
+            let words = failed.message.as_deref().unwrap_or_default();
+            failure::read(&failed.facts, words, now_ms)
+        },
+    );
+    if tells_of_model(models.kind) || models.kind == FailureKind::GatewayRestart {
+        return models;
+    }
+    let said = said(seen).unwrap_or_default();
+    let gateways = failure::read(&seen.observed, &said, now_ms);
+    if tells_of_model(gateways.kind) || gateways.kind == FailureKind::GatewayRestart {
+        return gateways;
+    }
     // Without an end a time-out of the wait is only the wait's own.
-    let timed_out = out_of_time || seen.wait.ended_at.is_some() && seen.wait.status == "timeout";
-    match (gateways, stopped, timed_out, stop) {
-        // A stop, or a time limit, can itself change the session under the run.
-        (Some(kind), _, _, _) if kind != FailureKind::SessionTakeover => kind,
-        (_, true, _, _) => FailureKind::Aborted,
-        (_, false, true, _) => FailureKind::Timeout,
-        (_, false, false, FailedStop::Aborted) => FailureKind::Aborted,
-        (gateways, ..) => gateways.unwrap_or(FailureKind::Unknown),
+    let out_of_time = seen.wait.liveness.as_deref() == Some("blocked");
+    let stopped = seen.wait.stop_reason.as_deref() == Some("rpc")
+        || seen.row_status() == Some(&SessionStatus::Killed);
+    if stopped && !out_of_time {
+        return FailureKind::Aborted.into();
     }
+    if out_of_time || seen.wait.ended_at.is_some() && seen.wait.status == "timeout" {
+        return FailureKind::Timeout.into();
+    }
+    let takeover = FailureKind::SessionTakeover;
+    let model_stopped = failed.is_some_and(|failed| failed.stop == FailedStop::Aborted);
+    if models.kind != takeover && model_stopped {
+        return FailureKind::Aborted.into();
+    }
+    let last = match models.kind {
+        FailureKind::Unknown => gateways,
+        _ => models,
+    };
+    if last.kind != takeover {
+        return last;
+    }
+    // The gateway's own next try changes the session too: what made it try again is the cause.
+    let earlier = failed.map_or(&[][..], |failed| &failed.earlier_errors);
+    let mut causes = earlier
+        .iter()
+        .map(|error| failure::read(&error.facts, &error.message, now_ms));
+    causes
+        .find(|cause| tells_of_model(cause.kind))
+        .unwrap_or(last)
+}
+
+/// The kinds that only the model's side brings about.
+fn tells_of_model(kind: FailureKind) -> bool {
+    policy::of(kind).model_side || kind == FailureKind::Timeout
 }
 
 /// Messages, oldest first, without the older generation's echoes: what a stopped run had said is written once more, as if it
@@ -272,6 +318,7 @@ pub fn without_echoes(messages: Vec<Message>) -> Vec<Message> {
 fn sentence(kind: FailureKind) -> String {
     match kind {
         FailureKind::Aborted => "the run was stopped".to_owned(),
+        FailureKind::GatewayRestart => "the gateway was restarted and cut the run".to_owned(),
         FailureKind::Timeout => "the run reached its time limit".to_owned(),
         _ => "the run failed and the gateway did not say why".to_owned(),
     }

@@ -66,6 +66,7 @@ fn blank() -> Seen {
         is_active: None,
         task: None,
         turn: Turn::Nothing,
+        observed: Facts::default(),
         now_ms: 1_795_300_000_000,
         reused: false,
         baseline_started_ms: None,
@@ -243,4 +244,71 @@ fn what_a_restart_leaves_is_neither_alive_nor_ended() {
         error: None,
     });
     assert!(seen.is_ended());
+}
+
+fn failed_with_lines(lines: Vec<Value>) -> Turn {
+    let lines = lines
+        .into_iter()
+        .map(|message| json!({"type": "message", "message": message}));
+    turn_of(messages(lines.collect()))
+}
+
+#[test]
+fn a_typed_detail_of_the_transcript_decides_and_the_facts_reach_the_failure() {
+    let mut seen = blank();
+    seen.turn = failed_with_lines(vec![
+        json!({"role": "user", "content": "Go."}),
+        json!({"role": "assistant", "content": [], "stopReason": "error", "provider": "fake", "model": "fake-1",
+            "errorMessage": "it did not work", "errorType": "rate_limit_error", "retryAfterMs": 7000}),
+    ]);
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "error", "endedAt": 1, "error": "The AI service returned an error. Please try again."}),
+    );
+    let Some(Settled::Failed { failure, .. }) = evidence(&seen).settled else {
+        panic!("it failed");
+    };
+    assert_eq!(failure.kind, FailureKind::RateLimit);
+    assert_eq!(failure.message, "it did not work");
+    assert_eq!(failure.retry_after_ms, Some(7_000));
+    assert_eq!(failure.model.as_deref(), Some("fake-1"));
+}
+
+#[test]
+fn an_events_failover_reason_is_heard_where_the_words_say_nothing() {
+    let mut seen = blank();
+    seen.wait = WaitAnswer::from_value(&json!({"status": "error", "endedAt": 1, "error": "hm"}));
+    assert_eq!(told(&seen).expect("ended").0, "unknown");
+    seen.observed = Facts::from_value(&json!({"failoverReason": "billing", "provider": "fake"}));
+    assert_eq!(told(&seen).expect("ended").0, "billing");
+}
+
+#[test]
+fn what_made_the_gateway_try_again_is_the_cause_and_not_the_takeover() {
+    let error = |words: &str| json!({"role": "assistant", "content": [], "stopReason": "error", "errorMessage": words});
+    let mut seen = blank();
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "error", "endedAt": 1, "error": "EmbeddedAttemptSessionTakeoverError: session file changed while embedded prompt lock was released: /s.jsonl"}),
+    );
+    let takeover = "session file changed while embedded prompt lock was released: /s.jsonl";
+    seen.turn = failed_with_lines(vec![error("529 Overloaded"), error(takeover)]);
+    assert_eq!(told(&seen).expect("ended").0, "overload");
+    seen.turn = failed_with_lines(vec![error(takeover)]);
+    assert_eq!(told(&seen).expect("ended").0, "session-takeover");
+    // Who stops a run changes its session under it.
+    seen.wait.stop_reason = Some("rpc".to_owned());
+    assert_eq!(told(&seen).expect("ended").0, "aborted");
+}
+
+#[test]
+fn a_run_that_a_restart_cut_is_no_stop_and_no_time_out() {
+    let mut seen = blank();
+    // As 2026.9.6 answered when it was asked to end.
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "timeout", "endedAt": 1, "summary": "aborted", "stopReason": "restart", "timeoutPhase": "gateway_draining"}),
+    );
+    assert_eq!(told(&seen).expect("ended").0, "gateway-restart");
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "error", "endedAt": 1, "error": "agent run aborted for restart | OPENCLAW_RESTART_ABORT"}),
+    );
+    assert_eq!(told(&seen).expect("ended").0, "gateway-restart");
 }

@@ -17,6 +17,7 @@ pub use evidence::{Seen, Task, WaitAnswer};
 
 use self::link::Link;
 use super::{Backend, Evidence, Liveness, RunRef, Settled};
+use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, discover};
 use crate::home::Home;
 use crate::process::Detached;
@@ -267,6 +268,7 @@ fn look(
         is_active,
         task: None,
         turn: Turn::Nothing,
+        observed: Facts::default(),
         now_ms: home.now_ms(),
         reused: run.baseline.session_id.is_some(),
         baseline_started_ms: run.baseline.started_at,
@@ -275,6 +277,7 @@ fn look(
     if seen.is_left_behind() {
         seen.task = task(client, run)?;
     }
+    seen.observed = client.observed(&run.run_id);
     if seen.is_ended() || seen.is_left_behind() {
         seen.turn = turn(messages(client, &run.session_key)?, run);
     }

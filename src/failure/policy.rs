@@ -1,0 +1,263 @@
+//! What happens after a failure of each kind: how often it is tried again, after how long, and whether another model may be
+//! asked. Data and pure functions; who keeps the counts is the caller's business.
+
+use super::retry_after::MAX_MS;
+use crate::record::{Failure, FailureKind};
+
+/// Which count a retry is taken from. They are separate: a coordination failure spends nothing of the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// Overloads and rate limits together.
+    Model,
+    /// Restarts of the gateway.
+    Restart,
+    /// Takeovers of the session.
+    Takeover,
+}
+
+impl Budget {
+    /// The entry's field that counts it.
+    pub fn field(self) -> &'static str {
+        match self {
+            Budget::Model => "retryCount",
+            Budget::Restart => "gwRestartRetryCount",
+            Budget::Takeover => "takeoverRetryCount",
+        }
+    }
+}
+
+/// A retry that is made without being asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// What it is counted as.
+    pub budget: Budget,
+    /// How many are made at most.
+    pub at_most: u32,
+    /// The pause before the first, in ms; it doubles with each further one.
+    pub first_ms: u64,
+    /// The longest pause that doubling comes to, in ms.
+    pub longest_ms: u64,
+}
+
+/// What happens with a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The retry, if there is one.
+    pub retry: Option<Retry>,
+    /// A provider's wish to be left alone for a while is kept.
+    pub waits: bool,
+    /// It is the model's side that failed: another model or account may do better.
+    pub model_side: bool,
+}
+
+const NOTHING: Policy = Policy {
+    retry: None,
+    waits: false,
+    model_side: false,
+};
+
+const MODEL_SIDE: Policy = Policy {
+    model_side: true,
+    ..NOTHING
+};
+
+/// The policy of a kind.
+pub fn of(kind: FailureKind) -> Policy {
+    let retry = |budget, at_most, first_ms, longest_ms| {
+        Some(Retry {
+            budget,
+            at_most,
+            first_ms,
+            longest_ms,
+        })
+    };
+    match kind {
+        FailureKind::Overload => Policy {
+            retry: retry(Budget::Model, 3, 30_000, 600_000),
+            waits: true,
+            model_side: true,
+        },
+        // Limits are counted by the minute.
+        FailureKind::RateLimit => Policy {
+            retry: retry(Budget::Model, 3, 60_000, 900_000),
+            waits: true,
+            model_side: true,
+        },
+        FailureKind::SessionTakeover => Policy {
+            retry: retry(Budget::Takeover, 1, 5_000, 5_000),
+            ..NOTHING
+        },
+        FailureKind::GatewayRestart => Policy {
+            retry: retry(Budget::Restart, 2, 10_000, 60_000),
+            ..NOTHING
+        },
+        FailureKind::Auth
+        | FailureKind::Billing
+        | FailureKind::ContextLength
+        | FailureKind::Model => MODEL_SIDE,
+        FailureKind::Spawn
+        | FailureKind::RunnerLost
+        | FailureKind::Stalled
+        | FailureKind::Verify
+        | FailureKind::Timeout
+        | FailureKind::Aborted
+        | FailureKind::Command
+        | FailureKind::Unknown => NOTHING,
+    }
+}
+
+/// Whether a fallback model or account may be tried for this failure. A time-out counts when the model did not answer, not
+/// when the run's own time was up.
+pub fn allows_fallback(failure: &Failure) -> bool {
+    let model_was_silent = || {
+        let words = failure.message.to_ascii_lowercase();
+        let silent = [
+            "llm idle timeout",
+            "llm request timed out",
+            "stream idle timeout",
+        ];
+        silent.iter().any(|form| words.contains(form))
+    };
+    match failure.kind {
+        FailureKind::Timeout => model_was_silent(),
+        kind => of(kind).model_side,
+    }
+}
+
+/// The pause before the next retry, in ms, or `None` when there is none: the kind has no retry, or all of its budget is spent.
+/// `spent` retries were made already; `key` names the attempt and spreads retries of many labels that failed together (up to
+/// a quarter longer), the same for the same key. A provider's own wish is never undercut.
+pub fn next_delay_ms(
+    kind: FailureKind,
+    spent: u32,
+    retry_after_ms: Option<u64>,
+    key: &str,
+) -> Option<u64> {
+    let policy = of(kind);
+    let retry = policy.retry.filter(|retry| spent < retry.at_most)?;
+    let doubled = retry.first_ms.saturating_mul(1 << spent.min(20));
+    let base = doubled.min(retry.longest_ms);
+    let wished = retry_after_ms.filter(|_| policy.waits).unwrap_or(0);
+    let base = base.max(wished.min(MAX_MS));
+    Some(base + base / 4 * spread(key) / 1_000)
+}
+
+/// 0..=999 by FNV-1a, the same on every machine.
+fn spread(key: &str) -> u64 {
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    (hash >> 20) % 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    const KINDS: [FailureKind; 16] = [
+        FailureKind::Overload,
+        FailureKind::RateLimit,
+        FailureKind::SessionTakeover,
+        FailureKind::GatewayRestart,
+        FailureKind::Spawn,
+        FailureKind::RunnerLost,
+        FailureKind::Stalled,
+        FailureKind::Verify,
+        FailureKind::Auth,
+        FailureKind::Billing,
+        FailureKind::ContextLength,
+        FailureKind::Timeout,
+        FailureKind::Model,
+        FailureKind::Aborted,
+        FailureKind::Command,
+        FailureKind::Unknown,
+    ];
+
+    #[rstest]
+    #[case(FailureKind::Overload, 3, Budget::Model)]
+    #[case(FailureKind::RateLimit, 3, Budget::Model)]
+    #[case(FailureKind::SessionTakeover, 1, Budget::Takeover)]
+    #[case(FailureKind::GatewayRestart, 2, Budget::Restart)]
+    fn four_kinds_are_tried_again(
+        #[case] kind: FailureKind,
+        #[case] at_most: u32,
+        #[case] budget: Budget,
+    ) {
+        let retry = of(kind).retry.expect("it has one");
+        assert_eq!((retry.at_most, retry.budget), (at_most, budget));
+        assert!(next_delay_ms(kind, at_most - 1, None, "k").is_some());
+        assert_eq!(next_delay_ms(kind, at_most, None, "k"), None);
+    }
+
+    #[test]
+    fn the_other_kinds_are_not_tried_again() {
+        let tried: Vec<_> = KINDS
+            .into_iter()
+            .filter(|kind| of(*kind).retry.is_some())
+            .collect();
+        assert_eq!(tried, KINDS[..4]);
+    }
+
+    #[test]
+    fn overloads_wait_from_half_a_minute_and_twice_as_long_each_time() {
+        for (spent, base) in [(0, 30_000), (1, 60_000), (2, 120_000)] {
+            let pause = next_delay_ms(FailureKind::Overload, spent, None, "a/1").expect("a retry");
+            assert!((base..=base * 5 / 4).contains(&pause), "{pause}");
+        }
+    }
+
+    #[test]
+    fn a_providers_wish_is_kept_and_a_restart_has_none() {
+        let pause = |kind, wish| next_delay_ms(kind, 0, Some(wish), "k").expect("a retry");
+        assert!(pause(FailureKind::RateLimit, 200_000) >= 200_000);
+        assert!(pause(FailureKind::RateLimit, 1) >= 60_000);
+        assert!(pause(FailureKind::GatewayRestart, 200_000) < 20_000);
+        assert!(pause(FailureKind::Overload, u64::MAX) <= MAX_MS * 5 / 4);
+    }
+
+    #[test]
+    fn labels_that_failed_together_come_back_apart() {
+        let pauses: std::collections::BTreeSet<_> = (0..50)
+            .filter_map(|n| next_delay_ms(FailureKind::Overload, 0, None, &format!("label-{n}/1")))
+            .collect();
+        assert!(pauses.len() > 40, "{pauses:?}");
+    }
+
+    #[rstest]
+    #[case(FailureKind::Overload, "", true)]
+    #[case(FailureKind::RateLimit, "", true)]
+    #[case(FailureKind::Auth, "", true)]
+    #[case(FailureKind::Billing, "", true)]
+    #[case(FailureKind::ContextLength, "", true)]
+    #[case(FailureKind::Model, "", true)]
+    #[case(
+        FailureKind::Timeout,
+        "LLM idle timeout (120s): no response from model",
+        true
+    )]
+    #[case(FailureKind::Timeout, "the run reached its time limit", false)]
+    #[case(FailureKind::SessionTakeover, "", false)]
+    #[case(FailureKind::GatewayRestart, "", false)]
+    #[case(FailureKind::Aborted, "", false)]
+    #[case(FailureKind::Command, "", false)]
+    #[case(FailureKind::Unknown, "", false)]
+    fn a_fallback_is_for_what_the_models_side_did(
+        #[case] kind: FailureKind,
+        #[case] message: &str,
+        #[case] allowed: bool,
+    ) {
+        assert_eq!(allows_fallback(&Failure::new(kind, message, 0)), allowed);
+    }
+
+    proptest! {
+        #[test]
+        fn no_pause_overflows(kind in 0..KINDS.len(), spent in any::<u32>(), wish in any::<Option<u64>>(), key in ".{0,20}") {
+            let pause = next_delay_ms(KINDS[kind], spent, wish, &key);
+            prop_assert!(pause.is_none_or(|pause| pause <= MAX_MS * 5 / 4));
+            prop_assert_eq!(pause, next_delay_ms(KINDS[kind], spent, wish, &key));
+        }
+    }
+}
