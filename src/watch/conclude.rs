@@ -231,6 +231,8 @@ pub enum Recorded {
     Yes,
     /// The label had ended in another way, or has a newer generation; nothing was changed.
     No(String),
+    /// A message was sent into the session meanwhile, and it goes on.
+    NotYet,
 }
 
 /// Records the end: status, texts and outbox in one write, if the label still stands where the run left it.
@@ -251,6 +253,9 @@ pub fn record_ending(
         };
         if let Some(obstacle) = obstacle(&entry, run.generation, &ending.status) {
             return obstacle;
+        }
+        if entry.status() == Status::Running && entry.steers() != run.steers {
+            return Recorded::NotYet;
         }
         let late = entry.status().is_ended();
         write_ending(&mut entry, ending);

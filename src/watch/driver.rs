@@ -17,7 +17,7 @@ use super::machine::{Action, Conclusion, EntrySight, Leaving, Sight, State, Step
 use super::outbox::{Left, Outbox};
 use super::verify::{Checker, Note, Subject};
 use super::voice::{HEARTBEAT_EVERY, Voice};
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled, backend_of};
+use crate::backend::{Backend, BackendName, Evidence, RunRef, Settled, backend_of};
 use crate::completion::cap::ArtifactOutcome;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
@@ -301,16 +301,11 @@ impl Driver<'_> {
 
     fn look(&mut self) -> Result<Sight> {
         // The backend first: an end that the ledger tells of later is then never mistaken for news.
-        let evidence = match self.backend.observe(&self.run) {
+        let mut evidence = match self.backend.observe(&self.run) {
             Ok(evidence) => evidence,
             Err(e) => {
                 self.voice.say(&format!("cannot see the run: {e}"));
-                Evidence {
-                    settled: None,
-                    liveness: Liveness::Alive,
-                    last_activity_ms: None,
-                    position: 0,
-                }
+                Evidence::unknown()
             }
         };
         let facts = self.home.storage.facts(self.ledger.path()).ok().flatten();
@@ -320,7 +315,12 @@ impl Driver<'_> {
                     self.ledger_seen = facts;
                     match book.get(&self.run.label) {
                         Some(entry) if entry.generation() == self.run.generation => {
-                            self.entry = entry
+                            self.entry = entry;
+                            // The end of what ran before a further message is no end.
+                            if self.run.take_up_steers(&self.entry) {
+                                self.backend.attach(&self.run, self.wake.waker());
+                                evidence.settled = None;
+                            }
                         }
                         _ => {
                             return Ok(Sight {
@@ -401,8 +401,10 @@ impl Driver<'_> {
                     }
                 }
                 Action::Conclude(conclusion) => {
-                    if let Some(settled) = &sight.evidence.settled {
-                        self.conclude(*conclusion, settled)?;
+                    if let Some(settled) = &sight.evidence.settled
+                        && !self.conclude(*conclusion, settled)?
+                    {
+                        return Ok(None);
                     }
                 }
                 Action::GiveUp { kind, message } => {
@@ -446,12 +448,13 @@ impl Driver<'_> {
     }
 
     /// Files the end. As long as the ledger cannot take it the caller comes again: the artifact is there, and nobody else
-    /// has a reason to record another end.
-    fn conclude(&mut self, conclusion: Conclusion, settled: &Settled) -> Result<(), LedgerError> {
+    /// has a reason to record another end. False when the session goes on after all.
+    fn conclude(&mut self, conclusion: Conclusion, settled: &Settled) -> Result<bool, LedgerError> {
         let ending = file_ending(self.home, &self.run, conclusion, settled);
         match record_ending(self.home, &self.ledger, &self.run, &ending, self.reader) {
             Ok(Recorded::Yes) => self.ended = Some(ending),
             Ok(Recorded::No(why)) => self.voice.say(&format!("the end was not recorded: {why}")),
+            Ok(Recorded::NotYet) => return Ok(false),
             Err(e) if self.reader == Reader::Stdout && self.troubles >= FOREGROUND_TRIES => {
                 // Whoever reads our stdout gets the result; the next watcher finds the artifact and records it.
                 self.voice.say(&format!(
@@ -461,7 +464,7 @@ impl Driver<'_> {
             }
             Err(e) => return Err(e),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// How long to wait before the ledger is tried again.

@@ -12,3 +12,4 @@ mod refusals;
 mod replies;
 mod restarts;
 mod sessions;
+mod steers;

@@ -31,7 +31,7 @@ const LOG_PAUSE: Duration = Duration::from_millis(200);
 const FAILURE_IS_REMEMBERED: Duration = Duration::from_secs(305);
 
 /// What a channel says of a target that no repeat will reach. The numbers are those of a bot API's refusals.
-const NEVER: [&str; 18] = [
+const NEVER: [&str; 19] = [
     "(400: ",
     "(401: ",
     "(403: ",
@@ -44,7 +44,8 @@ const NEVER: [&str; 18] = [
     "not in room",
     "chat_id is empty",
     "no conversation reference",
-    "not configured for channel",
+    "not configured",
+    "token missing",
     "recipient is not a valid",
     "recipient must be",
     "could not be resolved",
@@ -60,24 +61,9 @@ pub(super) fn send(
     payload: &Payload,
     limit: Option<Duration>,
 ) -> Outcome {
-    if configured(&home.paths, &home.environment).is_none() {
-        return Outcome::Refused {
-            why: format!(
-                "channel {channel} is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL, then run 'dispatch redeliver'"
-            ),
-        };
-    }
-    let connected = discover(&home.paths, &home.environment)
-        .and_then(|endpoint| Client::connect(&endpoint, CONNECT_LIMIT));
-    let mut client = match connected {
+    let mut client = match connect(home, channel) {
         Ok(client) => client,
-        // Nothing was sent yet, whatever it was; a wrong token is the operator's to mend, and then it goes on by itself.
-        Err(e) => {
-            return Outcome::Failed {
-                why: e.to_string(),
-                retry_after: e.refusal().and_then(Refused::retry_after),
-            };
-        }
+        Err(outcome) => return outcome,
     };
     let log_end = log_since(&mut client, None).map(|log| log.cursor);
     let params = json!({
@@ -95,6 +81,24 @@ pub(super) fn send(
         }
         Err(e) => judge(&e),
     }
+}
+
+/// A connection to the gateway that reaches `channel`.
+pub(super) fn connect(home: &Home, channel: &str) -> Result<Client, Outcome> {
+    if configured(&home.paths, &home.environment).is_none() {
+        return Err(Outcome::Refused {
+            why: format!(
+                "channel {channel} is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL, then run 'dispatch redeliver'"
+            ),
+        });
+    }
+    let connected = discover(&home.paths, &home.environment)
+        .and_then(|endpoint| Client::connect(&endpoint, CONNECT_LIMIT));
+    // Nothing was sent yet, whatever it was; a wrong token is the operator's to mend, and then it goes on by itself.
+    connected.map_err(|e| Outcome::Failed {
+        why: e.to_string(),
+        retry_after: e.refusal().and_then(Refused::retry_after),
+    })
 }
 
 /// What a `send` without success leaves.
@@ -249,6 +253,10 @@ mod tests {
                 "Channel is required (no configured channels detected)",
             ),
             ("FORBIDDEN", "missing scope: operator.write"),
+            (
+                "UNAVAILABLE",
+                "OutboundDeliveryError: Telegram bot token missing for account \"default\" (set channels.telegram.accounts.default.botToken)",
+            ),
             (
                 "UNAVAILABLE",
                 "OutboundDeliveryError: Telegram recipient must be a numeric chat ID",
