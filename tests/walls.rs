@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -42,6 +42,7 @@ const PURE: [&str; 16] = [
     "delivery/mod.rs",
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",
+    "backend/openclaw/steers.rs",
     "gateway/frame.rs",
     "gateway/observation.rs",
 ];

@@ -12,7 +12,7 @@ use self::openclaw::OpenclawBackend;
 use crate::gateway::GatewayError;
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::{Baseline, Entry, Failure, Generation};
+use crate::record::{Baseline, Entry, Failure, Generation, Steer};
 use crate::wake::Waker;
 
 /// The backends' names as flags and ledger write them.
@@ -82,6 +82,8 @@ pub struct RunRef {
     pub thinking: Option<String>,
     /// The time limit that was asked for, in seconds.
     pub timeout_s: Option<u64>,
+    /// What was sent into the session since, oldest first.
+    pub steers: Vec<Steer>,
 }
 
 impl RunRef {
@@ -102,7 +104,34 @@ impl RunRef {
             model: entry.text("model").map(str::to_owned),
             thinking: entry.text("thinking").map(str::to_owned),
             timeout_s: entry.number("timeoutSeconds"),
+            steers: entry.steers(),
         })
+    }
+
+    /// Takes up what was sent into the session since, as the entry says. Says whether there was anything.
+    pub fn take_up_steers(&mut self, entry: &Entry) -> bool {
+        let steers = entry.steers();
+        let is_news = steers != self.steers;
+        self.steers = steers;
+        is_news
+    }
+
+    /// The last message that stopped what ran before it: nothing older counts any more.
+    pub fn interruption(&self) -> Option<&Steer> {
+        self.steers.iter().rev().find(|steer| steer.interrupts)
+    }
+
+    /// The run that the session's end is told of first: the one that stopped the others, else the one asked for.
+    pub fn leading_run(&self) -> &str {
+        self.interruption()
+            .map_or(self.run_id.as_str(), |steer| steer.run_id.as_str())
+    }
+
+    /// Messages that were sent beside the leading run, oldest first.
+    pub fn followers(&self) -> &[Steer] {
+        let leading = self.steers.iter().rposition(|steer| steer.interrupts);
+        let first = leading.map_or(0, |index| index + 1);
+        self.steers.get(first..).unwrap_or_default()
     }
 }
 
@@ -182,6 +211,18 @@ pub struct Evidence {
     pub last_activity_ms: Option<i64>,
     /// The transcript's length in bytes.
     pub position: u64,
+}
+
+impl Evidence {
+    /// Nothing is known yet, or nobody can be asked: neither an end nor an error.
+    pub fn unknown() -> Self {
+        Self {
+            settled: None,
+            liveness: Liveness::Alive,
+            last_activity_ms: None,
+            position: 0,
+        }
+    }
 }
 
 /// A place where sessions run.

@@ -57,6 +57,9 @@ pub enum OutputChoice {
 pub enum Command {
     /// Hand work to a new session and return at once
     Enqueue(Box<EnqueueArgs>),
+    /// Send a message into a running session (steer is another name for it)
+    #[command(alias = "steer")]
+    Send(SendArgs),
     /// Show where a label stands
     Status(LabelArgs),
     /// Print a label's result
@@ -148,15 +151,9 @@ pub enum Thinking {
     Off,
 }
 
-/// Flags of `enqueue`.
+/// Where a prompt comes from: one of these, or a pipe.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  dispatch enqueue --label notes --message 'Sum up notes.txt' -- claude -p"
-)]
-pub struct EnqueueArgs {
-    /// Name of the work; one running session a label
-    #[arg(long, allow_hyphen_values = true)]
-    pub label: String,
+pub struct PromptArgs {
     /// The prompt
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub message: Option<String>,
@@ -169,6 +166,20 @@ pub struct EnqueueArgs {
     /// Read the prompt from stdin
     #[arg(long)]
     pub message_stdin: bool,
+}
+
+/// Flags of `enqueue`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch enqueue --label notes --message 'Sum up notes.txt' -- claude -p"
+)]
+pub struct EnqueueArgs {
+    /// Name of the work; one running session a label
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: String,
+    /// The prompt's sources
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     /// Agent that the session belongs to
     #[arg(long, default_value = "main", allow_hyphen_values = true)]
     pub agent: String,
@@ -205,6 +216,9 @@ pub struct EnqueueArgs {
     /// Where it runs; a COMMAND implies local
     #[arg(long, value_enum)]
     pub backend: Option<BackendChoice>,
+    /// Session that asked for the work and is woken at its end
+    #[arg(long, value_name = "SESSION_KEY", value_parser = parse_requester, allow_hyphen_values = true)]
+    pub requester: Option<String>,
     /// Repeating a call under the same key returns the first answer
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub idempotency_key: Option<String>,
@@ -223,6 +237,38 @@ pub struct EnqueueArgs {
     /// The command to run, after --
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// Flags of `send`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The answer says what became of it: injected, queued, interrupted, started, or pending.\n\nExample:\n  dispatch send --label notes --message 'Leave out the appendix'"
+)]
+pub struct SendArgs {
+    /// The running label
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        required_unless_present = "session_key"
+    )]
+    pub label: Option<String>,
+    /// A session of the gateway, instead of a label
+    #[arg(
+        long,
+        value_name = "KEY",
+        allow_hyphen_values = true,
+        conflicts_with = "label"
+    )]
+    pub session_key: Option<String>,
+    /// The prompt's sources
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Stop the running turn, instead of joining it
+    #[arg(long)]
+    pub interrupt: bool,
+    /// Wait for the end and print the result
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Flags of `result`.
@@ -365,6 +411,14 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+fn parse_requester(text: &str) -> Result<String, String> {
+    let key = text.trim();
+    match key.is_empty() || key.chars().any(char::is_control) {
+        true => Err("give a session key, such as agent:main:main".to_owned()),
+        false => Ok(key.to_owned()),
+    }
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

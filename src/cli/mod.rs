@@ -18,6 +18,7 @@ mod prompt;
 mod recovery;
 mod redeliver;
 mod result;
+mod send;
 mod status;
 pub mod terminal;
 mod views;
@@ -130,6 +131,7 @@ fn without_empty_variables(command: ClapCommand) -> ClapCommand {
 fn name(command: &Command) -> &'static str {
     match command {
         Command::Enqueue(_) => "enqueue",
+        Command::Send(_) => "send",
         Command::Status(_) => "status",
         Command::Result(_) => "result",
         Command::List(_) => "list",
@@ -153,6 +155,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
     let json_asked = cli.json || cli.output == OutputChoice::Json;
     match &cli.command {
         Command::Enqueue(args) => enqueue::run(home, output, args, &process_environment),
+        Command::Send(args) => send::run(home, output, args, &process_environment),
         Command::Status(args) => status::run(home, output, args),
         Command::Result(args) => result::run(home, output, args, json_asked),
         Command::List(args) => list::run(home, output, args),

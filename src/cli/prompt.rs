@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::args::EnqueueArgs;
+use super::args::PromptArgs;
 use super::exit::usage;
 use crate::home::Home;
 use crate::paths::Environment;
@@ -34,7 +34,7 @@ enum Source<'a> {
 /// Usage errors: two sources, an unreadable or empty one, one that is too large.
 pub fn read_prompt(
     home: &Home,
-    args: &EnqueueArgs,
+    args: &PromptArgs,
     env: Environment<'_>,
 ) -> Result<Option<Vec<u8>>> {
     let source = choose(args)?;
@@ -71,7 +71,7 @@ pub fn read_prompt(
     Ok(Some(bytes))
 }
 
-fn choose(args: &EnqueueArgs) -> Result<Source<'_>> {
+fn choose(args: &PromptArgs) -> Result<Source<'_>> {
     let mut given: Vec<(&str, Source<'_>)> = Vec::new();
     if let Some(text) = &args.message {
         given.push(("--message", Source::Text(text)));

@@ -11,6 +11,9 @@ use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry};
 /// The target of a foreground watcher.
 pub const STDOUT: &str = "stdout";
 
+/// The channel of targets that are sessions.
+pub const WAKE: &str = "wake";
+
 /// So many delivered notes stay in an entry.
 const KEPT_NOTES: usize = 10;
 
@@ -45,12 +48,19 @@ pub fn targets(entry: &Entry) -> Vec<String> {
     vec![format!("{channel}:{to}")]
 }
 
-/// Adds the records that telling `kind` needs: one per target of the entry, none twice, none where the mode is `none`.
+/// The session that asked for the work, as a target: it hears of the end, not of what comes before.
+fn requester(entry: &Entry, kind: DeliveryKind) -> Option<String> {
+    let key = entry.text("requester").filter(|_| !kind.is_progress())?;
+    Some(format!("{WAKE}:{key}"))
+}
+
+/// Adds the records that telling `kind` needs: one per target of the entry and one for the session that asked, none
+/// twice, none where the mode is `none`.
 pub fn owe(label: &str, entry: &mut Entry, kind: DeliveryKind, content: &Content, now_ms: i64) {
     if DeliveryMode::from_text(entry.text("deliveryMode")) == DeliveryMode::None {
         return;
     }
-    for target in targets(entry) {
+    for target in targets(entry).into_iter().chain(requester(entry, kind)) {
         owe_to(label, entry, kind, &target, content, now_ms);
     }
 }
@@ -188,6 +198,26 @@ mod tests {
             [
                 "l/5/1/result/telegram:-100",
                 "l/5/1/correction/telegram:-100"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_session_that_asked_hears_of_the_end_in_a_record_of_its_own() {
+        let mut e = entry("announce-always");
+        e.set("requester", "agent:main:main");
+        for kind in [DeliveryKind::Starting, DeliveryKind::Result] {
+            owe("l", &mut e, kind, &Content::default(), 0);
+        }
+        owe_note("l", &mut e, &Content::default(), 0);
+        let keys: Vec<String> = e.deliveries().into_iter().map(|d| d.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "l/5/1/starting/telegram:-100",
+                "l/5/1/result/telegram:-100",
+                "l/5/1/result/wake:agent:main:main",
+                "l/5/1/note/telegram:-100#1"
             ]
         );
     }

@@ -31,6 +31,8 @@ pub enum Outcome {
     Unknown {
         /// Why.
         why: String,
+        /// How long the receiver would answer a repeat from memory.
+        retry_after: Option<Duration>,
     },
     /// No try will ever succeed.
     Refused {
@@ -141,14 +143,14 @@ pub fn finish(delivery: &mut Delivery, outcome: Outcome, now_ms: i64, ttl: Durat
                 pause(delivery.attempts, retry_after, jitter),
             );
         }
-        Outcome::Unknown { why } => {
+        Outcome::Unknown { why, retry_after } => {
             retry(
                 delivery,
                 DeliveryState::Unknown,
                 why,
                 now_ms,
                 ttl,
-                pause(delivery.attempts, None, jitter),
+                pause(delivery.attempts, retry_after, jitter),
             );
         }
     }
@@ -287,6 +289,7 @@ mod tests {
         begin(&mut d, BY, 0);
         let timed_out = Outcome::Unknown {
             why: "timed out".to_owned(),
+            retry_after: None,
         };
         finish(&mut d, timed_out, 0, TTL, 0.5);
         assert_eq!((d.state, d.may_be_repeat), (DeliveryState::Unknown, false));

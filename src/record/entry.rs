@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Baseline, Delivery, Failure, Generation, Phase, Status, time};
+use super::{Baseline, Delivery, Failure, Generation, Phase, Status, Steer, time};
 
 /// The most bytes of any one text in the ledger; the whole is in the artifact or the prompt file.
 pub const MAX_TEXT_BYTES: usize = 2048;
@@ -183,6 +183,31 @@ impl Entry {
         self.set_object("baseline", baseline);
     }
 
+    /// The messages that were sent into the running session, oldest first.
+    pub fn steers(&self) -> Vec<Steer> {
+        self.object("steers").unwrap_or_default()
+    }
+
+    /// Records a message that is about to be sent; its run joins the entry's `runIds`.
+    pub fn put_steer(&mut self, steer: &Steer) {
+        let mut steers = self.steers();
+        steers.push(steer.clone());
+        self.set_object("steers", &steers);
+        let mut runs: Vec<Value> = self.object("runIds").unwrap_or_default();
+        runs.push(Value::from(steer.run_id.as_str()));
+        self.set("runIds", runs);
+    }
+
+    /// Takes back a message that was refused.
+    pub fn remove_steer(&mut self, run_id: &str) {
+        let mut steers = self.steers();
+        steers.retain(|steer| steer.run_id != run_id);
+        self.set_object("steers", &steers);
+        if let Some(Value::Array(runs)) = self.fields.get_mut("runIds") {
+            runs.retain(|run| run.as_str() != Some(run_id));
+        }
+    }
+
     /// The outbox records; elements of another shape are kept in the ledger but not listed.
     pub fn deliveries(&self) -> Vec<Delivery> {
         let Some(Value::Array(records)) = self.fields.get("deliveries") else {
@@ -285,6 +310,26 @@ mod tests {
                 .map(Vec::len),
             Some(3)
         );
+    }
+
+    #[test]
+    fn a_steer_joins_the_runs_and_leaves_them_when_it_was_refused() {
+        let mut e = entry(json!({"runIds": ["r"]}));
+        e.put_steer(&Steer::new("s", "  go on ", false, 5));
+        e.put_steer(&Steer::new("t", "stop", true, 6));
+        assert_eq!(e.value("runIds"), Some(&json!(["r", "s", "t"])));
+        let known: Vec<(String, bool)> = e
+            .steers()
+            .into_iter()
+            .map(|s| (s.head, s.interrupts))
+            .collect();
+        assert_eq!(
+            known,
+            [("go on".to_owned(), false), ("stop".to_owned(), true)]
+        );
+        e.remove_steer("s");
+        assert_eq!(e.value("runIds"), Some(&json!(["r", "t"])));
+        assert_eq!(e.steers().len(), 1);
     }
 
     #[test]

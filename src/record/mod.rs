@@ -1,4 +1,4 @@
-//! The nouns: labels, generations, entries, statuses, failures and deliveries.
+//! The nouns: labels, generations, entries, statuses, failures, deliveries and steers.
 //!
 //! Pure data and serde: nothing here reads a file, a clock or the environment.
 
@@ -10,6 +10,7 @@ mod generation;
 pub mod json;
 mod label;
 mod status;
+mod steer;
 pub mod time;
 
 pub use baseline::Baseline;
@@ -19,3 +20,4 @@ pub use failure::{Failure, FailureKind};
 pub use generation::Generation;
 pub use label::{LABEL_MAX_BYTES, Label, LabelError, STEM_MAX_BYTES, file_stem_of};
 pub use status::{Phase, Status};
+pub use steer::Steer;

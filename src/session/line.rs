@@ -12,8 +12,8 @@ use crate::failure::Facts;
 use crate::record::json;
 use crate::record::time;
 
-/// The model name of lines that the gateway put in by itself.
-const INJECTED_MODEL: &str = "gateway-injected";
+/// The model names of lines that the gateway put in by itself: its notes, and copies of what it sent to a chat.
+const INJECTED_MODELS: [&str; 2] = ["gateway-injected", "delivery-mirror"];
 
 /// A line of a transcript.
 #[derive(Debug, Clone, PartialEq)]
@@ -247,7 +247,10 @@ impl Message {
             error_message: error_message(&message),
             error_facts: Facts::default(),
             provider: text(&message, "provider"),
-            injected: abort.is_some() || model.as_deref() == Some(INJECTED_MODEL),
+            injected: abort.is_some()
+                || model
+                    .as_deref()
+                    .is_some_and(|model| INJECTED_MODELS.contains(&model)),
             abort_marker: abort.is_some(),
             model,
             total_tokens: message.get("usage").and_then(total_tokens),

@@ -160,6 +160,7 @@ fn the_run_id_is_found(#[case] fields: Value, #[case] expected: Option<&str>) {
 
 #[rstest]
 #[case(json!({"model": "gateway-injected"}), true, false)]
+#[case(json!({"model": "delivery-mirror"}), true, false)]
 #[case(json!({"openclawAbort": {"aborted": true}}), true, true)]
 #[case(json!({"openclawAbort": null}), false, false)]
 #[case(json!({"model": "fake-1"}), false, false)]

@@ -232,7 +232,8 @@ pub enum Recorded {
     Yes,
     /// The label had ended in another way, or has a newer generation; nothing was changed.
     No(String),
-    /// The agent has signalled done since the label was looked at; nothing was changed, and that signal comes first.
+    /// Since the label was looked at, the agent has signalled done, which comes first, or a message was sent into the
+    /// session, which goes on; nothing was changed.
     Overtaken,
 }
 
@@ -257,7 +258,8 @@ pub fn record_ending(
         if let Some(obstacle) = obstacle(&entry, run.generation, &ending.status) {
             return obstacle;
         }
-        if is_overtaken(&entry, seen) {
+        let is_steered = entry.status() == Status::Running && entry.steers() != run.steers;
+        if is_steered || is_overtaken(&entry, seen) {
             return Recorded::Overtaken;
         }
         let late = entry.status().is_ended();

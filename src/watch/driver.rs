@@ -15,7 +15,7 @@ use super::machine::{EntrySight, Leaving, Sight, State, step};
 use super::outbox::{Left, Outbox};
 use super::verify::{Checker, Note};
 use super::voice::{HEARTBEAT_EVERY, Voice};
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, backend_of};
+use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::{Detached, StopSignal, on_stop_signals};
@@ -295,16 +295,11 @@ impl Driver<'_> {
 
     fn look(&mut self) -> Result<Sight> {
         // The backend first: an end that the ledger tells of later is then never mistaken for news.
-        let evidence = match self.backend.observe(&self.run) {
+        let mut evidence = match self.backend.observe(&self.run) {
             Ok(evidence) => evidence,
             Err(e) => {
                 self.voice.say(&format!("cannot see the run: {e}"));
-                Evidence {
-                    settled: None,
-                    liveness: Liveness::Alive,
-                    last_activity_ms: None,
-                    position: 0,
-                }
+                Evidence::unknown()
             }
         };
         let facts = self.home.storage.facts(self.ledger.path()).ok().flatten();
@@ -314,7 +309,12 @@ impl Driver<'_> {
                     self.ledger_seen = facts;
                     match book.get(&self.run.label) {
                         Some(entry) if entry.generation() == self.run.generation => {
-                            self.entry = entry
+                            self.entry = entry;
+                            // The end of what ran before a further message is no end.
+                            if self.run.take_up_steers(&self.entry) {
+                                self.backend.attach(&self.run, self.wake.waker());
+                                evidence.settled = None;
+                            }
                         }
                         _ => {
                             return Ok(Sight {

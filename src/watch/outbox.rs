@@ -126,6 +126,7 @@ impl<'a> Outbox<'a> {
             Err(TryRecvError::Empty) => return,
             Err(TryRecvError::Disconnected) => Outcome::Unknown {
                 why: "the sender broke off".to_owned(),
+                retry_after: None,
             },
         };
         let key = under_way.key.clone();
@@ -181,13 +182,13 @@ impl<'a> Outbox<'a> {
             return Ok(Left::After(Duration::from_millis(50)));
         };
         let (sender, outcome) = channel();
-        let config = self.home.config.clone();
+        let home = self.home.clone();
         let waker = self.waker.clone();
         let label = self.label.clone();
         let key = begun.key.clone();
         thread::spawn(move || {
-            let payload = sinks::payload(&config, &label, &begun);
-            let _ = sender.send(sinks::send(&config, &begun.target, &payload));
+            let payload = sinks::payload(&home.config, &label, &begun);
+            let _ = sender.send(sinks::send(&home, &begun.target, &payload));
             waker.wake();
         });
         self.under_way = Some(Try { key, outcome });

@@ -151,6 +151,11 @@ fn sweep(dir: &Path) {
 impl Gateway {
     /// Starts a gateway of its own for whoever asks; `None` where there is no npm.
     pub fn start(version: Version, name: &str) -> Option<Self> {
+        Self::start_with(version, name, &[])
+    }
+
+    /// As [`Gateway::start`], with more words for the start script.
+    pub fn start_with(version: Version, name: &str, more: &[&str]) -> Option<Self> {
         if why_not().is_some() {
             return None;
         }
@@ -162,6 +167,7 @@ impl Gateway {
         let log = fs::File::create(dir.join("start.log")).expect("creatable");
         let mut process = Command::new(scripts().join("hold-gateway.sh"))
             .arg(&dir)
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -219,6 +225,12 @@ impl Gateway {
     /// Ends it as a power cut would.
     pub fn kill(&self) {
         kill_hard(self.pid());
+    }
+
+    /// Where the stand-in for a chat channel listens, of a gateway that was started with one.
+    pub fn chat_port(&self) -> u16 {
+        let port = self.facts()["telegramPort"].as_u64().expect("a number");
+        u16::try_from(port).expect("a port")
     }
 
     /// The configuration that it was started with.

@@ -190,7 +190,11 @@ fn targets_that_lead_nowhere_are_parked_and_go_out_together_once_they_are_mended
 fn a_chat_channel_is_parked_with_the_reason() {
     let house = House::new();
     enqueue_to(&house, "telegram:-100", "w", &[], "echo hi");
-    is_parked_and_shown(&house, "w", "channel telegram needs an OpenClaw gateway");
+    is_parked_and_shown(
+        &house,
+        "w",
+        "channel telegram is reached through an OpenClaw gateway, and none is configured",
+    );
     assert_eq!(records(&house, "w").len(), 1);
     assert_eq!(house.full_text("w"), "hi\n");
 }

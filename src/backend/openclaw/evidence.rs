@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::steers::{Followed, is_at_work};
 use crate::backend::{Evidence, Liveness, Settled, Text};
 use crate::failure::{self, Facts, Reading, policy};
 use crate::record::{Failure, FailureKind};
@@ -86,6 +87,10 @@ pub struct Seen {
     pub baseline_started_ms: Option<i64>,
     /// When the run was asked for, ms since the epoch.
     pub since_ms: i64,
+    /// What was sent into the session beside the run.
+    pub followed: Vec<Followed>,
+    /// A message that was sent stands at the end of the session, and nobody has answered it.
+    pub is_unanswered: bool,
 }
 
 impl Seen {
@@ -111,7 +116,8 @@ impl Seen {
             !matches!(status, SessionStatus::Running | SessionStatus::Other(_))
         });
         let task_ended = self.task.as_ref().is_some_and(Task::is_completed);
-        self.wait.ended_at.is_some() || row_ended || task_ended
+        let is_told = self.wait.ended_at.is_some() || row_ended || task_ended;
+        is_told && !is_at_work(self)
     }
 
     /// The gateway says that the run ended well, and its messages do not show how: the older generation says so too early
@@ -123,6 +129,9 @@ impl Seen {
             Turn::Nothing | Turn::Failed(_) => false,
         };
         let row_agrees = self.row_status() == Some(&SessionStatus::Done);
+        if self.is_unanswered {
+            return true;
+        }
         self.wait.status == "ok" && !is_shown && !(row_agrees && self.is_active == Some(false))
     }
 

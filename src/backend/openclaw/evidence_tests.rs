@@ -71,6 +71,8 @@ fn blank() -> Seen {
         reused: false,
         baseline_started_ms: None,
         since_ms: 0,
+        followed: Vec::new(),
+        is_unanswered: false,
     }
 }
 

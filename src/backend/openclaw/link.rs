@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::evidence::{Seen, evidence};
-use super::{CONNECT_LIMIT, look, unknown};
+use super::{CONNECT_LIMIT, look};
 use crate::backend::{Evidence, RunRef, Settled, Text};
 use crate::gateway::{Client, Endpoint, GatewayError, Generation};
 use crate::home::Home;
@@ -67,7 +67,7 @@ impl Link {
             (Some(evidence), None) => Ok(evidence.clone()),
             (Some(evidence), Some(_)) if evidence.settled.is_some() => Ok(evidence.clone()),
             (_, Some(trouble)) => Err(io::Error::other(trouble.clone())),
-            (None, None) => Ok(unknown()),
+            (None, None) => Ok(Evidence::unknown()),
         }
     }
 }
@@ -121,7 +121,8 @@ impl Follower {
                 return Ok(());
             }
             // An end that is not told yet, or a session left behind, is looked at again soon; a wait would return at once.
-            let soon = seen.is_ended() || seen.is_left_behind() || seen.row.is_none();
+            let is_told = seen.is_ended() || seen.wait.ended_at.is_some();
+            let soon = is_told || seen.is_left_behind() || seen.row.is_none();
             if soon {
                 thread::sleep(Duration::from_millis(500));
             }
@@ -140,6 +141,9 @@ impl Follower {
             if since.elapsed() < LATE_STATUS {
                 evidence.settled = None;
             }
+        }
+        if !seen.is_ended() {
+            self.ended_since = None;
         }
         match seen.is_left_behind() {
             false => self.left_behind_since = None,

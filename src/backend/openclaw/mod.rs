@@ -5,6 +5,7 @@
 
 mod evidence;
 mod link;
+mod steers;
 
 use std::cell::RefCell;
 use std::io;
@@ -14,14 +15,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub use evidence::{Seen, Task, WaitAnswer};
+pub use steers::{Fate, Followed};
 
 use self::link::Link;
-use super::{Backend, Evidence, Liveness, RunRef, Settled};
+use super::{Backend, Evidence, RunRef, Settled};
 use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, discover};
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::Baseline;
+use crate::record::{Baseline, Steer};
 use crate::session::key::SessionKey;
 use crate::session::line::{Line, Message};
 use crate::session::store::SessionRow;
@@ -33,6 +35,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a gateway may take to answer a call that does not wait for a model.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How soon a session is looked at again for a message's line.
+const FATE_LOOK: Duration = Duration::from_millis(250);
 
 /// Before a run that no one has seen is asked for again: a slow gateway may still be accepting it.
 const START_GRACE: Duration = Duration::from_secs(120);
@@ -222,7 +227,7 @@ fn task(client: &mut Client, run: &RunRef) -> Result<Option<Task>, GatewayError>
     let ours = tasks.and_then(|tasks| {
         tasks
             .iter()
-            .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.run_id.as_str()))
+            .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.leading_run()))
     });
     let text = |name: &str| ours?.get(name)?.as_str().map(str::to_owned);
     let status = text("status").filter(|status| {
@@ -251,6 +256,13 @@ fn turn(messages: Vec<Message>, run: &RunRef) -> Turn {
     search.finish()
 }
 
+fn wait_for(client: &mut Client, run_id: &str, wait: Duration) -> Result<WaitAnswer, GatewayError> {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(0);
+    let params = json!({"runId": run_id, "timeoutMs": wait_ms});
+    let answer = client.call("agent.wait", &params, wait + CALL_LIMIT)?;
+    Ok(WaitAnswer::from_value(&answer))
+}
+
 /// Asks everything about a run once. Waits for its end at most `wait`.
 fn look(
     home: &Home,
@@ -258,30 +270,118 @@ fn look(
     run: &RunRef,
     wait: Duration,
 ) -> Result<Seen, GatewayError> {
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(0);
-    let params = json!({"runId": run.run_id, "timeoutMs": wait_ms});
-    let answer = client.call("agent.wait", &params, wait + CALL_LIMIT)?;
+    let leading = wait_for(client, run.leading_run(), wait)?;
+    let followed = run.followers().iter().map(|steer| {
+        Ok(Followed {
+            steer: steer.clone(),
+            wait: wait_for(client, &steer.run_id, Duration::ZERO)?,
+            is_seen: true,
+        })
+    });
+    let followed = followed.collect::<Result<Vec<_>, GatewayError>>()?;
     let (row, is_active) = describe(client, &run.session_key)?;
+    let now_ms = home.now_ms();
     let mut seen = Seen {
-        wait: WaitAnswer::from_value(&answer),
+        wait: steers::latest(leading.clone(), &followed),
         row,
         is_active,
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
-        now_ms: home.now_ms(),
+        now_ms,
         reused: run.baseline.session_id.is_some(),
         baseline_started_ms: run.baseline.started_at,
         since_ms: run.since_ms,
+        followed,
+        is_unanswered: false,
     };
+    // What the row tells of the turn that we stopped is not about ours.
+    let interruption = run.interruption();
+    if let Some(steer) = interruption.filter(|s| now_ms.saturating_sub(s.at) < steers::ARRIVAL_MS) {
+        seen.reused = true;
+        seen.baseline_started_ms = steer.found_started_at;
+        seen.since_ms = steer.at;
+    }
     if seen.is_left_behind() {
         seen.task = task(client, run)?;
     }
-    seen.observed = client.observed(&run.run_id);
+    seen.observed = client.observed(run.leading_run());
     if seen.is_ended() || seen.is_left_behind() {
-        seen.turn = turn(messages(client, &run.session_key)?, run);
+        let all = messages(client, &run.session_key)?;
+        for followed in &mut seen.followed {
+            followed.is_seen = all.iter().any(|m| steers::is_line_of(m, &followed.steer));
+        }
+        seen.wait = steers::latest(leading, &seen.followed);
+        let kept = steers::without_lost(all, &seen.followed);
+        let (kept, is_unanswered) = steers::without_unanswered(kept, run.followers());
+        seen.is_unanswered = is_unanswered;
+        seen.turn = turn(kept, run);
     }
     Ok(seen)
+}
+
+/// The session as a message to it finds it: the start of its last run in ms since the epoch, and whether it is worked on.
+///
+/// # Errors
+/// As any call. A session that the gateway does not have is `None`.
+pub fn find_session(
+    client: &mut Client,
+    session_key: &str,
+) -> Result<Option<(Option<i64>, bool)>, GatewayError> {
+    let (row, is_active) = describe(client, session_key)?;
+    Ok(row.map(|row| (row.started_at_ms, is_active == Some(true))))
+}
+
+/// Sends a message into a session: into the running turn where the gateway can, or stopping it first. Returns whether a
+/// turn was stopped.
+///
+/// # Errors
+/// The gateway's refusal; [`GatewayError::TimedOut`] or [`GatewayError::Broken`] leave it open whether it arrived.
+pub fn steer(
+    client: &mut Client,
+    session_key: &str,
+    message: &str,
+    steer: &Steer,
+) -> Result<bool, GatewayError> {
+    let method = match steer.interrupts {
+        true => "sessions.steer",
+        false => "sessions.send",
+    };
+    let params = json!({
+        "key": session_key,
+        "message": message,
+        "idempotencyKey": steer.run_id,
+    });
+    let answer = client.call(method, &params, CALL_LIMIT)?;
+    Ok(answer.get("interruptedActiveRun") == Some(&Value::Bool(true)))
+}
+
+/// What became of a message, looked at for at most `patience`. `was_active`: the session was worked on when it was sent.
+///
+/// # Errors
+/// As any call.
+pub fn fate_of(
+    client: &mut Client,
+    session_key: &str,
+    steer: &Steer,
+    was_active: bool,
+    patience: Duration,
+) -> Result<Fate, GatewayError> {
+    let end = std::time::Instant::now() + patience;
+    loop {
+        let left = end.saturating_duration_since(std::time::Instant::now());
+        // An ended run answers at once: what is looked at next is its line.
+        let wait = wait_for(client, &steer.run_id, left.min(FATE_LOOK))?;
+        let all = messages(client, session_key)?;
+        let is_seen = all.iter().any(|message| steers::is_line_of(message, steer));
+        let fate = steers::fate(was_active, false, &wait, is_seen);
+        if is_seen || left.is_zero() {
+            return Ok(fate);
+        }
+        if wait.ended_at.is_some() {
+            std::thread::sleep(left.min(FATE_LOOK));
+        }
+    }
 }
 
 impl Backend for OpenclawBackend<'_> {
@@ -333,15 +433,5 @@ impl Backend for OpenclawBackend<'_> {
 
     fn start_grace(&self) -> Duration {
         START_GRACE
-    }
-}
-
-/// Nothing is known yet, or the gateway cannot be asked: neither an end nor an error.
-fn unknown() -> Evidence {
-    Evidence {
-        settled: None,
-        liveness: Liveness::Alive,
-        last_activity_ms: None,
-        position: 0,
     }
 }

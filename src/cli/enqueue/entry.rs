@@ -186,6 +186,9 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
         plan.target.as_ref().map(|t| t.channel.clone()),
     );
     entry.set("deliveryMode", delivery_mode_text(args.delivery_mode));
+    if let Some(requester) = &args.requester {
+        entry.set("requester", requester.as_str());
+    }
     entry.set("verifyCmd", args.verify_cmd.clone());
     entry.set_time("spawnedAt", now_ms);
     let timeout = args.timeout.map(|t| t.as_secs()).or(match plan.backend {

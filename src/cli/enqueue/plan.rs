@@ -79,7 +79,7 @@ pub fn plan(
         ));
     }
     let (target, origin) = targets(home, args)?;
-    let prompt = prompt::read_prompt(home, args, env)?;
+    let prompt = prompt::read_prompt(home, &args.prompt, env)?;
     if backend == BackendName::Openclaw {
         check_for_gateway(args, prompt.as_deref())?;
     }
@@ -405,6 +405,7 @@ fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<
         args.deliver_channel,
         args.verify_cmd,
         delivery_mode_text(args.delivery_mode),
+        args.requester,
     ]);
     let mut hasher = Sha256::new();
     hasher.update(content.to_string());

@@ -73,6 +73,7 @@ fn attempt(argv: &[String], payload: &Payload, limit: Duration) -> std::io::Resu
                     "the command took longer than {} s and was ended",
                     limit.as_secs_f64()
                 ),
+                retry_after: None,
             });
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -97,6 +98,7 @@ fn judge(code: Option<i32>, said: &str) -> Outcome {
         },
         None => Outcome::Unknown {
             why: "the command was ended by a signal".to_owned(),
+            retry_after: None,
         },
     }
 }

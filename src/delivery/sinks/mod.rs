@@ -1,8 +1,9 @@
 //! Sending: one function that takes a record to its target and says what came of it.
 //!
-//! Targets are `webhook:<name>` and `command:<name>`, whose addresses stand in the configuration alone. A chat channel
-//! needs a gateway, which this build has none of.
+//! Targets are `webhook:<name>` and `command:<name>`, whose addresses stand in the configuration alone, and
+//! `<channel>:<target>`, a chat that the gateway reaches.
 
+mod chat;
 mod command;
 mod webhook;
 
@@ -13,6 +14,7 @@ use super::outbox::{Outcome, repeat_words};
 use crate::completion::artifact::read_artifact;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from, message};
 use crate::config::Config;
+use crate::home::Home;
 use crate::record::{Delivery, DeliveryKind};
 
 /// The most bytes of an artifact that are read to be sent; the inline limit cuts it further.
@@ -80,8 +82,9 @@ pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
     }
 }
 
-/// Sends a payload. Takes as long as its receiver, at most some tens of seconds.
-pub fn send(config: &Config, target: &str, payload: &Payload) -> Outcome {
+/// Sends a payload. Takes as long as its receiver, at most some minutes.
+pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
+    let config = &home.config;
     let limit = config.delivery_timeout;
     let (channel, name) = target.split_once(':').unwrap_or((target, ""));
     match channel {
@@ -93,11 +96,7 @@ pub fn send(config: &Config, target: &str, payload: &Payload) -> Outcome {
             Some(argv) => command::run(argv, payload, limit),
             None => unknown("commands", name),
         },
-        channel => Outcome::Refused {
-            why: format!(
-                "channel {channel} needs an OpenClaw gateway, which this build cannot send through yet"
-            ),
-        },
+        channel => chat::send(home, channel, name, payload, limit),
     }
 }
 

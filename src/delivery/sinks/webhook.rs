@@ -100,7 +100,10 @@ fn fate(error: &ureq::Error) -> Outcome {
             retry_after: None,
         },
         Error::BadUri(_) | Error::Http(_) => Outcome::Refused { why },
-        _ => Outcome::Unknown { why },
+        _ => Outcome::Unknown {
+            why,
+            retry_after: None,
+        },
     }
 }
 

@@ -150,7 +150,7 @@ impl Driver<'_> {
         recorded
     }
 
-    /// The agent's signal came first: what to do is decided anew, at once.
+    /// Something else came first: what to do is decided anew, at once.
     fn look_again(&self) -> Option<Leaving> {
         self.wake.waker().wake();
         None
