@@ -211,9 +211,12 @@ impl Verification {
             return Ok(Some(match status.success() {
                 true => Verdict::Passed,
                 false => {
-                    let said = self.said();
+                    let said = match self.said() {
+                        said if said.is_empty() => " and said nothing on stderr".to_owned(),
+                        said => format!(": {said}"),
+                    };
                     Verdict::Rejected(format!(
-                        "the verify command `{}` ended with {status}: {said}",
+                        "the verify command `{}` ended with {status}{said}",
                         self.command
                     ))
                 }

@@ -80,20 +80,28 @@ fn attempt(argv: &[String], payload: &Payload, limit: Duration) -> std::io::Resu
     }
 }
 
+/// A sentence with the command's own words, where it said any.
+fn with_words(sentence: String, said: &str) -> String {
+    match said.trim() {
+        "" => sentence,
+        said => format!("{sentence}: {said}"),
+    }
+}
+
 fn judge(code: Option<i32>, said: &str) -> Outcome {
     match code {
         Some(0) => Outcome::Delivered {
             receipt: json!({"exitCode": 0, "output": excerpt(said)}),
         },
         Some(code) if NEVER.contains(&code) => Outcome::Refused {
-            why: format!("the command exited with code {code}: {}", said.trim()),
+            why: with_words(format!("the command exited with code {code}"), said),
         },
         Some(TRY_AGAIN) => Outcome::Failed {
-            why: format!("the command asked to be called again: {}", said.trim()),
+            why: with_words("the command asked to be called again".to_owned(), said),
             retry_after: None,
         },
         Some(code) => Outcome::Failed {
-            why: format!("the command exited with code {code}: {}", said.trim()),
+            why: with_words(format!("the command exited with code {code}"), said),
             retry_after: None,
         },
         None => Outcome::Unknown {
