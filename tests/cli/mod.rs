@@ -9,6 +9,7 @@ mod programs;
 mod refusals;
 mod results;
 mod screen;
+mod send;
 mod tables;
 mod wait;
 mod work;

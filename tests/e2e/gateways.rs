@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use dispatch::gateway::{Client, Endpoint, Secret};
 use serde_json::Value;
 
 use crate::support::{House, Ran, is_alive, kill_hard};
@@ -233,6 +234,19 @@ impl Gateway {
         u16::try_from(port).expect("a port")
     }
 
+    /// Calls one of its methods.
+    #[track_caller]
+    pub fn call(&self, method: &str, params: &Value) -> Value {
+        let facts = self.facts();
+        let endpoint = Endpoint {
+            url: facts["url"].as_str().expect("a text").to_owned(),
+            secret: Secret::Token(self.token()),
+        };
+        let mut client = Client::connect(&endpoint, RUN_PATIENCE).expect("it answers");
+        let answer = client.call(method, params, RUN_PATIENCE);
+        answer.unwrap_or_else(|e| panic!("{e}"))
+    }
+
     /// The configuration that it was started with.
     pub fn config(&self) -> Value {
         let text = fs::read(self.dir.join("openclaw.json")).expect("it was started");
@@ -347,6 +361,23 @@ impl GatewayHouse {
                     .is_some_and(|prompt| prompt.contains(text))
             })
             .collect()
+    }
+
+    /// Waits until a model was shown all of these words in one request, wherever in it.
+    #[track_caller]
+    pub fn model_is_shown(&self, words: &[&str]) {
+        let end = Instant::now() + RUN_PATIENCE;
+        loop {
+            let log = fs::read_to_string(&self.model_log).unwrap_or_default();
+            if log
+                .lines()
+                .any(|line| words.iter().all(|word| line.contains(word)))
+            {
+                return;
+            }
+            assert!(Instant::now() < end, "the model was not shown: {words:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until the model is asked, which is when the run is at work.

@@ -13,3 +13,4 @@ mod replies;
 mod restarts;
 mod sessions;
 mod steers;
+mod wakes;

@@ -1,15 +1,17 @@
 //! Sending: one function that takes a record to its target and says what came of it.
 //!
 //! Targets are `webhook:<name>` and `command:<name>`, whose addresses stand in the configuration alone, and
-//! `<channel>:<target>`, a chat that the gateway reaches.
+//! `<channel>:<target>`, a chat that the gateway reaches. `wake:<session key>` is the session that asked for the work.
 
 mod chat;
 mod command;
+mod wake;
 mod webhook;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::WAKE;
 use super::outbox::{Outcome, repeat_words};
 use crate::completion::artifact::read_artifact;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from, message};
@@ -96,6 +98,7 @@ pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
             Some(argv) => command::run(argv, payload, limit),
             None => unknown("commands", name),
         },
+        WAKE => wake::send(home, name, payload, limit),
         channel => chat::send(home, channel, name, payload, limit),
     }
 }
