@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -39,6 +39,7 @@ const PURE: [&str; 17] = [
     "session/key.rs",
     "session/routing.rs",
     "watch/machine.rs",
+    "watch/orphan.rs",
     "delivery/mod.rs",
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",

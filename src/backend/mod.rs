@@ -240,6 +240,14 @@ pub trait Backend {
     /// When the evidence cannot be read; that says nothing about the run.
     fn observe(&self, run: &RunRef) -> io::Result<Evidence>;
 
+    /// What a run that nothing carries any more has left, where nobody will take it up again.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn abandoned(&self, _run: &RunRef) -> io::Result<Option<Settled>> {
+        Ok(None)
+    }
+
     /// Asks for the run's end. The end itself is observed.
     ///
     /// # Errors

@@ -76,6 +76,8 @@ pub enum Command {
     Done(DoneArgs),
     /// Send a progress message to a label's delivery target
     Note(NoteArgs),
+    /// Reconcile the ledger with the sessions that there are
+    Sync(SyncArgs),
     /// Send deliveries again that were given up
     Redeliver(RedeliverArgs),
     /// Check the state directory and say what to do
@@ -384,6 +386,18 @@ pub struct NoteArgs {
     /// The message
     #[arg(value_name = "TEXT", allow_hyphen_values = true)]
     pub text: String,
+}
+
+/// Flags of `sync`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch sync --dry-run")]
+pub struct SyncArgs {
+    /// Only say what would be changed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave sub-agent sessions alone that no label names
+    #[arg(long)]
+    pub no_import: bool,
 }
 
 /// Flags of `redeliver`.

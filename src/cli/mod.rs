@@ -20,6 +20,7 @@ mod redeliver;
 mod result;
 mod send;
 mod status;
+mod sync;
 pub mod terminal;
 mod views;
 mod wait;
@@ -140,6 +141,7 @@ fn name(command: &Command) -> &'static str {
         Command::Cancel(_) => "cancel",
         Command::Done(_) => "done",
         Command::Note(_) => "note",
+        Command::Sync(_) => "sync",
         Command::Redeliver(_) => "redeliver",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
@@ -164,6 +166,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Cancel(args) => cancel::run(home, output, args),
         Command::Done(args) => done::run(home, output, args, &process_environment, json_asked),
         Command::Note(args) => note::run(home, output, args, &process_environment, json_asked),
+        Command::Sync(args) => sync::run(home, output, args),
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),

@@ -1,4 +1,9 @@
-//! `dispatch status`: where a label stands, from ledger, watcher and session. Reads only.
+//! `dispatch status`: where a label stands, from ledger, watcher and session.
+//!
+//! It reads only, but for one case: a running label that nobody watches and whose run is over is resolved as its watcher
+//! would do it, while the watcher's post is free.
+
+use std::io;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -7,11 +12,12 @@ use super::args::LabelArgs;
 use super::exit::OK;
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::{BackendName, Liveness, RunRef, backend_of};
+use crate::backend::{BackendName, Evidence, Liveness, RunRef, backend_of};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::record::{Entry, Status, time};
+use crate::watch::{Way, resolve};
 use crate::watchers::Post;
 
 /// Runs the command.
@@ -30,7 +36,20 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
         }
         return Ok(OK);
     };
-    let view = view(home, label, &entry);
+    let observed = observe(home, label, &entry);
+    let change = match &observed {
+        Some(Ok(evidence)) if is_unwatched(home, label, &entry) => {
+            resolve(home, label, &entry, evidence, Way::Act)?
+        }
+        _ => None,
+    };
+    let entry = match &change {
+        Some(_) => Ledger::new(home).read()?.get(label).unwrap_or(entry),
+        None => entry,
+    };
+    let mut view = view(home, label, &entry, observed);
+    let action = change.map(|change| format!("running -> {}: {}", change.to, change.why));
+    view.insert("syncAction".to_owned(), json!(action));
     match output.is_json() {
         true => output.json(&Value::Object(view))?,
         false => print(home, output, label, &entry, &view)?,
@@ -38,7 +57,17 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
     Ok(OK)
 }
 
-fn view(home: &Home, label: &str, entry: &Entry) -> Map<String, Value> {
+/// A running label whose watcher's post is free.
+fn is_unwatched(home: &Home, label: &str, entry: &Entry) -> bool {
+    entry.status() == Status::Running && !Post::of(home, label, entry.generation()).is_held()
+}
+
+fn view(
+    home: &Home,
+    label: &str,
+    entry: &Entry,
+    observed: Option<io::Result<Evidence>>,
+) -> Map<String, Value> {
     let mut view = Map::new();
     view.insert("ok".to_owned(), json!(true));
     view.insert("label".to_owned(), json!(label));
@@ -68,6 +97,10 @@ fn view(home: &Home, label: &str, entry: &Entry) -> Map<String, Value> {
         "runtime",
         "endedAt",
         "failure",
+        "runIds",
+        "steers",
+        "requester",
+        "stale",
         "cancelRequested",
         "deliveries",
     ] {
@@ -80,7 +113,10 @@ fn view(home: &Home, label: &str, entry: &Entry) -> Map<String, Value> {
         "artifactPath".to_owned(),
         json!(crate::watch::artifact_path(entry, "artifact")),
     );
-    view.insert("liveness".to_owned(), liveness(home, label, entry));
+    view.insert(
+        "liveness".to_owned(),
+        liveness(home, label, entry, observed),
+    );
     let watcher = watcher(home, label, entry);
     let beat = watcher.get("at").and_then(Value::as_i64);
     if let Some(ping) = entry.time("lastPing").max(beat) {
@@ -90,22 +126,34 @@ fn view(home: &Home, label: &str, entry: &Entry) -> Map<String, Value> {
     view
 }
 
-/// What the session itself shows.
-fn liveness(home: &Home, label: &str, entry: &Entry) -> Value {
-    let (Some(run), Some(name)) = (RunRef::of_entry(label, entry), BackendName::of_entry(entry))
-    else {
+/// What the session itself shows; `None` where there is nobody to ask. A gateway is asked only about what may still change.
+fn observe(home: &Home, label: &str, entry: &Entry) -> Option<io::Result<Evidence>> {
+    let run = RunRef::of_entry(label, entry)?;
+    let name = BackendName::of_entry(entry)?;
+    if name == BackendName::Openclaw && entry.status() != Status::Running {
+        return None;
+    }
+    let observed = backend_of(home, name)
+        .map_err(io::Error::other)
+        .and_then(|backend| backend.observe(&run));
+    Some(observed)
+}
+
+fn liveness(
+    home: &Home,
+    label: &str,
+    entry: &Entry,
+    observed: Option<io::Result<Evidence>>,
+) -> Value {
+    let Some(run) = RunRef::of_entry(label, entry) else {
         return match entry.text("sessionKey") {
             Some(_) => json!({"error": "another tool started this session"}),
             None => Value::Null,
         };
     };
-    // A gateway is asked only about what may still change.
-    if name == BackendName::Openclaw && entry.status() != Status::Running {
+    let Some(observed) = observed else {
         return Value::Null;
-    }
-    let observed = backend_of(home, name)
-        .map_err(std::io::Error::other)
-        .and_then(|backend| backend.observe(&run));
+    };
     match observed {
         Ok(evidence) => json!({
             "updatedAt": evidence.last_activity_ms,

@@ -52,23 +52,39 @@ impl<'a> Archive<'a> {
         })
     }
 
+    fn bytes(&self) -> Result<Vec<u8>, LedgerError> {
+        let path = self.path();
+        match self.home.storage.read(&path) {
+            Ok(bytes) => Ok(bytes),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(source) => Err(LedgerError::Io {
+                action: "read the archive",
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// The session keys of all archived entries.
+    ///
+    /// # Errors
+    /// As [`Archive::entries`].
+    pub fn session_keys(&self) -> Result<Vec<String>, LedgerError> {
+        let bytes = self.bytes()?;
+        let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let keys = lines.filter_map(|line| {
+            let line = js::parse_bytes(line).ok()?;
+            Some(line.pointer("/entry/sessionKey")?.as_str()?.to_owned())
+        });
+        Ok(keys.collect())
+    }
+
     /// All archived entries of a label, oldest generation first.
     ///
     /// # Errors
     /// When the archive exists and cannot be read. Unreadable lines are passed over.
     pub fn entries(&self, label: &str) -> Result<Vec<Entry>, LedgerError> {
-        let path = self.path();
-        let bytes = match self.home.storage.read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => {
-                return Err(LedgerError::Io {
-                    action: "read the archive",
-                    path,
-                    source,
-                });
-            }
-        };
+        let bytes = self.bytes()?;
         let start = format!("{{\"label\":{},", Value::from(label));
         let mut found: Vec<Entry> = Vec::new();
         for line in bytes.split(|b| *b == b'\n') {

@@ -6,7 +6,9 @@
 mod conclude;
 mod driver;
 pub mod machine;
+mod orphan;
 mod outbox;
+mod resolve;
 mod verify;
 mod voice;
 
@@ -14,6 +16,7 @@ use std::path::PathBuf;
 
 pub use conclude::{content, file_text, finish_signal, set_artifact};
 pub use driver::{Span, Watched, watch};
+pub use resolve::{Change, Way, resolve};
 
 use crate::completion::artifact::read_artifact;
 use crate::completion::cap::{

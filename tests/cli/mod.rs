@@ -10,6 +10,7 @@ mod refusals;
 mod results;
 mod screen;
 mod send;
+mod sync;
 mod tables;
 mod wait;
 mod work;

@@ -13,4 +13,5 @@ mod replies;
 mod restarts;
 mod sessions;
 mod steers;
+mod sync;
 mod wakes;

@@ -36,6 +36,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a gateway may take to answer a call that does not wait for a model.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
+/// The most sessions that are asked for at once.
+const LIST_LIMIT: u32 = 5_000;
+
 /// How soon a session is looked at again for a message's line.
 const FATE_LOOK: Duration = Duration::from_millis(250);
 
@@ -332,6 +335,35 @@ pub fn find_session(
     Ok(row.map(|row| (row.started_at_ms, is_active == Some(true))))
 }
 
+/// A session in the gateway's list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its row.
+    pub row: SessionRow,
+    /// It is being worked on.
+    pub is_active: bool,
+}
+
+/// The gateway's sessions, and whether these are all.
+///
+/// # Errors
+/// As any call.
+pub fn list_sessions(client: &mut Client) -> Result<(Vec<Listed>, bool), GatewayError> {
+    let answer = client.call("sessions.list", &json!({"limit": LIST_LIMIT}), CALL_LIMIT)?;
+    let is_whole = answer.get("hasMore") != Some(&Value::Bool(true));
+    let rows = answer.get("sessions").and_then(Value::as_array).cloned();
+    let sessions = rows.unwrap_or_default().into_iter().filter_map(|row| {
+        Some(Listed {
+            key: row.get("key")?.as_str()?.to_owned(),
+            is_active: row.get("hasActiveRun") == Some(&Value::Bool(true)),
+            row: SessionRow::from_value(row)?,
+        })
+    });
+    Ok((sessions.collect(), is_whole))
+}
+
 /// Sends a message into a session: into the running turn where the gateway can, or stopping it first. Returns whether a
 /// turn was stopped.
 ///
@@ -411,6 +443,12 @@ impl Backend for OpenclawBackend<'_> {
             evidence.settled = None;
         }
         Ok(evidence)
+    }
+
+    fn abandoned(&self, run: &RunRef) -> io::Result<Option<Settled>> {
+        let mut client = self.connect().map_err(io::Error::other)?;
+        let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
+        Ok(seen.is_left_behind().then(|| link::left_behind(&seen)))
     }
 
     fn abort(&self, run: &RunRef) -> io::Result<()> {

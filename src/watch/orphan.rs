@@ -1,0 +1,223 @@
+//! What a running label that nobody watches is: the watcher's own classification, from one look. Pure.
+
+use std::time::Duration;
+
+use crate::backend::{Evidence, Liveness, Settled};
+use crate::record::{FailureKind, Phase};
+
+/// A session that says it runs while nothing works on it is given up after this long.
+const LEFT_BEHIND: Duration = Duration::from_secs(30);
+
+/// A session is never called quiet before this.
+const IDLE_AT_LEAST: Duration = Duration::from_secs(600);
+
+/// As [`IDLE_AT_LEAST`], where the model thinks long.
+const IDLE_AT_LEAST_THINKING: Duration = Duration::from_secs(1200);
+
+/// What the ledger says of the label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Orphan {
+    /// How far it was.
+    pub phase: Option<Phase>,
+    /// When it was asked for, ms since the epoch.
+    pub spawned_at_ms: i64,
+    /// Its time limit.
+    pub timeout: Option<Duration>,
+    /// The limit of silence that was asked for.
+    pub idle_threshold: Option<Duration>,
+    /// Its model thinks long (`high`, `xhigh`).
+    pub thinks_long: bool,
+    /// Its prompt is stored, so that it could be asked for again.
+    pub has_prompt: bool,
+    /// How long a session may take to appear.
+    pub startup_grace: Duration,
+    /// A new watcher takes its run over, whatever became of its carrier.
+    pub is_carried: bool,
+}
+
+/// What it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on, or is too young to tell.
+    GoesOn,
+    /// It has ended as the backend says.
+    Settled,
+    /// It is over, and only that is known.
+    Failed {
+        /// The kind.
+        kind: FailureKind,
+        /// One sentence.
+        why: &'static str,
+    },
+    /// It went quiet, or vanished without a way to ask again.
+    Interrupted {
+        /// One sentence.
+        why: &'static str,
+    },
+}
+
+/// Decides. `now_ms` is since the epoch.
+pub fn verdict(orphan: &Orphan, evidence: &Evidence, now_ms: i64) -> Verdict {
+    if let Some(Settled::Reply { .. } | Settled::Failed { .. }) = evidence.settled {
+        return Verdict::Settled;
+    }
+    if matches!(orphan.phase, Some(Phase::RetryWait | Phase::Queued)) || orphan.is_carried {
+        return Verdict::GoesOn;
+    }
+    let since = |at_ms: i64| {
+        let ms = u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0);
+        Duration::from_millis(ms)
+    };
+    let age = since(orphan.spawned_at_ms);
+    let quiet = since(evidence.last_activity_ms.unwrap_or(orphan.spawned_at_ms));
+    let was_seen = matches!(orphan.phase, Some(Phase::Running | Phase::Verifying));
+    match evidence.liveness {
+        Liveness::Absent if was_seen => vanished(orphan, "the session vanished after it was seen"),
+        Liveness::Absent if age < orphan.startup_grace => Verdict::GoesOn,
+        Liveness::Absent => Verdict::Failed {
+            kind: FailureKind::Spawn,
+            why: "the run never started",
+        },
+        Liveness::Gone if quiet < LEFT_BEHIND => Verdict::GoesOn,
+        Liveness::Gone => vanished(
+            orphan,
+            "the gateway was restarted and no longer works on the run",
+        ),
+        Liveness::Alive if quiet < idle_limit(orphan) => Verdict::GoesOn,
+        Liveness::Alive => Verdict::Interrupted {
+            why: "the session went quiet without a reply",
+        },
+    }
+}
+
+fn vanished(orphan: &Orphan, why: &'static str) -> Verdict {
+    match orphan.has_prompt {
+        true => Verdict::Failed {
+            kind: FailureKind::GatewayRestart,
+            why,
+        },
+        false => Verdict::Interrupted { why },
+    }
+}
+
+fn idle_limit(orphan: &Orphan) -> Duration {
+    let at_least = match orphan.thinks_long {
+        true => IDLE_AT_LEAST_THINKING,
+        false => IDLE_AT_LEAST,
+    };
+    let by_timeout = orphan.timeout.unwrap_or_default().max(at_least);
+    orphan.idle_threshold.unwrap_or(by_timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Text;
+
+    const NOW: i64 = 10_000_000;
+
+    fn orphan(phase: Phase) -> Orphan {
+        Orphan {
+            phase: Some(phase),
+            spawned_at_ms: NOW - 400_000,
+            timeout: Some(Duration::from_secs(300)),
+            idle_threshold: None,
+            thinks_long: false,
+            has_prompt: true,
+            startup_grace: Duration::from_secs(300),
+            is_carried: false,
+        }
+    }
+
+    fn seen(liveness: Liveness, quiet_s: i64) -> Evidence {
+        Evidence {
+            liveness,
+            last_activity_ms: Some(NOW - quiet_s * 1000),
+            ..Evidence::unknown()
+        }
+    }
+
+    fn kind(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::GoesOn => "goes-on",
+            Verdict::Settled => "settled",
+            Verdict::Failed { kind, .. } => kind.as_str(),
+            Verdict::Interrupted { .. } => "interrupted",
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_not_there_never_started_or_vanished() {
+        let nothing = seen(Liveness::Absent, 0);
+        let running = orphan(Phase::Running);
+        assert_eq!(kind(&verdict(&running, &nothing, NOW)), "gateway-restart");
+        let accepting = orphan(Phase::Accepting);
+        assert_eq!(kind(&verdict(&accepting, &nothing, NOW)), "spawn");
+        let mut young = orphan(Phase::Accepting);
+        young.spawned_at_ms = NOW - 299_999;
+        assert_eq!(kind(&verdict(&young, &nothing, NOW)), "goes-on");
+        let mut promptless = orphan(Phase::Running);
+        promptless.has_prompt = false;
+        assert_eq!(kind(&verdict(&promptless, &nothing, NOW)), "interrupted");
+    }
+
+    #[test]
+    fn a_quiet_session_is_interrupted_and_never_done() {
+        let running = orphan(Phase::Running);
+        assert_eq!(
+            kind(&verdict(&running, &seen(Liveness::Alive, 599), NOW)),
+            "goes-on"
+        );
+        assert_eq!(
+            kind(&verdict(&running, &seen(Liveness::Alive, 600), NOW)),
+            "interrupted"
+        );
+        let mut thinking = orphan(Phase::Running);
+        thinking.thinks_long = true;
+        assert_eq!(
+            kind(&verdict(&thinking, &seen(Liveness::Alive, 600), NOW)),
+            "goes-on"
+        );
+        let mut asked = orphan(Phase::Running);
+        asked.idle_threshold = Some(Duration::from_secs(60));
+        assert_eq!(
+            kind(&verdict(&asked, &seen(Liveness::Alive, 60), NOW)),
+            "interrupted"
+        );
+    }
+
+    #[test]
+    fn what_a_restart_left_is_given_a_moment() {
+        let running = orphan(Phase::Running);
+        assert_eq!(
+            kind(&verdict(&running, &seen(Liveness::Gone, 29), NOW)),
+            "goes-on"
+        );
+        assert_eq!(
+            kind(&verdict(&running, &seen(Liveness::Gone, 30), NOW)),
+            "gateway-restart"
+        );
+    }
+
+    #[test]
+    fn an_end_counts_and_what_waits_or_is_carried_is_left_alone() {
+        let mut over = seen(Liveness::Absent, 0);
+        over.settled = Some(Settled::Reply {
+            text: Text::Inline("x".to_owned()),
+            truncated: false,
+            at_ms: NOW,
+        });
+        assert_eq!(
+            kind(&verdict(&orphan(Phase::RetryWait), &over, NOW)),
+            "settled"
+        );
+        let gone = seen(Liveness::Gone, 9_000);
+        assert_eq!(
+            kind(&verdict(&orphan(Phase::RetryWait), &gone, NOW)),
+            "goes-on"
+        );
+        let mut local = orphan(Phase::Running);
+        local.is_carried = true;
+        assert_eq!(kind(&verdict(&local, &gone, NOW)), "goes-on");
+    }
+}

@@ -1,0 +1,165 @@
+//! Resolving a running label that nobody watches: whoever does it holds the watcher's post meanwhile.
+
+use std::io;
+use std::time::Duration;
+
+use super::Reader;
+use super::conclude::{Recorded, file_ending, given_up, record_ending};
+use super::machine::Conclusion;
+use super::orphan::{Orphan, Verdict, verdict};
+use crate::backend::{BackendName, Evidence, Liveness, RunRef, Settled, backend_of};
+use crate::delivery::is_owed;
+use crate::home::Home;
+use crate::ledger::{Ledger, LedgerError};
+use crate::record::{Entry, FailureKind, Status};
+use crate::watchers::{Post, ensure_watcher};
+
+/// What resolving a label makes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Its status.
+    pub to: Status,
+    /// Why, in one line.
+    pub why: String,
+}
+
+/// Whether the change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It is made, and recorded.
+    Act,
+    /// It is only told.
+    Look,
+}
+
+/// What the evidence makes of a running label; `None` when it goes on, somebody watches it, or it has changed since
+/// `entry` was read. A result that a verify command has to pass first is its watcher's, which is started.
+///
+/// # Errors
+/// When the ledger cannot be read or written; nothing is changed then.
+pub fn resolve(
+    home: &Home,
+    label: &str,
+    entry: &Entry,
+    evidence: &Evidence,
+    way: Way,
+) -> Result<Option<Change>, LedgerError> {
+    let generation = entry.generation();
+    let Some(run) = RunRef::of_entry(label, entry) else {
+        return Ok(None);
+    };
+    let found = verdict(&orphan(home, entry), evidence, home.now_ms());
+    if found == Verdict::GoesOn || entry.is_signalled() {
+        return Ok(None);
+    }
+    if way == Way::Look {
+        let (settled, status) = ending(home, &run, entry, evidence, &found);
+        let is_verified = status == Status::Done && entry.text("verifyCmd").is_some();
+        return Ok((!is_verified).then(|| Change {
+            why: reason(&settled),
+            to: status,
+        }));
+    }
+    let post = Post::of(home, label, generation);
+    let lock = match post.take(home) {
+        Ok(Ok(lock)) => lock,
+        Ok(Err(_)) | Err(_) => return Ok(None),
+    };
+    let ledger = Ledger::new(home);
+    let is_unchanged = ledger
+        .read()?
+        .get(label)
+        .is_some_and(|now| now.generation() == generation && now.rev() == entry.rev());
+    let (settled, status) = ending(home, &run, entry, evidence, &found);
+    if !is_unchanged || (status == Status::Done && entry.text("verifyCmd").is_some()) {
+        drop(lock);
+        // One that found the post taken by us has left.
+        ensure_watcher(home, label, generation);
+        return Ok(None);
+    }
+    let change = Change {
+        why: reason(&settled),
+        to: status,
+    };
+    let conclusion = match change.to {
+        Status::Done => Conclusion::Done,
+        Status::Cancelled => Conclusion::Cancelled,
+        _ => Conclusion::Failed,
+    };
+    let mut ending = file_ending(home, &run, conclusion, &settled);
+    ending.status = change.to.clone();
+    let recorded = record_ending(home, &ledger, &run, entry, &ending, Reader::Outbox)?;
+    drop(lock);
+    if ledger.read()?.get(label).is_some_and(|now| is_owed(&now)) {
+        ensure_watcher(home, label, generation);
+    }
+    Ok((recorded == Recorded::Yes).then_some(change))
+}
+
+/// The end and the status that it gives the label.
+fn ending(
+    home: &Home,
+    run: &RunRef,
+    entry: &Entry,
+    evidence: &Evidence,
+    found: &Verdict,
+) -> (Settled, Status) {
+    let settled = match found {
+        Verdict::Settled | Verdict::GoesOn => evidence.settled.clone(),
+        // The reply of a run that a restart cut may have been complete.
+        Verdict::Failed { .. } | Verdict::Interrupted { .. }
+            if evidence.liveness == Liveness::Gone =>
+        {
+            abandoned(home, run, entry)
+        }
+        Verdict::Failed { .. } | Verdict::Interrupted { .. } => None,
+    };
+    let own = |kind, why| given_up(home, kind, why);
+    match (settled, found) {
+        (Some(settled @ Settled::Reply { .. }), _) => (settled, Status::Done),
+        (Some(settled @ Settled::Failed { cancelled, .. }), Verdict::Settled) => {
+            let status = match cancelled || entry.cancel_requested() {
+                true => Status::Cancelled,
+                false => Status::Error,
+            };
+            (settled, status)
+        }
+        (Some(settled), Verdict::Interrupted { .. }) => (settled, Status::Interrupted),
+        (Some(settled), _) => (settled, Status::Error),
+        (None, Verdict::Interrupted { why }) => {
+            (own(FailureKind::Stalled, why), Status::Interrupted)
+        }
+        (None, Verdict::Failed { kind, why }) => (own(*kind, why), Status::Error),
+        (None, Verdict::Settled | Verdict::GoesOn) => (
+            own(FailureKind::Unknown, "the session is over"),
+            Status::Error,
+        ),
+    }
+}
+
+fn abandoned(home: &Home, run: &RunRef, entry: &Entry) -> Option<Settled> {
+    let backend = backend_of(home, BackendName::of_entry(entry)?).ok()?;
+    let found: io::Result<Option<Settled>> = backend.abandoned(run);
+    found.ok().flatten()
+}
+
+fn reason(settled: &Settled) -> String {
+    match settled {
+        Settled::Reply { .. } => "the session has its reply".to_owned(),
+        Settled::Failed { failure, .. } => format!("{}: {}", failure.kind, failure.message),
+    }
+}
+
+fn orphan(home: &Home, entry: &Entry) -> Orphan {
+    let seconds = |name: &str| entry.number(name).map(Duration::from_secs);
+    Orphan {
+        phase: entry.phase(),
+        spawned_at_ms: entry.time("spawnedAt").unwrap_or(0),
+        timeout: seconds("timeoutSeconds"),
+        idle_threshold: seconds("idleThresholdSeconds"),
+        thinks_long: matches!(entry.text("thinking"), Some("high" | "xhigh")),
+        has_prompt: entry.text("promptPath").is_some(),
+        startup_grace: home.config.startup_grace,
+        is_carried: BackendName::of_entry(entry) == Some(BackendName::Local),
+    }
+}

@@ -1,0 +1,99 @@
+//! `sync` and what `status` resolves, on local labels.
+
+use crate::support::{House, eventually, kill_hard};
+
+#[test]
+fn what_is_watched_is_left_alone_and_what_is_not_gets_a_watcher() {
+    let house = House::new();
+    house.enqueue("work", "sleep 60");
+    let first = house.watcher_pid("work");
+    let told = house.dispatch(&["sync"]).exits(0).json();
+    assert_eq!((&told["changes"], &told["ok"]), (&0.into(), &true.into()));
+    assert_eq!(told["details"], serde_json::json!([]));
+    kill_hard(first);
+    let told = house.dispatch(&["sync", "--dry-run"]).exits(0).json();
+    assert_eq!(told["details"][0]["action"], "watched", "{told:#}");
+    let told = house.dispatch(&["sync"]).exits(0).json();
+    assert_eq!(
+        (&told["changes"], &told["dryRun"]),
+        (&0.into(), &false.into())
+    );
+    assert_ne!(house.watcher_pid("work"), first);
+    assert_eq!(house.entry("work")["status"], "running");
+}
+
+#[test]
+fn an_end_that_nobody_recorded_is_told_and_then_recorded() {
+    let house = House::new();
+    let go = house.root().join("go");
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.01; done; echo over",
+        go.display()
+    );
+    for label in ["synced", "shown"] {
+        house.enqueue(label, &script);
+        eventually("the run is seen", || {
+            (house.entry(label)["phase"] == "running").then_some(())
+        });
+        kill_hard(house.watcher_pid(label));
+    }
+    std::fs::write(&go, "").expect("writable");
+    let told = eventually("the ends are seen", || {
+        let told = house.dispatch(&["sync", "--dry-run"]).exits(0).json();
+        (told["changes"] == 2).then_some(told)
+    });
+    assert_eq!(told["details"][0]["from"], "running", "{told:#}");
+    assert_eq!(told["details"][0]["to"], "done", "{told:#}");
+    assert_eq!(house.entry("synced")["status"], "running");
+    let shown = house
+        .dispatch(&["status", "--label", "shown"])
+        .exits(0)
+        .json();
+    assert_eq!(shown["status"], "done", "{shown:#}");
+    assert_eq!(
+        shown["syncAction"],
+        "running -> done: the session has its reply"
+    );
+    let told = house.dispatch(&["sync"]).exits(0).json();
+    assert_eq!(told["changes"], 1, "{told:#}");
+    assert_eq!(house.full_text("synced"), "over\n");
+    let shown = house
+        .dispatch(&["status", "--label", "shown"])
+        .exits(0)
+        .json();
+    assert_eq!(shown["syncAction"], serde_json::json!(null));
+}
+
+#[test]
+fn a_result_that_is_to_be_verified_is_left_to_a_watcher() {
+    let house = House::new();
+    let go = house.root().join("go");
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.01; done; echo over",
+        go.display()
+    );
+    let words = [
+        "enqueue",
+        "--label",
+        "v",
+        "--verify-cmd",
+        "false",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    house.dispatch(&words).exits(0);
+    eventually("the run is seen", || {
+        (house.entry("v")["phase"] == "running").then_some(())
+    });
+    kill_hard(house.watcher_pid("v"));
+    std::fs::write(&go, "").expect("writable");
+    let entry = eventually("the label ends", || {
+        house.dispatch(&["sync"]).exits(0);
+        let entry = house.entry("v");
+        (entry["status"] != "running").then_some(entry)
+    });
+    assert_eq!(entry["status"], "error", "{entry:#}");
+    assert_eq!(entry["failure"]["kind"], "verify", "{entry:#}");
+}
