@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -43,6 +43,7 @@ const PURE: [&str; 17] = [
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",
     "backend/openclaw/steers.rs",
+    "gateway/cli_answer.rs",
     "gateway/frame.rs",
     "gateway/observation.rs",
 ];
