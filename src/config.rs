@@ -22,7 +22,7 @@ use crate::storage::Storage;
 const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-const KNOWN_KEYS: [(&str, Kind); 13] = [
+const KNOWN_KEYS: [(&str, Kind); 14] = [
     ("name", Kind::Text),
     ("agents", Kind::Object),
     ("aliases", Kind::TextObject),
@@ -36,6 +36,7 @@ const KNOWN_KEYS: [(&str, Kind); 13] = [
     ("termGraceSeconds", Kind::Number),
     ("webhooks", Kind::Webhooks),
     ("commands", Kind::Commands),
+    ("gateway", Kind::Gateway),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,7 @@ enum Kind {
     TextObject,
     Webhooks,
     Commands,
+    Gateway,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
             Kind::Webhooks => BTreeMap::<String, Webhook>::deserialize(value).is_ok(),
             Kind::Commands => BTreeMap::<String, Vec<String>>::deserialize(value)
                 .is_ok_and(|commands| commands.values().all(|argv| !argv.is_empty())),
+            Kind::Gateway => Gateway::deserialize(value).is_ok(),
         }
     }
 }
@@ -85,6 +88,9 @@ impl fmt::Display for Kind {
                 "an object such as {\"ops\": {\"url\": \"https://...\", \"secret\": \"...\"}}"
             }
             Kind::Commands => "an object such as {\"mail\": [\"sendmail\", \"me\"]}",
+            Kind::Gateway => {
+                "an object such as {\"transport\": \"cli\", \"cli\": \"openclaw\"}, with transport \"websocket\" or \"cli\""
+            }
         })
     }
 }
@@ -108,6 +114,36 @@ pub struct Webhook {
     pub secret: Option<String>,
 }
 
+/// How an OpenClaw gateway is called.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// The way.
+    pub transport: GatewayTransport,
+    /// The `openclaw` program: a name on PATH, or a path.
+    pub cli: PathBuf,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            transport: GatewayTransport::default(),
+            cli: PathBuf::from("openclaw"),
+        }
+    }
+}
+
+/// The way to a gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayTransport {
+    /// Its socket.
+    #[default]
+    WebSocket,
+    /// The `openclaw` program, a process for each call.
+    Cli,
+}
+
 /// The settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -123,6 +159,8 @@ pub struct Config {
     pub webhooks: BTreeMap<String, Webhook>,
     /// Programs that `command:<name>` targets mean, with their arguments.
     pub commands: BTreeMap<String, Vec<String>>,
+    /// How an OpenClaw gateway is called; `DISPATCH_GATEWAY_TRANSPORT` decides about the way.
+    pub gateway: Gateway,
     /// How long a delivery is tried.
     pub delivery_ttl: Duration,
     /// How long one try may take; the sinks have limits of their own where it is not set.
@@ -146,6 +184,7 @@ impl Default for Config {
             aliases: BTreeMap::new(),
             webhooks: BTreeMap::new(),
             commands: BTreeMap::new(),
+            gateway: Gateway::default(),
             delivery_ttl: Duration::from_secs(48 * 3600),
             delivery_timeout: None,
             startup_grace: Duration::from_secs(300),
@@ -190,10 +229,12 @@ pub enum ConfigError {
         found: String,
     },
     /// An environment variable has a value that cannot be used.
-    #[error("{name} must be a duration such as 30 or 2m, not \"{value}\"")]
+    #[error("{name} must be {expected}, not \"{value}\"")]
     Variable {
         /// The variable.
         name: &'static str,
+        /// What it must be.
+        expected: &'static str,
         /// Its value.
         value: String,
     },
@@ -227,6 +268,21 @@ impl Config {
                 Err(_) => settle(
                     vec![ConfigError::Variable {
                         name: "DISPATCH_LOCK_TIMEOUT",
+                        expected: "a duration such as 30 or 2m",
+                        value,
+                    }],
+                    strictness,
+                    &mut warnings,
+                )?,
+            }
+        }
+        if let Some(value) = text("DISPATCH_GATEWAY_TRANSPORT").filter(|value| !value.is_empty()) {
+            match GatewayTransport::deserialize(Value::String(value.trim().to_lowercase())) {
+                Ok(transport) => config.gateway.transport = transport,
+                Err(_) => settle(
+                    vec![ConfigError::Variable {
+                        name: "DISPATCH_GATEWAY_TRANSPORT",
+                        expected: "websocket or cli",
                         value,
                     }],
                     strictness,
@@ -291,6 +347,7 @@ impl Config {
                 let seconds = number() * 3600.0;
                 self.delivery_ttl = Duration::from_secs_f64(seconds.min(10.0 * 365.0 * 86_400.0));
             }
+            "gateway" => self.gateway = Gateway::deserialize(value).unwrap_or_default(),
             // A limit of nothing would make each try end before its receiver could answer.
             "deliveryTimeoutSeconds" => {
                 self.delivery_timeout = Some(Duration::from_secs_f64(number().clamp(0.1, 3600.0)));

@@ -44,6 +44,7 @@ const PURE: [&str; 18] = [
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",
     "backend/openclaw/steers.rs",
+    "gateway/cli_answer.rs",
     "gateway/frame.rs",
     "gateway/observation.rs",
 ];

@@ -145,12 +145,16 @@ fn read_attempt(attempt: &str, now_ms: i64, depth: usize) -> Said {
         Some((provider, model, rest)) => (Some((provider, model)), rest),
         None => (None, attempt),
     };
-    let (rest, typed) = match reason(rest) {
+    let (rest, typed) = match owner.and_then(|_| reason(rest)) {
         Some((words, kind)) => (words, Some((kind, Certainty::Says))),
         None => (rest, None),
     };
     let mut said = read_part(rest, now_ms, depth);
-    said.verdict = typed.or(said.verdict);
+    if typed.is_some() {
+        // The attempt as a whole decides, not what is quoted in it.
+        said.verdict = typed;
+        said.decided_by = None;
+    }
     if let Some((provider, model)) = owner {
         said.provider = Some(provider.to_owned());
         said.model = Some(model.to_owned());

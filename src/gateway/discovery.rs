@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::GatewayError;
+use crate::config::GatewayTransport;
+use crate::home::Home;
 use crate::paths::{Environment, Paths};
 
 /// The port of a gateway whose configuration names none.
@@ -52,6 +54,43 @@ pub struct Endpoint {
     pub url: String,
     /// The secret.
     pub secret: Secret,
+    /// How calls go there.
+    pub transport: Transport,
+    /// The `session` object of OpenClaw's configuration; null where there is none.
+    pub session: Value,
+}
+
+/// How calls reach a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// Over its socket.
+    WebSocket,
+    /// Through the `openclaw` program.
+    Cli(Cli),
+}
+
+/// The `openclaw` program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cli {
+    /// Its name or path.
+    pub program: PathBuf,
+    /// The file that the program leaves when a gateway has let it in for the first time.
+    pub paired_mark: PathBuf,
+}
+
+/// The gateway that is configured, with the transport that dispatch's own configuration names; nothing is contacted.
+///
+/// # Errors
+/// As [`discover`].
+pub fn endpoint(home: &Home) -> Result<Endpoint, GatewayError> {
+    let mut endpoint = discover(&home.paths, &home.environment)?;
+    if home.config.gateway.transport == GatewayTransport::Cli {
+        endpoint.transport = Transport::Cli(Cli {
+            program: home.config.gateway.cli.clone(),
+            paired_mark: home.paths.openclaw_state.join("identity/device-auth.json"),
+        });
+    }
+    Ok(endpoint)
 }
 
 /// Whether a gateway is configured; nothing is contacted.
@@ -63,11 +102,11 @@ pub fn configured(paths: &Paths, env: Environment<'_>) -> Option<Configured> {
     file.is_file().then(|| Configured::ByFile(file.clone()))
 }
 
-/// Address and secret of the configured gateway.
+/// Address and secret of the configured gateway, over its socket.
 ///
 /// # Errors
 /// When the configuration cannot be read, or would send the secret in clear over a network.
-pub fn discover(paths: &Paths, env: Environment<'_>) -> Result<Endpoint, GatewayError> {
+fn discover(paths: &Paths, env: Environment<'_>) -> Result<Endpoint, GatewayError> {
     let text = |name: &str| {
         env(name)
             .and_then(|value| value.into_string().ok())
@@ -100,7 +139,12 @@ pub fn discover(paths: &Paths, env: Environment<'_>) -> Result<Endpoint, Gateway
         .or_else(|| from_file("token").map(Secret::Token))
         .or_else(|| from_file("password").map(Secret::Password))
         .unwrap_or(Secret::None);
-    Ok(Endpoint { url, secret })
+    Ok(Endpoint {
+        url,
+        secret,
+        transport: Transport::WebSocket,
+        session: file.get("session").cloned().unwrap_or_default(),
+    })
 }
 
 fn read_config(path: &Path) -> Result<Value, GatewayError> {

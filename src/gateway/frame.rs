@@ -59,7 +59,10 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)?;
+        f.write_str(&self.message)?;
+        if !self.code.is_empty() {
+            write!(f, " ({})", self.code)?;
+        }
         if self.wants_pairing() {
             let request = self.details.get("requestId").and_then(Value::as_str);
             let approve = request.map_or_else(String::new, |id| {

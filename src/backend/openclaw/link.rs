@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::evidence::{Seen, evidence};
 use super::{CONNECT_LIMIT, look};
 use crate::backend::{Evidence, RunRef, Settled, Text};
-use crate::gateway::{Client, Endpoint, GatewayError, Generation};
+use crate::gateway::{Client, Endpoint, GatewayError, Generation, Transport};
 use crate::home::Home;
 use crate::record::{Failure, FailureKind};
 use crate::session::terminal::Turn;
@@ -17,6 +17,15 @@ use crate::wake::Waker;
 
 /// One wait for the run's end; the gateway answers at once when it comes.
 const WAIT_SLICE: Duration = Duration::from_secs(20);
+
+/// As [`WAIT_SLICE`], where each call is a process.
+const COSTLY_WAIT_SLICE: Duration = Duration::from_secs(60);
+
+/// Before a look that follows another at once.
+const SOON: Duration = Duration::from_millis(500);
+
+/// As [`SOON`], where each call is a process: also the shortest pause before such a gateway is tried again.
+const COSTLY_SOON: Duration = Duration::from_secs(5);
 
 /// Pauses before the connection is tried again.
 const RECONNECT_PAUSES_MS: [u64; 6] = [100, 250, 500, 1_000, 2_000, 5_000];
@@ -103,13 +112,21 @@ impl Follower {
                 .copied()
                 .unwrap_or(5_000);
             failures += 1;
-            thread::sleep(Duration::from_millis(pause));
+            let mut pause = Duration::from_millis(pause);
+            if self.endpoint.transport != Transport::WebSocket {
+                pause = pause.max(COSTLY_SOON);
+            }
+            thread::sleep(pause);
         }
     }
 
     /// Asks until the run is settled or the connection breaks.
     fn stay_connected(&mut self, failures: &mut usize) -> Result<(), GatewayError> {
         let mut client = Client::connect(&self.endpoint, CONNECT_LIMIT)?;
+        let (soon_pause, wait_slice) = match client.is_costly() {
+            true => (COSTLY_SOON, COSTLY_WAIT_SLICE),
+            false => (SOON, WAIT_SLICE),
+        };
         let mut slice = Duration::ZERO;
         loop {
             let seen = look(&self.home, &mut client, &self.run, slice)?;
@@ -124,9 +141,9 @@ impl Follower {
             let is_told = seen.is_ended() || seen.wait.ended_at.is_some();
             let soon = is_told || seen.is_left_behind() || seen.row.is_none();
             if soon {
-                thread::sleep(Duration::from_millis(500));
+                thread::sleep(soon_pause);
             }
-            slice = if soon { Duration::ZERO } else { WAIT_SLICE };
+            slice = if soon { Duration::ZERO } else { wait_slice };
         }
     }
 

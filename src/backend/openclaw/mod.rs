@@ -20,7 +20,7 @@ pub use steers::{Fate, Followed};
 use self::link::Link;
 use super::{Backend, Evidence, RunRef, Settled};
 use crate::failure::Facts;
-use crate::gateway::{Client, Endpoint, GatewayError, discover};
+use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
 use crate::record::{Baseline, Steer};
@@ -102,7 +102,7 @@ impl<'a> OpenclawBackend<'a> {
     pub fn new(home: &'a Home) -> Result<Self, GatewayError> {
         Ok(Self {
             home,
-            endpoint: discover(&home.paths, &home.environment)?,
+            endpoint: endpoint(home)?,
             link: RefCell::new(None),
         })
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Payload;
 use crate::delivery::outbox::Outcome;
-use crate::gateway::{Client, GatewayError, Refused, configured, discover};
+use crate::gateway::{Client, GatewayError, Refused, configured, endpoint};
 use crate::home::Home;
 
 /// A gateway sends a long text in parts, a second apart; one that takes longer than this may still be at it.
@@ -92,8 +92,7 @@ pub(super) fn connect(home: &Home, channel: &str) -> Result<Client, Outcome> {
             ),
         });
     }
-    let connected = discover(&home.paths, &home.environment)
-        .and_then(|endpoint| Client::connect(&endpoint, CONNECT_LIMIT));
+    let connected = endpoint(home).and_then(|gateway| Client::connect(&gateway, CONNECT_LIMIT));
     // Nothing was sent yet, whatever it was; a wrong token is the operator's to mend, and then it goes on by itself.
     connected.map_err(|e| Outcome::Failed {
         why: e.to_string(),

@@ -1,0 +1,200 @@
+//! Calls through the `openclaw` program, for gateways that this client cannot pair with.
+//!
+//! Each call is a process of its own (`openclaw gateway call METHOD --json --params ... --timeout ...`) and takes seconds. The
+//! secret goes in the environment. There are no events. A call that was not answered in time may have been made.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cli_answer::{Made, Printed, answer};
+use super::frame::Refused;
+use super::{Cli, Endpoint, GatewayError, Generation, Secret};
+use crate::process::{Signal, close_inherited_on_exec, signal_group};
+
+/// What the program may need beside the gateway's own time: it is large, and starts slowly on a busy machine.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
+
+/// The most bytes of parameters: an argument of a process is limited to 128 KiB.
+const MAX_PARAMS_BYTES: usize = 120 * 1024;
+
+/// The most bytes of an answer.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How often a running program is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A gateway that is called through the program.
+pub(super) struct CliClient {
+    endpoint: Endpoint,
+    cli: Cli,
+    generation: Generation,
+    version: String,
+}
+
+impl CliClient {
+    /// Makes sure that the program reaches the gateway.
+    ///
+    /// # Errors
+    /// As any call.
+    pub(super) fn connect(
+        endpoint: &Endpoint,
+        cli: &Cli,
+        limit: Duration,
+    ) -> Result<Self, GatewayError> {
+        let mut client = Self {
+            endpoint: endpoint.clone(),
+            cli: cli.clone(),
+            generation: Generation::Files,
+            version: String::new(),
+        };
+        if !cli.paired_mark.exists() {
+            // The older generation gives the program for ever the scope that its very first call asks for. This one asks
+            // for the widest and does nothing: it names no job.
+            match client.call("cron.remove", &json!({}), limit) {
+                Err(GatewayError::Refused { refused, .. }) if !refused.wants_pairing() => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        let health = client.call("health", &json!({}), limit)?;
+        let store = health.pointer("/sessions/path").and_then(Value::as_str);
+        client.generation = match store.is_some_and(|path| path.ends_with(".sqlite")) {
+            true => Generation::Database,
+            false => Generation::Files,
+        };
+        Ok(client)
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The program does not tell the gateway's version.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Calls a method and waits for its first answer, at most `limit` and the program's own time.
+    ///
+    /// # Errors
+    /// The gateway's refusal; no answer in time; a program that cannot be started or says nothing.
+    pub(super) fn call(
+        &mut self,
+        method: &str,
+        params: &Value,
+        limit: Duration,
+    ) -> Result<Value, GatewayError> {
+        let params = params.to_string();
+        if params.len() > MAX_PARAMS_BYTES {
+            let message = format!(
+                "its parameters have {} bytes, and through the openclaw program at most {MAX_PARAMS_BYTES} go; shorten the prompt, or set gateway.transport to \"websocket\"",
+                params.len()
+            );
+            return Err(GatewayError::Refused {
+                method: method.to_owned(),
+                refused: Box::new(Refused {
+                    code: "TOO_LARGE".to_owned(),
+                    message,
+                    ..Refused::default()
+                }),
+            });
+        }
+        let mut command = self.command(method, &params, limit);
+        let ended = run(&mut command, limit + PROGRAM_LIMIT).map_err(|e| self.unusable(&e))?;
+        let Some((success, stdout, stderr)) = ended else {
+            return Err(GatewayError::TimedOut {
+                method: method.to_owned(),
+                limit,
+            });
+        };
+        let made = Made {
+            method,
+            url: &self.endpoint.url,
+            limit,
+        };
+        let printed = Printed {
+            success,
+            stdout: &stdout,
+            stderr: &self.without_secret(stderr),
+        };
+        answer(made, printed)
+    }
+
+    fn command(&self, method: &str, params: &str, limit: Duration) -> Command {
+        let mut command = Command::new(&self.cli.program);
+        command
+            .args(["gateway", "call", method, "--json", "--params", params])
+            .arg("--timeout")
+            .arg(limit.as_millis().max(1).to_string())
+            .env("NO_COLOR", "1");
+        match &self.endpoint.secret {
+            Secret::Token(token) => command.env("OPENCLAW_GATEWAY_TOKEN", token),
+            Secret::Password(password) => command.env("OPENCLAW_GATEWAY_PASSWORD", password),
+            Secret::None => &mut command,
+        };
+        command
+    }
+
+    fn unusable(&self, error: &io::Error) -> GatewayError {
+        GatewayError::Configuration(format!(
+            "cannot run the openclaw program {}: {error}; install it, or name it in gateway.cli of the configuration",
+            self.cli.program.display()
+        ))
+    }
+
+    fn without_secret(&self, text: String) -> String {
+        match &self.endpoint.secret {
+            Secret::Token(secret) | Secret::Password(secret) if !secret.is_empty() => {
+                text.replace(secret.as_str(), "***")
+            }
+            _ => text,
+        }
+    }
+}
+
+/// Runs the program to its end: whether it succeeded, and what it printed. `None` when it took too long and was ended.
+fn run(command: &mut Command, limit: Duration) -> io::Result<Option<(bool, String, String)>> {
+    close_inherited_on_exec();
+    // Files, not pipes: nothing that the program leaves behind can block us.
+    let stdout = tempfile::tempfile()?;
+    let stderr = tempfile::tempfile()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(stdout.try_clone()?))
+        .stderr(Stdio::from(stderr.try_clone()?))
+        .process_group(0)
+        .spawn()?;
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some((status.success(), read(stdout)?, read(stderr)?)));
+        }
+        if Instant::now() >= end {
+            signal_group(child.id(), Signal::KILL)?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn read(mut file: File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(MAX_ANSWER_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_ANSWER_BYTES {
+        return Err(io::Error::other(format!(
+            "it printed more than {MAX_ANSWER_BYTES} bytes"
+        )));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;
