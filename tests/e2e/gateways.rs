@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use dispatch::gateway::{Client, Endpoint, Secret};
+use dispatch::gateway::{Client, Endpoint, Secret, Transport};
 use serde_json::Value;
 
 use crate::support::{House, Ran, is_alive, kill_hard};
@@ -241,6 +241,8 @@ impl Gateway {
         let endpoint = Endpoint {
             url: facts["url"].as_str().expect("a text").to_owned(),
             secret: Secret::Token(self.token()),
+            transport: Transport::WebSocket,
+            session: Value::Null,
         };
         let mut client = Client::connect(&endpoint, RUN_PATIENCE).expect("it answers");
         let answer = client.call(method, params, RUN_PATIENCE);
