@@ -3,6 +3,7 @@
 //! Each call is a process of its own (`openclaw gateway call METHOD --json --params ... --timeout ...`) and takes seconds. The
 //! secret goes in the environment. There are no events. A call that was not answered in time may have been made.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -25,6 +26,9 @@ const MAX_PARAMS_BYTES: usize = 120 * 1024;
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How long the gateway may take to tell what it is.
+const HEALTH_LIMIT: Duration = Duration::from_secs(30);
+
 /// How often a running program is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -32,25 +36,23 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct CliClient {
     endpoint: Endpoint,
     cli: Cli,
-    generation: Generation,
-    version: String,
+    generation: OnceCell<Generation>,
 }
 
 impl CliClient {
-    /// Makes sure that the program reaches the gateway.
+    /// A gateway that was reached before, or is found out by the first call.
     ///
     /// # Errors
-    /// As any call.
-    pub(super) fn connect(
+    /// As any call, when the program was never let in by a gateway.
+    pub(super) fn open(
         endpoint: &Endpoint,
         cli: &Cli,
         limit: Duration,
     ) -> Result<Self, GatewayError> {
-        let mut client = Self {
+        let client = Self {
             endpoint: endpoint.clone(),
             cli: cli.clone(),
-            generation: Generation::Files,
-            version: String::new(),
+            generation: OnceCell::new(),
         };
         if !cli.paired_mark.exists() {
             // The older generation gives the program for ever the scope that its very first call asks for. This one asks
@@ -61,22 +63,39 @@ impl CliClient {
                 Ok(_) => {}
             }
         }
-        let health = client.call("health", &json!({}), limit)?;
-        let store = health.pointer("/sessions/path").and_then(Value::as_str);
-        client.generation = match store.is_some_and(|path| path.ends_with(".sqlite")) {
-            true => Generation::Database,
-            false => Generation::Files,
-        };
         Ok(client)
     }
 
-    pub(super) fn generation(&self) -> Generation {
-        self.generation
+    /// As [`CliClient::open`], and makes sure that the gateway is there.
+    ///
+    /// # Errors
+    /// As any call.
+    pub(super) fn connect(
+        endpoint: &Endpoint,
+        cli: &Cli,
+        limit: Duration,
+    ) -> Result<Self, GatewayError> {
+        let client = Self::open(endpoint, cli, limit)?;
+        client.ask_generation(limit)?;
+        Ok(client)
     }
 
-    /// The program does not tell the gateway's version.
-    pub(super) fn version(&self) -> &str {
-        &self.version
+    /// Asked for once. Where the gateway does not answer it is the older one, which is waited for longer.
+    pub(super) fn generation(&self) -> Generation {
+        let known = self.generation.get().copied();
+        known
+            .or_else(|| self.ask_generation(HEALTH_LIMIT).ok())
+            .unwrap_or(Generation::Files)
+    }
+
+    fn ask_generation(&self, limit: Duration) -> Result<Generation, GatewayError> {
+        let health = self.call("health", &json!({}), limit)?;
+        let store = health.pointer("/sessions/path").and_then(Value::as_str);
+        let generation = match store.is_some_and(|path| path.ends_with(".sqlite")) {
+            true => Generation::Database,
+            false => Generation::Files,
+        };
+        Ok(*self.generation.get_or_init(|| generation))
     }
 
     /// Calls a method and waits for its first answer, at most `limit` and the program's own time.
@@ -84,7 +103,7 @@ impl CliClient {
     /// # Errors
     /// The gateway's refusal; no answer in time; a program that cannot be started or says nothing.
     pub(super) fn call(
-        &mut self,
+        &self,
         method: &str,
         params: &Value,
         limit: Duration,

@@ -218,6 +218,11 @@ impl Gateway {
         self.facts()["token"].as_str().expect("a text").to_owned()
     }
 
+    /// The packages that it is made of.
+    pub fn packages(&self) -> PathBuf {
+        self.dir.join("pkg/node_modules")
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         u32::try_from(self.facts()["pid"].as_u64().expect("a number")).expect("a pid")

@@ -14,4 +14,5 @@ mod restarts;
 mod sessions;
 mod steers;
 mod sync;
+mod transports;
 mod wakes;

@@ -122,7 +122,7 @@ impl Follower {
 
     /// Asks until the run is settled or the connection breaks.
     fn stay_connected(&mut self, failures: &mut usize) -> Result<(), GatewayError> {
-        let mut client = Client::connect(&self.endpoint, CONNECT_LIMIT)?;
+        let mut client = Client::reopen(&self.endpoint, CONNECT_LIMIT)?;
         let (soon_pause, wait_slice) = match client.is_costly() {
             true => (COSTLY_SOON, COSTLY_WAIT_SLICE),
             false => (SOON, WAIT_SLICE),

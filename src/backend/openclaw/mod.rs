@@ -115,6 +115,11 @@ impl<'a> OpenclawBackend<'a> {
         Client::connect(&self.endpoint, CONNECT_LIMIT)
     }
 
+    /// As [`OpenclawBackend::connect`], for a gateway that was there a while ago.
+    fn reopen(&self) -> Result<Client, GatewayError> {
+        Client::reopen(&self.endpoint, CONNECT_LIMIT)
+    }
+
     /// The messages of the run's session, oldest first.
     ///
     /// # Errors
@@ -418,7 +423,7 @@ pub fn fate_of(
 
 impl Backend for OpenclawBackend<'_> {
     fn carry(&self, run: &RunRef) -> io::Result<Option<Detached>> {
-        let mut client = self.connect().map_err(io::Error::other)?;
+        let mut client = self.reopen().map_err(io::Error::other)?;
         let (row, _) = describe(&mut client, &run.session_key).map_err(io::Error::other)?;
         // A gateway that forgot the key after a restart would run the prompt a second time.
         let is_fresh = run.baseline.last_entry_id.is_none();
@@ -434,7 +439,7 @@ impl Backend for OpenclawBackend<'_> {
         if let Some(link) = self.link.borrow().as_ref() {
             return link.evidence();
         }
-        let mut client = self.connect().map_err(io::Error::other)?;
+        let mut client = self.reopen().map_err(io::Error::other)?;
         let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
         let mut evidence = evidence::evidence(&seen);
         // One look cannot wait for what is told a little later.
@@ -452,7 +457,7 @@ impl Backend for OpenclawBackend<'_> {
     }
 
     fn abort(&self, run: &RunRef) -> io::Result<()> {
-        let mut client = self.connect().map_err(io::Error::other)?;
+        let mut client = self.reopen().map_err(io::Error::other)?;
         let params = json!({"key": run.session_key});
         client
             .call("sessions.abort", &params, CALL_LIMIT)
