@@ -64,6 +64,8 @@ pub enum Command {
     Status(LabelArgs),
     /// Print a label's result
     Result(ResultArgs),
+    /// Tell whether a session is alive: updated within ten minutes
+    Heartbeat(HeartbeatArgs),
     /// List labels, newest first
     List(ListArgs),
     /// Wait until labels have ended
@@ -239,6 +241,26 @@ pub struct EnqueueArgs {
     /// The command to run, after --
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// Flags of `heartbeat`.
+#[derive(Debug, Args)]
+pub struct HeartbeatArgs {
+    /// The label
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        required_unless_present = "session_key"
+    )]
+    pub label: Option<String>,
+    /// A session, instead of a label
+    #[arg(
+        long,
+        value_name = "KEY",
+        allow_hyphen_values = true,
+        conflicts_with = "label"
+    )]
+    pub session_key: Option<String>,
 }
 
 /// Flags of `send`.

@@ -8,6 +8,7 @@ mod doctor;
 mod done;
 mod enqueue;
 mod exit;
+mod heartbeat;
 mod labels;
 mod list;
 mod logs;
@@ -135,6 +136,7 @@ fn name(command: &Command) -> &'static str {
         Command::Send(_) => "send",
         Command::Status(_) => "status",
         Command::Result(_) => "result",
+        Command::Heartbeat(_) => "heartbeat",
         Command::List(_) => "list",
         Command::Wait(_) => "wait",
         Command::Logs(_) => "logs",
@@ -160,6 +162,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Send(args) => send::run(home, output, args, &process_environment),
         Command::Status(args) => status::run(home, output, args),
         Command::Result(args) => result::run(home, output, args, json_asked),
+        Command::Heartbeat(args) => heartbeat::run(home, output, args),
         Command::List(args) => list::run(home, output, args),
         Command::Wait(args) => wait::run(home, output, args),
         Command::Logs(args) => logs::run(home, output, args, json_asked),

@@ -60,6 +60,18 @@ pub struct Endpoint {
     pub session: Value,
 }
 
+impl Endpoint {
+    /// A gateway that is called over its socket.
+    pub fn at(url: impl Into<String>, secret: Secret) -> Self {
+        Self {
+            url: url.into(),
+            secret,
+            transport: Transport::WebSocket,
+            session: Value::Null,
+        }
+    }
+}
+
 /// How calls reach a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
@@ -140,10 +152,8 @@ fn discover(paths: &Paths, env: Environment<'_>) -> Result<Endpoint, GatewayErro
         .or_else(|| from_file("password").map(Secret::Password))
         .unwrap_or(Secret::None);
     Ok(Endpoint {
-        url,
-        secret,
-        transport: Transport::WebSocket,
         session: file.get("session").cloned().unwrap_or_default(),
+        ..Endpoint::at(url, secret)
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::support::House;
 
 /// Every command with all of its flags.
-const COMMANDS: [(&str, &[&str]); 11] = [
+const COMMANDS: [(&str, &[&str]); 12] = [
     (
         "enqueue",
         &[
@@ -31,6 +31,7 @@ const COMMANDS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("status", &["--label"]),
+    ("heartbeat", &["--label", "--session-key"]),
     ("result", &["--label", "--full", "--path", "--generation"]),
     ("list", &["--status", "--limit", "--all"]),
     ("wait", &["--all", "--any", "--timeout"]),

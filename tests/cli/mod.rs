@@ -2,6 +2,7 @@
 
 mod configuration;
 mod fields;
+mod heartbeat;
 mod help;
 mod labels;
 mod logs;

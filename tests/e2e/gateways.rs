@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use dispatch::gateway::{Client, Endpoint, Secret, Transport};
+use dispatch::gateway::{Client, Endpoint, Secret};
 use serde_json::Value;
 
 use crate::support::{House, Ran, is_alive, kill_hard};
@@ -243,12 +243,10 @@ impl Gateway {
     #[track_caller]
     pub fn call(&self, method: &str, params: &Value) -> Value {
         let facts = self.facts();
-        let endpoint = Endpoint {
-            url: facts["url"].as_str().expect("a text").to_owned(),
-            secret: Secret::Token(self.token()),
-            transport: Transport::WebSocket,
-            session: Value::Null,
-        };
+        let endpoint = Endpoint::at(
+            facts["url"].as_str().expect("a text").to_owned(),
+            Secret::Token(self.token()),
+        );
         let mut client = Client::connect(&endpoint, RUN_PATIENCE).expect("it answers");
         let answer = client.call(method, params, RUN_PATIENCE);
         answer.unwrap_or_else(|e| panic!("{e}"))

@@ -27,7 +27,7 @@ use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
 use crate::record::{Baseline, Failure, FailureKind};
 use crate::session::reader::{read_run_turn, take_baseline};
-use crate::session::store::read_row;
+use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
 
 /// The embedded backend of a state directory.
@@ -46,8 +46,15 @@ impl<'a> LocalBackend<'a> {
     /// # Errors
     /// When the store cannot be read.
     pub fn session_id_of(&self, session_key: &str) -> io::Result<Option<String>> {
-        let row = read_row(&store_path(self.home), session_key).map_err(io::Error::other)?;
-        Ok(row.and_then(|row| row.session_id))
+        Ok(self.row(session_key)?.and_then(|row| row.session_id))
+    }
+
+    /// The session's row in the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn row(&self, session_key: &str) -> io::Result<Option<SessionRow>> {
+        read_row(&store_path(self.home), session_key).map_err(io::Error::other)
     }
 
     /// The session as it is before a run.

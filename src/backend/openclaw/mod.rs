@@ -340,6 +340,20 @@ pub fn find_session(
     Ok(row.map(|row| (row.started_at_ms, is_active == Some(true))))
 }
 
+/// The session's row; `None` when the gateway has no such session.
+///
+/// # Errors
+/// As any call.
+pub fn session_row(
+    client: &mut Client,
+    session_key: &str,
+) -> Result<Option<SessionRow>, GatewayError> {
+    let params = json!({"key": session_key});
+    let answer = client.call("sessions.describe", &params, CALL_LIMIT)?;
+    let row = answer.get("session").cloned().unwrap_or_default();
+    Ok(SessionRow::from_value(row))
+}
+
 /// A session in the gateway's list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
