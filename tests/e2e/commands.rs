@@ -24,18 +24,6 @@ fn the_commands_tell_of_a_running_label_and_of_its_end(
     assert_eq!(status["status"], "running", "{status:#}");
     assert_eq!(status["liveness"]["alive"], true, "{status:#}");
     assert_eq!(status["watcher"]["alive"], true, "{status:#}");
-    let key = house.entry("tell")["sessionKey"].clone();
-    let key = key.as_str().expect("a text");
-    for words in [["--label", "tell"], ["--session-key", key]] {
-        let beat = house.dispatch(&[&["heartbeat"], &words[..]].concat());
-        let beat = beat.exits(0).json();
-        assert_eq!((&beat["ok"], &beat["alive"]), (&true.into(), &true.into()));
-        assert_eq!(beat["sessionKey"], key, "{beat:#}");
-        assert!(beat["ageMs"].as_i64() < Some(600_000), "{beat:#}");
-    }
-    let nobody = "agent:main:subagent:nobody";
-    let beat = house.dispatch(&["heartbeat", "--session-key", nobody]);
-    assert_eq!(beat.exits(1).json()["ok"], false);
     let result = house
         .dispatch(&["result", "--label", "tell"])
         .exits(1)
@@ -57,6 +45,18 @@ fn the_commands_tell_of_a_running_label_and_of_its_end(
         .exits(0)
         .json();
     assert_eq!(status["status"], "done", "{status:#}");
+    let key = house.entry("tell")["sessionKey"].clone();
+    let key = key.as_str().expect("a text");
+    for words in [["--label", "tell"], ["--session-key", key]] {
+        let beat = house.dispatch(&[&["heartbeat"], &words[..]].concat());
+        let beat = beat.exits(0).json();
+        assert_eq!((&beat["ok"], &beat["alive"]), (&true.into(), &true.into()));
+        assert_eq!(beat["sessionKey"], key, "{beat:#}");
+        assert!(beat["ageMs"].as_i64() < Some(600_000), "{beat:#}");
+    }
+    let nobody = "agent:main:subagent:nobody";
+    let beat = house.dispatch(&["heartbeat", "--session-key", nobody]);
+    assert_eq!(beat.exits(1).json()["ok"], false);
     let followed = finish_soon(follower);
     assert_eq!(followed.code, Some(0), "{followed:?}");
     assert!(followed.stdout.contains("user"), "{followed:?}");
