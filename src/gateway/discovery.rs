@@ -93,7 +93,7 @@ pub struct Cli {
 /// The gateway that is configured, with the transport that dispatch's own configuration names; nothing is contacted.
 ///
 /// # Errors
-/// As [`discover`].
+/// As `discover`.
 pub fn endpoint(home: &Home) -> Result<Endpoint, GatewayError> {
     let mut endpoint = discover(&home.paths, &home.environment)?;
     if home.config.gateway.transport == GatewayTransport::Cli {

@@ -144,9 +144,12 @@ impl Seen {
     /// The row says that it runs, but nothing works on it: what a crash of the gateway leaves. Its task, if it has failed,
     /// was failed by the restart: a failure of the run itself is told by `agent.wait`, or by the row soon after.
     pub fn is_left_behind(&self) -> bool {
-        !self.is_ended()
-            && self.row_status() == Some(&SessionStatus::Running)
-            && self.is_active == Some(false)
+        let says_running = self.row_status() == Some(&SessionStatus::Running);
+        // What a deleted session's run writes once more while it is stopped has no status at all.
+        let was_cut = self
+            .current_row()
+            .is_some_and(|row| row.status.is_none() && row.aborted_last_run == Some(true));
+        !self.is_ended() && (says_running || was_cut) && self.is_active == Some(false)
     }
 }
 

@@ -214,6 +214,30 @@ fn an_answer_of_nothing_is_an_answer() {
     }
 }
 
+/// What was sent into the session goes on after the run that was asked for.
+#[test]
+fn a_session_that_was_sent_more_ends_with_the_last_of_it() {
+    let steer = crate::record::Steer::new("s", "More.", false, 1_000);
+    let answered = |wait: Value| Followed {
+        steer: steer.clone(),
+        wait: WaitAnswer::from_value(&wait),
+        is_seen: true,
+    };
+    let mut seen = recorded(NEW, "tool-calls");
+    seen.wait = WaitAnswer::from_value(&json!({"status": "ok", "endedAt": 4}));
+    seen.followed = vec![answered(json!({"status": "pending"}))];
+    assert_eq!(told(&seen), None, "it waits for its turn");
+    seen.followed = vec![answered(json!({"status": "ok", "endedAt": 5}))];
+    seen.is_active = Some(true);
+    seen.row.as_mut().expect("described").status = Some(SessionStatus::Running);
+    assert_eq!(told(&seen), None, "somebody works on it");
+    seen.is_active = Some(false);
+    assert_eq!(told(&seen).expect("nothing is at work").0, "done");
+    assert!(!seen.is_unproven());
+    seen.is_unanswered = true;
+    assert!(seen.is_unproven(), "its answer may be about to come");
+}
+
 /// In a reused session the row of an earlier run is not this one's.
 #[test]
 fn an_earlier_runs_row_is_not_ours() {
@@ -241,6 +265,13 @@ fn what_a_restart_leaves_is_neither_alive_nor_ended() {
         error: Some("Task execution process exited".to_owned()),
     });
     assert!(seen.is_left_behind() && told(&seen).is_none());
+    // The older generation writes such a row of a session that was deleted under its run.
+    for (aborted, is_left) in [(true, true), (false, false)] {
+        let row = json!({"abortedLastRun": aborted, "startedAt": 1});
+        let mut cut = seen.clone();
+        cut.row = SessionRow::from_value(row);
+        assert_eq!(cut.is_left_behind(), is_left, "{aborted}");
+    }
     seen.task = Some(Task {
         status: "completed".to_owned(),
         error: None,
