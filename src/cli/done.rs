@@ -9,7 +9,7 @@ use super::args::DoneArgs;
 use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::views;
-use crate::backend::Text;
+use crate::backend::{RunRef, Text};
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
 use crate::delivery::is_owed;
@@ -267,8 +267,10 @@ impl Signal<'_> {
             entry.set_text("sha", sha);
         }
         set_artifact(entry, "artifact", self.artifact, self.summary.len() as u64);
-        // The operator's check comes first; the watcher runs it, and the label is done when it passes.
-        match entry.text("verifyCmd").is_some() {
+        // The operator's check comes first; the watcher runs it, and the label is done when it passes. Another tool's label
+        // has no watcher of ours.
+        let is_ours = RunRef::of_entry(label, entry).is_some();
+        match is_ours && entry.text("verifyCmd").is_some() {
             true => entry.set_phase(Phase::Verifying),
             false => finish_signal(home, label, entry, Reader::Outbox, kind, now_ms),
         }
