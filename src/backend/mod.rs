@@ -177,6 +177,9 @@ impl Text {
     }
 }
 
+/// No rolling deadline of a run is moved past this age, unless its own time limit is longer.
+pub const LONGEST_RUN: Duration = Duration::from_secs(4 * 60 * 60);
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settled {
@@ -209,8 +212,12 @@ pub struct Evidence {
     pub liveness: Liveness,
     /// When the transcript last grew, ms since the epoch.
     pub last_activity_ms: Option<i64>,
-    /// The transcript's length in bytes.
+    /// The transcript's length in bytes, or the tokens used: whatever grows while the run works.
     pub position: u64,
+    /// It is in the middle of a turn, as far as that is known.
+    pub mid_turn: bool,
+    /// A tool call of it is open, as far as that is known.
+    pub open_tool: bool,
 }
 
 impl Evidence {
@@ -221,6 +228,8 @@ impl Evidence {
             liveness: Liveness::Alive,
             last_activity_ms: None,
             position: 0,
+            mid_turn: false,
+            open_tool: false,
         }
     }
 }
@@ -253,6 +262,14 @@ pub trait Backend {
     /// # Errors
     /// When the request cannot be recorded.
     fn abort(&self, run: &RunRef) -> io::Result<()>;
+
+    /// Asks the agent for something while its run goes on; `steer` is on record by then.
+    ///
+    /// # Errors
+    /// When the message cannot be sent, or this backend takes none.
+    fn ask(&self, _run: &RunRef, _steer: &Steer, _message: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// The files whose changes mean that a new look is worthwhile.
     fn wake_paths(&self, run: &RunRef) -> Vec<PathBuf>;

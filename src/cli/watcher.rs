@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, Patience};
 use crate::paths::process_environment;
 use crate::process::{FileLock, LockHolder, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watch::{Reader, Span, Watched, recorded_message, watch};
+use crate::watch::{Limits, Reader, Span, Watched, recorded_message, watch};
 use crate::watchers::{Post, ensure_watcher};
 
 /// Follow one label's session to its end and print the result.
@@ -39,6 +39,12 @@ struct WatcherArgs {
     /// Look once: pending is an empty stdout, WATCHER_PENDING on stderr, exit code 0
     #[arg(long)]
     once: bool,
+    /// Rolling deadline of a gateway's run, instead of the recorded one (seconds, or a text such as 20m)
+    #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
+    timeout: Option<Duration>,
+    /// A run without progress for so long has stalled, instead of what is recorded
+    #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
+    idle_threshold: Option<Duration>,
     /// Accepted for scripts that set it; the watcher is woken by events
     #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
     poll_interval: Option<Duration>,
@@ -110,8 +116,12 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
     } else {
         Reader::Stdout
     };
+    let limits = Limits {
+        timeout: args.timeout,
+        idle_threshold: args.idle_threshold,
+    };
     loop {
-        let watched = watch(home, label, generation, &entry, span, reader)?;
+        let watched = watch(home, label, generation, &entry, span, reader, limits)?;
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.

@@ -198,6 +198,16 @@ impl Entry {
         self.set("runIds", runs);
     }
 
+    /// The watcher's order to stop the run, and why, where there is one.
+    pub fn stop_order(&self) -> Option<Failure> {
+        self.object("stopRequested")
+    }
+
+    /// Records that the run is to be stopped.
+    pub fn set_stop_order(&mut self, why: &Failure) {
+        self.set_object("stopRequested", why);
+    }
+
     /// Takes back a message that was refused.
     pub fn remove_steer(&mut self, run_id: &str) {
         let mut steers = self.steers();

@@ -20,6 +20,9 @@ pub struct Steer {
     /// When the run that it found had started, ms since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found_started_at: Option<i64>,
+    /// Of the watcher's own requests for a final reply: which it is, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<u8>,
     /// How the message begins.
     pub head: String,
     /// Fields that other versions wrote.

@@ -11,6 +11,7 @@ mod perform;
 
 use super::Reader;
 use super::conclude::Ending;
+use super::liveness::{Cause, Effort, Past, Policy};
 use super::machine::{EntrySight, Leaving, Sight, State, step};
 use super::outbox::{Left, Outbox};
 use super::verify::{Checker, Note};
@@ -19,7 +20,7 @@ use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::{Detached, StopSignal, on_stop_signals};
-use crate::record::{Entry, Generation, Status};
+use crate::record::{Entry, FailureKind, Generation, Status};
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::Post;
 
@@ -28,6 +29,9 @@ const FOREGROUND_TRIES: usize = 2;
 
 /// Pauses before the ledger is tried again when it cannot be written.
 const RETRY_PAUSES_S: [u64; 5] = [1, 2, 5, 15, 30];
+
+/// The time limit of a gateway's run whose entry names none.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
 
 /// How soon a ledger that cannot be used is tried again while deliveries wait.
 const LEDGER_LOOK: Duration = Duration::from_secs(5);
@@ -51,6 +55,33 @@ pub enum Span {
     UntilEnd,
     /// One look.
     Once,
+}
+
+/// What whoever started the watcher says about the run's limits, in place of its entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The rolling deadline's start.
+    pub timeout: Option<Duration>,
+    /// A run without progress for so long has stalled.
+    pub idle_threshold: Option<Duration>,
+}
+
+/// The policy of an entry's run.
+fn policy_of(home: &Home, entry: &Entry, limits: &Limits) -> Policy {
+    let own = limits.idle_threshold.or(entry
+        .number("idleThresholdSeconds")
+        .map(Duration::from_secs));
+    let grace = home.config.startup_grace;
+    let policy = match BackendName::of_entry(entry) {
+        Some(BackendName::Openclaw) => {
+            let recorded = entry.number("timeoutSeconds").map(Duration::from_secs);
+            let limit = limits.timeout.or(recorded).unwrap_or(DEFAULT_LIMIT);
+            let effort = Effort::of_thinking(entry.text("thinking"));
+            Policy::of_gateway(limit, effort, own, grace)
+        }
+        _ => Policy::of_command(own, grace),
+    };
+    policy.with_windows(&home.config.liveness)
 }
 
 /// How a watch ended.
@@ -83,6 +114,7 @@ pub fn watch(
     known: &Entry,
     span: Span,
     reader: Reader,
+    limits: Limits,
 ) -> Result<Watched> {
     let ledger = Ledger::new(home);
     let wake = Wake::new();
@@ -123,6 +155,7 @@ pub fn watch(
         ended: None,
         troubles: 0,
         reader,
+        limits,
         ledger_seen: None,
     };
     driver.verify_note.end_what_was_left();
@@ -162,6 +195,7 @@ struct Driver<'a> {
     /// How often in a row the ledger could not take what was to be recorded.
     troubles: usize,
     reader: Reader,
+    limits: Limits,
     voice: Voice<'a>,
     ledger_seen: Option<crate::storage::FileFacts>,
 }
@@ -317,11 +351,7 @@ impl Driver<'_> {
                             }
                         }
                         _ => {
-                            return Ok(Sight {
-                                entry: None,
-                                evidence,
-                                start_grace: Duration::ZERO,
-                            });
+                            return Ok(self.sight(None, evidence));
                         }
                     }
                 }
@@ -329,17 +359,45 @@ impl Driver<'_> {
                 Err(e) => self.voice.say(&format!("{e}; the watch goes on")),
             }
         }
-        Ok(Sight {
-            entry: Some(EntrySight {
-                status: self.entry.status(),
-                phase: self.entry.phase(),
-                cancel_requested: self.entry.cancel_requested(),
-                signalled: self.entry.is_signalled(),
-                verify: self.checker.sight(&self.entry, self.home.clock.monotonic()),
+        let entry = EntrySight {
+            status: self.entry.status(),
+            phase: self.entry.phase(),
+            cancel_requested: self.entry.cancel_requested(),
+            signalled: self.entry.is_signalled(),
+            verify: self.checker.sight(&self.entry, self.home.clock.monotonic()),
+            stopped: self.entry.stop_order(),
+        };
+        Ok(self.sight(Some(entry), evidence))
+    }
+
+    /// What is seen, with the policy by which it is judged.
+    fn sight(&self, entry: Option<EntrySight>, evidence: Evidence) -> Sight {
+        let now_ms = self.home.now_ms();
+        let since = |at_ms: i64| {
+            Duration::from_millis(u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0))
+        };
+        let asked = self
+            .entry
+            .steers()
+            .iter()
+            .filter_map(|steer| steer.request)
+            .max();
+        let past = Past {
+            age: since(self.run.since_ms),
+            idle: since(evidence.last_activity_ms.unwrap_or(self.run.since_ms)),
+            requests: asked.unwrap_or(0),
+            stopped: self.entry.stop_order().map(|why| match why.kind {
+                FailureKind::Stalled => Cause::Stalled,
+                _ => Cause::Deadline,
             }),
+        };
+        Sight {
+            entry,
             evidence,
             start_grace: self.backend.start_grace(),
-        })
+            policy: policy_of(self.home, &self.entry, &self.limits),
+            past,
+        }
     }
 
     /// The label's end in words: this watch's own, or what the ledger has.

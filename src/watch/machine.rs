@@ -6,18 +6,15 @@
 
 use std::time::Duration;
 
+use super::liveness::{Advice, Cause, Past, Policy, Signs, Stage, Watchfulness};
 use crate::backend::{Evidence, Liveness, Settled};
-use crate::record::{FailureKind, Phase, Status};
+use crate::record::{Failure, FailureKind, Phase, Status};
 
 /// After the agent's own signal the run is followed to its end for this long.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
 
 /// How long a healthy watcher sleeps when nothing happens.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
-
-/// How long a run may go without ever having started before it is given up. A run that did start is never given up
-/// here: how it ended is on the disk, and a full disk or a missing program only delays its telling.
-const START_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often a verify command at work is looked at.
 const VERIFY_LOOK: Duration = Duration::from_millis(50);
@@ -38,6 +35,8 @@ pub struct EntrySight {
     pub signalled: bool,
     /// What is known of the verify command.
     pub verify: Verify,
+    /// The watcher has ordered the run to stop, for this reason.
+    pub stopped: Option<Failure>,
 }
 
 /// How far the verify command is.
@@ -64,6 +63,10 @@ pub struct Sight {
     pub evidence: Evidence,
     /// How long whoever enqueued the run has for starting it, before the watcher does so.
     pub start_grace: Duration,
+    /// The windows by which the run is judged.
+    pub policy: Policy,
+    /// What is known of the run from before this watcher.
+    pub past: Past,
 }
 
 /// What the watcher remembers from step to step.
@@ -78,6 +81,8 @@ pub struct State {
     last_words_until: Option<Duration>,
     /// The request to abort is out.
     aborted: bool,
+    /// How the run's work is judged.
+    watchfulness: Watchfulness,
 }
 
 /// How a run is to be recorded.
@@ -109,6 +114,17 @@ pub enum Action {
     ConfirmRunning,
     /// Ask for its end.
     Abort,
+    /// Ask for its final reply, for the first or second time.
+    Ask(u8),
+    /// Record that the run is to be stopped, and why; then ask for its end.
+    Stop {
+        /// Why.
+        kind: FailureKind,
+        /// One sentence.
+        message: String,
+    },
+    /// Record the end of a run that was stopped, for the reason it was stopped for.
+    ConcludeStopped(Failure),
     /// Start the verify command.
     Verify,
     /// Record that the verify command rejected the result.
@@ -222,6 +238,12 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
                 failure, cancelled, ..
             }),
         ) => {
+            let ours = entry.stopped.as_ref();
+            if let Some(why) = ours.filter(|_| *cancelled && !entry.cancel_requested) {
+                return Step::new(state, "concluding", why.message.clone())
+                    .act(Action::ConcludeStopped(why.clone()))
+                    .act(Action::Leave(Leaving::Ended));
+            }
             let (conclusion, reason) = match *cancelled || entry.cancel_requested {
                 true => (Conclusion::Cancelled, failure.message.clone()),
                 false => (
@@ -278,27 +300,86 @@ fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) 
             }
             match state.aborted {
                 true => Step::new(state, "aborting", "cancellation was requested"),
-                false => Step::new(state, "watching", "the run is at work"),
+                false => judge(state, sight, now),
             }
         }
-        missing => without_carrier(state, missing, sight.start_grace, now),
+        missing => without_carrier(state, missing, sight, now),
     };
     actions.append(&mut step.actions);
     step.actions = actions;
     step
 }
 
-fn without_carrier(
-    mut state: State,
-    missing: Liveness,
-    start_grace: Duration,
-    now: Duration,
-) -> Step {
+/// Helps a run that goes on to its end when that is due.
+fn judge(mut state: State, sight: &Sight, now: Duration) -> Step {
+    let signs = Signs {
+        position: sight.evidence.position,
+        activity_ms: sight.evidence.last_activity_ms,
+        mid_turn: sight.evidence.mid_turn,
+        open_tool: sight.evidence.open_tool,
+    };
+    let advice = state
+        .watchfulness
+        .judge(&sight.policy, signs, sight.past, now);
+    match advice {
+        Advice::Wait(pause) => match state.watchfulness.stage() {
+            Stage::Working => Step::new(state, "watching", "the run is at work"),
+            Stage::Asked => Step::new(
+                state,
+                "asking",
+                "the deadline has passed; the agent was asked for its final reply",
+            ),
+            Stage::Stopped => Step::new(state, "stopping", "the run was told to stop"),
+        }
+        .within(pause),
+        Advice::Ask(number) => {
+            let reason = match number {
+                1 => "the deadline has passed; asking the agent for its final reply",
+                _ => "no final reply yet; asking the agent again",
+            };
+            Step::new(state, "asking", reason).act(Action::Ask(number))
+        }
+        Advice::Stop(cause) => {
+            let (kind, message) = told(cause, &sight.policy);
+            Step::new(state, "stopping", message.clone()).act(Action::Stop { kind, message })
+        }
+        Advice::GiveUp(cause) => {
+            let (kind, why) = told(cause, &sight.policy);
+            let message = format!("{why}; it was told to stop and has not said that it did");
+            Step::new(state, "concluding", message.clone())
+                .act(Action::GiveUp { kind, message })
+                .act(Action::Leave(Leaving::Ended))
+        }
+    }
+}
+
+/// A cause as it is recorded.
+fn told(cause: Cause, policy: &Policy) -> (FailureKind, String) {
+    match cause {
+        Cause::Stalled => {
+            let window = policy.idle_failure.unwrap_or_default().as_secs();
+            let words = format!("the session showed no progress (at most {window} s are allowed)");
+            (FailureKind::Stalled, words)
+        }
+        Cause::Deadline => {
+            let limit = policy.deadline.unwrap_or_default().as_secs();
+            let words = format!(
+                "the time limit of {limit} s has passed, and two requests for a final reply brought none"
+            );
+            (FailureKind::Timeout, words)
+        }
+    }
+}
+
+fn without_carrier(mut state: State, missing: Liveness, sight: &Sight, now: Duration) -> Step {
     if state.missing_since.is_none() && missing == Liveness::Absent {
-        state.next_carry = now + start_grace;
+        state.next_carry = now + sight.start_grace;
     }
     let since = *state.missing_since.get_or_insert(now);
-    if missing == Liveness::Absent && now.saturating_sub(since) >= START_PATIENCE {
+    // A run that did start is never given up here: how it ended is on the disk, and a full disk or a missing program only
+    // delays its telling.
+    let patience = sight.policy.startup_grace;
+    if missing == Liveness::Absent && now.saturating_sub(since) >= patience {
         let message = "the run never started";
         return Step::new(state, "concluding", message)
             .act(Action::GiveUp {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::backend::Text;
 use crate::record::Failure;
+use crate::watch::liveness::Effort;
 
 fn evidence(liveness: Liveness, settled: Option<Settled>) -> Evidence {
     Evidence {
@@ -8,6 +9,8 @@ fn evidence(liveness: Liveness, settled: Option<Settled>) -> Evidence {
         liveness,
         last_activity_ms: None,
         position: 0,
+        mid_turn: false,
+        open_tool: false,
     }
 }
 
@@ -35,9 +38,12 @@ fn sight(status: Status, cancel_requested: bool, evidence: Evidence) -> Sight {
             cancel_requested,
             signalled: false,
             verify: Verify::NotWanted,
+            stopped: None,
         }),
         evidence,
         start_grace: Duration::from_secs(1),
+        policy: Policy::of_command(None, None),
+        past: Past::default(),
     }
 }
 
@@ -170,6 +176,8 @@ fn a_label_that_is_gone_or_newer_is_left_alone() {
         entry: None,
         evidence: evidence(Liveness::Gone, reply()),
         start_grace: Duration::ZERO,
+        policy: Policy::of_command(None, None),
+        past: Past::default(),
     };
     assert_eq!(actions(&gone), [Action::Leave(Leaving::Superseded)]);
 }
@@ -225,4 +233,45 @@ fn a_late_reply_is_verified_first_and_one_that_was_rejected_stays_so() {
     assert_eq!(late(Verify::UnderWay), []);
     assert_eq!(late(Verify::Passed), [done, LEAVE]);
     assert_eq!(late(Verify::Rejected("no".to_owned())), [LEAVE]);
+}
+
+#[test]
+fn a_run_that_does_not_end_is_asked_twice_then_stopped_and_recorded_as_that() {
+    let mut seen = sight(Status::Running, false, evidence(Liveness::Alive, None));
+    seen.policy = Policy::of_gateway(Duration::from_secs(300), Effort::Usual, None, None);
+    let mut state = State::default();
+    let mut done = Vec::new();
+    for second in 0..600 {
+        let next = step(state, &seen, Duration::from_secs(second));
+        state = next.state;
+        done.extend(next.actions.into_iter().map(|action| (second, action)));
+    }
+    assert_eq!(done[0], (300, Action::Ask(1)));
+    assert_eq!(done[1], (360, Action::Ask(2)));
+    let Action::Stop { kind, message } = &done[2].1 else {
+        panic!("{done:?}");
+    };
+    assert_eq!((done[2].0, *kind), (480, FailureKind::Timeout));
+    assert!(message.contains("time limit of 300 s"), "{message}");
+    let Action::GiveUp { kind, .. } = &done[3].1 else {
+        panic!("{done:?}");
+    };
+    assert_eq!((done[3].0, *kind), (540, FailureKind::Timeout));
+    // Its settlement as an abort is not told as somebody's cancel, and a reply that was complete before it wins.
+    let why = Failure::new(FailureKind::Stalled, "no progress", 1);
+    let ended = |settled: Option<Settled>, cancel: bool| {
+        let mut seen = sight(Status::Running, cancel, evidence(Liveness::Gone, settled));
+        if let Some(entry) = &mut seen.entry {
+            entry.stopped = Some(why.clone());
+        }
+        actions(&seen)
+    };
+    let stopped = Action::ConcludeStopped(why.clone());
+    assert_eq!(ended(failed(true), false), [stopped, LEAVE]);
+    let as_it_is = [Action::Conclude(Conclusion::Failed), LEAVE];
+    assert_eq!(ended(failed(false), false), as_it_is);
+    let cancelled = [Action::Conclude(Conclusion::Cancelled), LEAVE];
+    assert_eq!(ended(failed(true), true), cancelled);
+    let done = [Action::Conclude(Conclusion::Done), LEAVE];
+    assert_eq!(ended(reply(), false), done);
 }

@@ -5,6 +5,7 @@
 
 mod conclude;
 mod driver;
+pub mod liveness;
 pub mod machine;
 mod orphan;
 mod outbox;
@@ -15,7 +16,7 @@ mod voice;
 use std::path::PathBuf;
 
 pub use conclude::{content, file_text, finish_signal, set_artifact};
-pub use driver::{Span, Watched, watch};
+pub use driver::{Limits, Span, Watched, watch};
 pub use resolve::{Change, Way, resolve};
 
 use crate::completion::artifact::read_artifact;

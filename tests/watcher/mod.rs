@@ -4,3 +4,4 @@ mod crashes;
 mod damaged_ledger;
 mod done_signal;
 mod foreground;
+mod liveness;

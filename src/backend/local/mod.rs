@@ -186,6 +186,8 @@ impl Backend for LocalBackend<'_> {
             liveness,
             last_activity_ms: reading.last_activity_ms,
             position: reading.len,
+            mid_turn: false,
+            open_tool: false,
         })
     }
 

@@ -166,6 +166,8 @@ pub fn evidence(seen: &Seen) -> Evidence {
         liveness,
         last_activity_ms: row.and_then(|row| row.updated_at_ms),
         position: row.and_then(|row| row.total_tokens).unwrap_or(0),
+        mid_turn: false,
+        open_tool: false,
     }
 }
 

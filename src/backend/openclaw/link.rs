@@ -7,12 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::evidence::{Seen, evidence};
-use super::{CONNECT_LIMIT, look};
+use super::{CONNECT_LIMIT, look, messages, turn};
 use crate::backend::{Evidence, RunRef, Settled, Text};
 use crate::gateway::{Client, Endpoint, GatewayError, Generation, Transport};
 use crate::home::Home;
 use crate::record::{Failure, FailureKind};
-use crate::session::terminal::Turn;
+use crate::session::terminal::{Pending, Turn};
 use crate::wake::Waker;
 
 /// One wait for the run's end; the gateway answers at once when it comes.
@@ -26,6 +26,8 @@ const SOON: Duration = Duration::from_millis(500);
 
 /// As [`SOON`], where each call is a process: also the shortest pause before such a gateway is tried again.
 const COSTLY_SOON: Duration = Duration::from_secs(5);
+/// How often the messages of a session without other news are read.
+const QUIET_LOOK: Duration = Duration::from_secs(60);
 
 /// Pauses before the connection is tried again.
 const RECONNECT_PAUSES_MS: [u64; 6] = [100, 250, 500, 1_000, 2_000, 5_000];
@@ -64,6 +66,7 @@ impl Link {
             stop: Arc::clone(&stop),
             left_behind_since: None,
             ended_since: None,
+            quiet: Quiet::default(),
         };
         thread::spawn(move || follower.follow());
         Self { shared, stop }
@@ -96,6 +99,49 @@ struct Follower {
     stop: Arc<AtomicBool>,
     left_behind_since: Option<Instant>,
     ended_since: Option<Instant>,
+    quiet: Quiet,
+}
+
+/// A session without news, and what its messages said of it last.
+#[derive(Default)]
+struct Quiet {
+    /// The row's activity and tokens, and since when they are so.
+    since: Option<(Option<i64>, u64, Instant)>,
+    asked_at: Option<Instant>,
+    mid_turn: bool,
+    open_tool: bool,
+}
+
+impl Quiet {
+    /// Whether the messages are to be read: they tell of a tool at work, of which the row says nothing.
+    fn is_to_be_asked(&mut self, evidence: &Evidence) -> bool {
+        let row = (evidence.last_activity_ms, evidence.position);
+        let since = match self.since {
+            Some((activity, position, since)) if (activity, position) == row => since,
+            _ => {
+                *self = Self {
+                    since: Some((row.0, row.1, Instant::now())),
+                    ..Self::default()
+                };
+                return false;
+            }
+        };
+        let last = self.asked_at.unwrap_or(since);
+        evidence.settled.is_none() && last.elapsed() >= QUIET_LOOK
+    }
+
+    fn learn(&mut self, turn: &Turn) {
+        self.asked_at = Some(Instant::now());
+        let why = match turn {
+            Turn::MidTurn { why } => Some(why),
+            Turn::Nothing | Turn::Reply(_) | Turn::Failed(_) => None,
+        };
+        self.open_tool = matches!(why, Some(Pending::ToolCall));
+        self.mid_turn = matches!(
+            why,
+            Some(Pending::ToolCall | Pending::ToolResult | Pending::UserMessage | Pending::Chunk)
+        );
+    }
 }
 
 impl Follower {
@@ -131,7 +177,13 @@ impl Follower {
         loop {
             let seen = look(&self.home, &mut client, &self.run, slice)?;
             *failures = 0;
-            let evidence = self.weigh(&seen, client.generation());
+            let mut evidence = self.weigh(&seen, client.generation());
+            if self.quiet.is_to_be_asked(&evidence) {
+                let all = messages(&mut client, &self.run.session_key)?;
+                self.quiet.learn(&turn(all, &self.run));
+            }
+            evidence.mid_turn = self.quiet.mid_turn;
+            evidence.open_tool = self.quiet.open_tool;
             let is_settled = evidence.settled.is_some();
             self.tell(Some(evidence), None);
             if is_settled || self.stop.load(Ordering::SeqCst) {

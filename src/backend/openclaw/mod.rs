@@ -18,7 +18,7 @@ pub use evidence::{Seen, Task, WaitAnswer};
 pub use steers::{Fate, Followed};
 
 use self::link::Link;
-use super::{Backend, Evidence, RunRef, Settled};
+use super::{Backend, Evidence, LONGEST_RUN, RunRef, Settled};
 use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
@@ -44,6 +44,9 @@ const FATE_LOOK: Duration = Duration::from_millis(250);
 
 /// Before a run that no one has seen is asked for again: a slow gateway may still be accepting it.
 const START_GRACE: Duration = Duration::from_secs(120);
+
+/// How much later than any deadline of ours the gateway ends a run by itself, in seconds.
+const LIMIT_MARGIN_S: u64 = 600;
 
 /// What a new run is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +85,10 @@ impl Spawn {
             label: run.label.clone(),
             model: run.model.clone(),
             thinking: run.thinking.clone(),
-            timeout_s: run.timeout_s,
+            // The watcher alone enforces the deadline, which rolls on while the run works.
+            timeout_s: run
+                .timeout_s
+                .map(|limit| limit.max(LONGEST_RUN.as_secs()) + LIMIT_MARGIN_S),
         })
     }
 }
@@ -475,6 +481,13 @@ impl Backend for OpenclawBackend<'_> {
         let params = json!({"key": run.session_key});
         client
             .call("sessions.abort", &params, CALL_LIMIT)
+            .map(|_| ())
+            .map_err(io::Error::other)
+    }
+
+    fn ask(&self, run: &RunRef, message: &Steer, text: &str) -> io::Result<()> {
+        let mut client = self.connect().map_err(io::Error::other)?;
+        steer(&mut client, &run.session_key, text, message)
             .map(|_| ())
             .map_err(io::Error::other)
     }

@@ -197,6 +197,9 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
     });
     entry.set("timeoutSeconds", timeout);
     entry.set("timeout", timeout);
+    if let Some(threshold) = args.idle_threshold {
+        entry.set("idleThresholdSeconds", threshold.as_secs());
+    }
     entry.set_status(&Status::Running);
     entry.set_phase(Phase::Accepting);
     entry.set("summary", Value::Null);

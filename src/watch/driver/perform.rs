@@ -10,10 +10,15 @@ use super::super::machine::{Action, Conclusion, Leaving, Sight, Step};
 use super::super::verify::Subject;
 use super::super::{Reader, artifact_path};
 use super::{Driver, FOREGROUND_TRIES, RETRY_PAUSES_S};
-use crate::backend::Settled;
+use uuid::Uuid;
+
+use crate::backend::{Settled, Text};
 use crate::completion::cap::ArtifactOutcome;
 use crate::ledger::{LedgerError, Patience};
-use crate::record::{Phase, Status};
+use crate::record::{Failure, Phase, Status, Steer};
+
+/// What the agent is asked at its deadline.
+const FINAL_REQUEST: &str = "Your time is up. Stop what you are doing, start nothing new, and send your final reply now: what is done, what is not, and what whoever goes on with it must know.";
 
 impl Driver<'_> {
     /// Starts the verify command over the result's text, which is on disk by then.
@@ -74,6 +79,28 @@ impl Driver<'_> {
                         self.voice.say(&format!("cannot ask the run to stop: {e}"));
                     }
                 }
+                Action::Ask(number) => self.ask(*number),
+                Action::Stop { kind, message } => {
+                    let why = Failure::new(*kind, message.clone(), self.home.now_ms());
+                    self.order_stop(&why)?;
+                    if let Err(e) = self.backend.abort(&self.run) {
+                        self.voice.say(&format!("cannot ask the run to stop: {e}"));
+                    }
+                }
+                Action::ConcludeStopped(why) => {
+                    let partial = match &sight.evidence.settled {
+                        Some(Settled::Failed { partial, .. }) => partial.clone(),
+                        _ => Text::Inline(String::new()),
+                    };
+                    let settled = Settled::Failed {
+                        failure: why.clone(),
+                        partial,
+                        cancelled: false,
+                    };
+                    if self.conclude(Conclusion::Failed, &settled)? == Recorded::Overtaken {
+                        return Ok(self.look_again());
+                    }
+                }
                 Action::Conclude(conclusion) => {
                     if let Some(settled) = &sight.evidence.settled
                         && self.conclude(*conclusion, settled)? == Recorded::Overtaken
@@ -96,6 +123,57 @@ impl Driver<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Asks for the final reply; on record first, so that the run that it begins is followed.
+    fn ask(&mut self, number: u8) {
+        let mut steer = Steer::new(
+            &Uuid::new_v4().to_string(),
+            FINAL_REQUEST,
+            false,
+            self.home.now_ms(),
+        );
+        steer.request = Some(number);
+        let run = &self.run;
+        let recorded = self.ledger.update(Patience::Unlimited, |book| {
+            let entry = book.get(&run.label);
+            let Some(mut entry) = entry.filter(|entry| {
+                entry.generation() == run.generation
+                    && entry.status() == Status::Running
+                    && entry.phase() != Some(Phase::Verifying)
+                    && !entry.cancel_requested()
+            }) else {
+                return false;
+            };
+            entry.put_steer(&steer);
+            book.put(&run.label, entry);
+            true
+        });
+        let asked = match recorded {
+            Ok(true) => self.backend.ask(&self.run, &steer, FINAL_REQUEST),
+            Ok(false) => Ok(()),
+            Err(e) => Err(std::io::Error::other(e)),
+        };
+        if let Err(e) = asked {
+            self.voice
+                .say(&format!("cannot ask for the final reply: {e}"));
+        }
+    }
+
+    /// Records why the run is stopped, so that its end is told as that whoever sees it.
+    fn order_stop(&mut self, why: &Failure) -> Result<(), LedgerError> {
+        let run = &self.run;
+        self.ledger.update(Patience::Unlimited, |book| {
+            let entry = book.get(&run.label);
+            if let Some(mut entry) = entry.filter(|entry| {
+                entry.generation() == run.generation
+                    && entry.status() == Status::Running
+                    && entry.stop_order().is_none()
+            }) {
+                entry.set_stop_order(why);
+                book.put(&run.label, entry);
+            }
+        })
     }
 
     fn carry(&mut self) {
