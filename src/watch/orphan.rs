@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
+use super::liveness::Policy;
 use crate::backend::{Evidence, Liveness, Settled};
 use crate::record::{FailureKind, Phase};
 
 /// A session that says it runs while nothing works on it is given up after this long.
 const LEFT_BEHIND: Duration = Duration::from_secs(30);
-
-/// A session is never called quiet before this.
-const IDLE_AT_LEAST: Duration = Duration::from_secs(600);
-
-/// As [`IDLE_AT_LEAST`], where the model thinks long.
-const IDLE_AT_LEAST_THINKING: Duration = Duration::from_secs(1200);
 
 /// What the ledger says of the label.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,16 +16,10 @@ pub struct Orphan {
     pub phase: Option<Phase>,
     /// When it was asked for, ms since the epoch.
     pub spawned_at_ms: i64,
-    /// Its time limit.
-    pub timeout: Option<Duration>,
-    /// The limit of silence that was asked for.
-    pub idle_threshold: Option<Duration>,
-    /// Its model thinks long (`high`, `xhigh`).
-    pub thinks_long: bool,
+    /// The windows by which a watcher would judge it.
+    pub policy: Policy,
     /// Its prompt is stored, so that it could be asked for again.
     pub has_prompt: bool,
-    /// How long a session may take to appear.
-    pub startup_grace: Duration,
     /// A new watcher takes its run over, whatever became of its carrier.
     pub is_carried: bool,
 }
@@ -73,7 +62,7 @@ pub fn verdict(orphan: &Orphan, evidence: &Evidence, now_ms: i64) -> Verdict {
     let was_seen = matches!(orphan.phase, Some(Phase::Running | Phase::Verifying));
     match evidence.liveness {
         Liveness::Absent if was_seen => vanished(orphan, "the session vanished after it was seen"),
-        Liveness::Absent if age < orphan.startup_grace => Verdict::GoesOn,
+        Liveness::Absent if age < orphan.policy.startup_grace => Verdict::GoesOn,
         Liveness::Absent => Verdict::Failed {
             kind: FailureKind::Spawn,
             why: "the run never started",
@@ -83,9 +72,11 @@ pub fn verdict(orphan: &Orphan, evidence: &Evidence, now_ms: i64) -> Verdict {
             orphan,
             "the gateway was restarted and no longer works on the run",
         ),
-        Liveness::Alive if quiet < idle_limit(orphan) => Verdict::GoesOn,
-        Liveness::Alive => Verdict::Interrupted {
-            why: "the session went quiet without a reply",
+        Liveness::Alive => match orphan.policy.idle_failure {
+            Some(limit) if quiet >= limit && !evidence.open_tool => Verdict::Interrupted {
+                why: "the session went quiet without a reply",
+            },
+            _ => Verdict::GoesOn,
         },
     }
 }
@@ -100,31 +91,24 @@ fn vanished(orphan: &Orphan, why: &'static str) -> Verdict {
     }
 }
 
-fn idle_limit(orphan: &Orphan) -> Duration {
-    let at_least = match orphan.thinks_long {
-        true => IDLE_AT_LEAST_THINKING,
-        false => IDLE_AT_LEAST,
-    };
-    let by_timeout = orphan.timeout.unwrap_or_default().max(at_least);
-    orphan.idle_threshold.unwrap_or(by_timeout)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backend::Text;
+    use crate::watch::liveness::Effort;
 
     const NOW: i64 = 10_000_000;
+
+    fn policy(effort: Effort, idle_threshold: Option<Duration>) -> Policy {
+        Policy::of_gateway(Duration::from_secs(300), effort, idle_threshold, None)
+    }
 
     fn orphan(phase: Phase) -> Orphan {
         Orphan {
             phase: Some(phase),
             spawned_at_ms: NOW - 400_000,
-            timeout: Some(Duration::from_secs(300)),
-            idle_threshold: None,
-            thinks_long: false,
+            policy: policy(Effort::Usual, None),
             has_prompt: true,
-            startup_grace: Duration::from_secs(300),
             is_carried: false,
         }
     }
@@ -173,13 +157,13 @@ mod tests {
             "interrupted"
         );
         let mut thinking = orphan(Phase::Running);
-        thinking.thinks_long = true;
+        thinking.policy = policy(Effort::High, None);
         assert_eq!(
             kind(&verdict(&thinking, &seen(Liveness::Alive, 600), NOW)),
             "goes-on"
         );
         let mut asked = orphan(Phase::Running);
-        asked.idle_threshold = Some(Duration::from_secs(60));
+        asked.policy = policy(Effort::Usual, Some(Duration::from_secs(60)));
         assert_eq!(
             kind(&verdict(&asked, &seen(Liveness::Alive, 60), NOW)),
             "interrupted"

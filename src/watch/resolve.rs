@@ -1,10 +1,10 @@
 //! Resolving a running label that nobody watches: whoever does it holds the watcher's post meanwhile.
 
 use std::io;
-use std::time::Duration;
 
 use super::Reader;
 use super::conclude::{Recorded, file_ending, given_up, record_ending};
+use super::driver::{Limits, policy_of};
 use super::machine::Conclusion;
 use super::orphan::{Orphan, Verdict, verdict};
 use crate::backend::{BackendName, Evidence, Liveness, RunRef, Settled, backend_of};
@@ -151,15 +151,11 @@ fn reason(settled: &Settled) -> String {
 }
 
 fn orphan(home: &Home, entry: &Entry) -> Orphan {
-    let seconds = |name: &str| entry.number(name).map(Duration::from_secs);
     Orphan {
         phase: entry.phase(),
         spawned_at_ms: entry.time("spawnedAt").unwrap_or(0),
-        timeout: seconds("timeoutSeconds"),
-        idle_threshold: seconds("idleThresholdSeconds"),
-        thinks_long: matches!(entry.text("thinking"), Some("high" | "xhigh")),
+        policy: policy_of(home, entry, &Limits::default()),
         has_prompt: entry.text("promptPath").is_some(),
-        startup_grace: home.config.startup_grace,
         is_carried: BackendName::of_entry(entry) == Some(BackendName::Local),
     }
 }
