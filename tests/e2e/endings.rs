@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rstest::rstest;
+use serde_json::json;
 
 use super::gateways::{GatewayHouse, Version};
 use crate::support::eventually;
@@ -69,8 +70,14 @@ fn what_a_stopped_run_had_said_is_kept_and_is_no_result(
 }
 
 #[rstest]
-fn a_reply_that_breaks_off_is_no_result(#[values(Version::Old, Version::New)] version: Version) {
+fn a_reply_that_breaks_off_is_no_result_and_its_run_is_stopped_after_two_requests(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
     let Some(house) = version.house() else { return };
+    house.configure(&json!({"liveness": {
+        "flatSeconds": 5, "extensionSeconds": 5, "firstRequestSeconds": 2, "secondRequestSeconds": 3,
+        "lastWordsSeconds": 3,
+    }}));
     house.ask(
         "stall",
         "Stall midway. @fake stall drip=1 reply=\"one two three four five six seven eight\"",
@@ -79,6 +86,9 @@ fn a_reply_that_breaks_off_is_no_result(#[values(Version::Old, Version::New)] ve
     let entry = house.settled("stall");
     assert_eq!(entry["status"], "error", "{entry:#}");
     assert_eq!(entry["failure"]["kind"], "timeout", "{entry:#}");
+    let requests = entry["steers"].as_array().expect("two requests");
+    let numbers: Vec<_> = requests.iter().map(|r| r["request"].clone()).collect();
+    assert_eq!(numbers, [json!(1), json!(2)], "{entry:#}");
 }
 
 #[rstest]
