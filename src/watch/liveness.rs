@@ -239,6 +239,7 @@ impl Watchfulness {
 
     /// Judges a run that goes on. `past` counts at the first look alone: wall time that jumps later changes nothing.
     pub fn judge(&mut self, policy: &Policy, signs: Signs, past: Past, now: Duration) -> Advice {
+        let repeated = past.stopped.filter(|_| self.begun.is_none());
         if self.begun.is_none() {
             self.requests = past.requests;
             self.asked_at = now;
@@ -265,6 +266,10 @@ impl Watchfulness {
             Some(at) => now.saturating_sub(at),
             None => begun.idle + watched,
         };
+        if let Some(cause) = repeated {
+            // Whoever ordered it may have died before the request went out.
+            return Advice::Stop(cause);
+        }
         if let Some((cause, since)) = self.stopped {
             let waited = now.saturating_sub(since);
             return match waited >= policy.abort_patience {

@@ -270,7 +270,8 @@ fn a_watcher_that_takes_over_goes_on_where_the_one_before_was() {
         stopped: Some(Cause::Stalled),
         ..past
     });
-    assert_eq!(stopped[0], (1_060, Advice::GiveUp(Cause::Stalled)));
+    assert_eq!(stopped[0], (1_000, Advice::Stop(Cause::Stalled)));
+    assert_eq!(stopped[1], (1_060, Advice::GiveUp(Cause::Stalled)));
 }
 
 #[test]
