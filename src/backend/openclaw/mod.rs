@@ -10,7 +10,7 @@ mod steers;
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -44,6 +44,15 @@ const FATE_LOOK: Duration = Duration::from_millis(250);
 
 /// Before a run that no one has seen is asked for again: a slow gateway may still be accepting it.
 const START_GRACE: Duration = Duration::from_secs(120);
+
+/// How many sessions whose names hold the key are looked through for it.
+const LIST_LIMIT: u32 = 100;
+
+/// How long the gateway is given to file a session's last run before the next one is asked for.
+const REST_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often it is asked meanwhile.
+const REST_LOOK: Duration = Duration::from_millis(100);
 
 /// What a new run is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,14 +165,13 @@ pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> 
     client.call("agent", &params, CALL_LIMIT)
 }
 
-/// The session as it is before a run.
+/// The session as it is before a run. Waits, within bounds, until the gateway has filed the session's last run.
 ///
 /// # Errors
 /// As any call.
 pub fn take_baseline(client: &mut Client, session_key: &str) -> Result<Baseline, GatewayError> {
     let mut baseline = Baseline::default();
-    let (row, _) = describe(client, session_key)?;
-    let Some(row) = row else {
+    let Some(row) = rested(client, session_key)? else {
         return Ok(baseline);
     };
     row.complete_baseline(&mut baseline);
@@ -190,48 +198,70 @@ fn messages(client: &mut Client, session_key: &str) -> Result<Vec<Message>, Gate
 }
 
 /// The session's row and whether it is being worked on.
+///
+/// The list, narrowed to the key, tells both in one call of a few milliseconds. It leaves out some sessions (those of cron
+/// runs, say) that `sessions.describe` knows; that one takes the older generation's whole attention for 100 ms and more.
 fn describe(
     client: &mut Client,
     session_key: &str,
 ) -> Result<(Option<SessionRow>, Option<bool>), GatewayError> {
-    let answer = client.call(
-        "sessions.describe",
-        &json!({"key": session_key}),
-        CALL_LIMIT,
-    )?;
-    let mut row = answer.get("session").cloned().unwrap_or_default();
-    if row.is_null() {
-        return Ok((None, None));
-    }
-    if row.get("hasActiveRun").is_none() {
-        // The older generation tells it in its list alone.
-        let listed = client.call("sessions.list", &json!({"limit": 500}), CALL_LIMIT)?;
-        let rows = listed.get("sessions").and_then(Value::as_array);
-        let same = rows.and_then(|rows| {
-            let is_ours = |row: &&Value| {
-                let key = row.get("key").and_then(Value::as_str).unwrap_or_default();
-                crate::session::key::same_key(key, session_key)
-            };
-            rows.iter().find(is_ours)
-        });
-        if let Some(active) = same.and_then(|row| row.get("hasActiveRun")) {
-            row["hasActiveRun"] = active.clone();
+    let params = json!({"search": session_key, "limit": LIST_LIMIT});
+    let mut listed = client.call("sessions.list", &params, CALL_LIMIT)?;
+    let rows = listed.get_mut("sessions").and_then(Value::as_array_mut);
+    let ours = rows.and_then(|rows| {
+        rows.iter_mut().find(|row| {
+            let key = row.get("key").and_then(Value::as_str).unwrap_or_default();
+            crate::session::key::same_key(key, session_key)
+        })
+    });
+    let row = match ours {
+        Some(row) => row.take(),
+        None => {
+            let params = json!({"key": session_key});
+            let mut told = client.call("sessions.describe", &params, CALL_LIMIT)?;
+            told.get_mut("session").map(Value::take).unwrap_or_default()
         }
-    }
+    };
     let is_active = row.get("hasActiveRun").and_then(Value::as_bool);
     Ok((SessionRow::from_value(row), is_active))
 }
 
+/// The session's row once its last run is filed. A run has ended for everybody before the gateway has done with it: the
+/// older generation may then write its reply into the transcript once more, and a run that has begun meanwhile fails of it.
+/// A session at work is not waited for; the gateway queues behind it.
+fn rested(client: &mut Client, session_key: &str) -> Result<Option<SessionRow>, GatewayError> {
+    let end = Instant::now() + REST_LIMIT;
+    loop {
+        let (row, is_active) = describe(client, session_key)?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let is_filing = is_active == Some(true) && {
+            let tasks = tasks(client, session_key)?;
+            evidence::is_over(&row, &tasks)
+        };
+        if !is_filing || Instant::now() >= end {
+            return Ok(Some(row));
+        }
+        std::thread::sleep(REST_LOOK);
+    }
+}
+
+fn tasks(client: &mut Client, session_key: &str) -> Result<Vec<Value>, GatewayError> {
+    let params = json!({"sessionKey": session_key, "limit": 20});
+    let mut answer = client.call("tasks.list", &params, CALL_LIMIT)?;
+    Ok(match answer.get_mut("tasks").map(Value::take) {
+        Some(Value::Array(tasks)) => tasks,
+        _ => Vec::new(),
+    })
+}
+
 /// The run's task, `None` while it goes on or where there is no task.
 fn task(client: &mut Client, run: &RunRef) -> Result<Option<Task>, GatewayError> {
-    let params = json!({"sessionKey": run.session_key, "limit": 20});
-    let answer = client.call("tasks.list", &params, CALL_LIMIT)?;
-    let tasks = answer.get("tasks").and_then(Value::as_array);
-    let ours = tasks.and_then(|tasks| {
-        tasks
-            .iter()
-            .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.leading_run()))
-    });
+    let tasks = tasks(client, &run.session_key)?;
+    let ours = tasks
+        .iter()
+        .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.leading_run()));
     let text = |name: &str| ours?.get(name)?.as_str().map(str::to_owned);
     let status = text("status").filter(|status| {
         matches!(
