@@ -484,6 +484,7 @@ impl Backend for OpenclawBackend<'_> {
     fn abort(&self, run: &RunRef) -> io::Result<()> {
         let mut client = self.connect().map_err(io::Error::other)?;
         let params = json!({"key": run.session_key});
+        let _hold = self.link.borrow().as_ref().map(Link::hold);
         client
             .call("sessions.abort", &params, CALL_LIMIT)
             .map(|_| ())
