@@ -33,6 +33,7 @@ const PURE: [&str; 19] = [
     "completion/choice.rs",
     "completion/cap.rs",
     "session/line.rs",
+    "session/active.rs",
     "session/terminal.rs",
     "session/content.rs",
     "session/exec_event.rs",

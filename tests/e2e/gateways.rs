@@ -391,7 +391,7 @@ impl GatewayHouse {
         fs::write(dir.join("openclaw.json"), config.to_string()).expect("writable");
     }
 
-    /// Hands a prompt to a session of the gateway.
+    /// Hands a prompt to a session of the gateway; nobody is told of the result.
     #[track_caller]
     pub fn ask(&self, label: &str, message: &str, more: &[&str]) -> Ran {
         self.try_to_ask(label, message, more).exits(0)
@@ -399,7 +399,14 @@ impl GatewayHouse {
 
     /// As [`GatewayHouse::ask`], where a refusal may come.
     pub fn try_to_ask(&self, label: &str, message: &str, more: &[&str]) -> Ran {
-        let words = ["enqueue", "--label", label, "--message", message];
+        let words = [
+            "enqueue",
+            "--label",
+            label,
+            "--message",
+            message,
+            "--no-monitor",
+        ];
         self.dispatch(&[&words, more].concat())
     }
 

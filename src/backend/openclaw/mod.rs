@@ -181,6 +181,26 @@ pub fn take_baseline(client: &mut Client, session_key: &str) -> Result<Baseline,
     Ok(baseline)
 }
 
+/// The sessions that were written within `window`, with their keys.
+///
+/// # Errors
+/// As any call.
+pub fn recent_sessions(
+    client: &mut Client,
+    window: Duration,
+) -> Result<Vec<(String, SessionRow)>, GatewayError> {
+    let params = json!({"activeMinutes": window.as_secs().div_ceil(60), "limit": LIST_LIMIT});
+    let mut listed = client.call("sessions.list", &params, CALL_LIMIT)?;
+    let Some(Value::Array(rows)) = listed.get_mut("sessions").map(Value::take) else {
+        return Ok(Vec::new());
+    };
+    let keyed = |row: Value| {
+        let key = row.get("key")?.as_str()?.to_owned();
+        Some((key, SessionRow::from_value(row)?))
+    };
+    Ok(rows.into_iter().filter_map(keyed).collect())
+}
+
 fn messages(client: &mut Client, session_key: &str) -> Result<Vec<Message>, GatewayError> {
     let answer = client.call("sessions.get", &json!({"key": session_key}), CALL_LIMIT)?;
     let Some(Value::Array(list)) = answer.get("messages").cloned() else {
