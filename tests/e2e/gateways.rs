@@ -305,8 +305,18 @@ impl Gateway {
 
     /// A connection that hears what it tells everybody.
     pub fn listener(&self) -> Listener {
-        let facts = self.facts();
-        Listener::connect(facts["url"].as_str().expect("a text"), &self.token())
+        Listener::connect(&self.url(), &self.token())
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        self.facts()["url"].as_str().expect("a text").to_owned()
+    }
+
+    /// What npm installed for it.
+    #[allow(dead_code, reason = "for benches/gateway.rs")]
+    pub fn packages(&self) -> PathBuf {
+        self.dir.join("pkg")
     }
 
     /// Its process.
@@ -466,6 +476,20 @@ impl GatewayHouse {
             assert!(Instant::now() < end, "the model was not shown: {words:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// When the model had sent its whole answer to a request, ms since the epoch.
+    #[allow(dead_code, reason = "for benches/gateway.rs")]
+    #[track_caller]
+    pub fn model_answer_ended(&self, request: &Value) -> u64 {
+        crate::support::eventually("the model's answer ends", || {
+            let log = fs::read_to_string(&self.model_log).ok()?;
+            let mut lines = log
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let end = lines.find(|line| line["ended"] == request["id"])?;
+            end["atMs"].as_u64()
+        })
     }
 
     /// Waits until the model is asked, which is when the run is at work.
