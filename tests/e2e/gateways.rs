@@ -324,6 +324,13 @@ impl Gateway {
         u32::try_from(self.facts()["pid"].as_u64().expect("a number")).expect("a pid")
     }
 
+    /// Lets the model answer the prompts that say `@fake gate=NAME`.
+    pub fn open_gate(&self, name: &str) {
+        let url = format!("http://127.0.0.1:{}/__fake/open", self.facts()["modelPort"]);
+        let asked = ureq::post(&url).send(serde_json::json!({"gate": name}).to_string());
+        asked.expect("the model listens");
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&self) {
         kill_hard(self.pid());
@@ -464,18 +471,12 @@ impl GatewayHouse {
     /// Waits until a model was shown all of these words in one request, wherever in it.
     #[track_caller]
     pub fn model_is_shown(&self, words: &[&str]) {
-        let end = Instant::now() + RUN_PATIENCE;
-        loop {
+        in_a_runs_time(&format!("the model is shown: {words:?}"), || {
             let log = fs::read_to_string(&self.model_log).unwrap_or_default();
-            if log
-                .lines()
-                .any(|line| words.iter().all(|word| line.contains(word)))
-            {
-                return;
-            }
-            assert!(Instant::now() < end, "the model was not shown: {words:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            let mut lines = log.lines();
+            let shown = lines.any(|line| words.iter().all(|word| line.contains(word)));
+            shown.then_some(())
+        });
     }
 
     /// When the model had sent its whole answer to a request, ms since the epoch.
@@ -495,10 +496,21 @@ impl GatewayHouse {
     /// Waits until the model is asked, which is when the run is at work.
     #[track_caller]
     pub fn model_is_asked(&self, text: &str) {
-        let end = Instant::now() + RUN_PATIENCE;
-        while self.model_requests(text).is_empty() {
-            assert!(Instant::now() < end, "the model was not asked: {text}");
-            std::thread::sleep(Duration::from_millis(50));
+        in_a_runs_time(&format!("the model is asked: {text}"), || {
+            (!self.model_requests(text).is_empty()).then_some(())
+        });
+    }
+}
+
+/// Waits until `look` gives something that comes with a run.
+#[track_caller]
+pub fn in_a_runs_time<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + RUN_PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
         }
+        assert!(Instant::now() < end, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
