@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dispatch::backend::openclaw::{Spawn, spawn};
-use dispatch::gateway::{Client, Endpoint, Secret};
+use dispatch::gateway::Client;
 use gateways::{Gateway, GatewayHouse, Version};
 use serde_json::{Value, json};
 
@@ -226,11 +226,7 @@ impl Bench {
     }
 
     fn connect(&self) -> Client {
-        let endpoint = Endpoint {
-            url: self.gateway.url(),
-            secret: Secret::Token(self.gateway.token()),
-        };
-        Client::connect(&endpoint, PATIENCE).expect("a connection")
+        self.gateway.connect()
     }
 
     /// `openclaw gateway call`, as somebody on this machine would run it.

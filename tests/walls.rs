@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 19] = [
+const PURE: [&str; 20] = [
     "record/",
     "failure/",
     "completion/choice.rs",

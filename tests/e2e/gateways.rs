@@ -342,18 +342,21 @@ impl Gateway {
         u16::try_from(port).expect("a port")
     }
 
-    /// Calls one of its methods.
-    #[track_caller]
-    pub fn call(&self, method: &str, params: &Value) -> Value {
-        let facts = self.facts();
+    /// A connection as the product makes it.
+    pub fn connect(&self) -> Client {
         let endpoint = Endpoint {
-            url: facts["url"].as_str().expect("a text").to_owned(),
+            url: self.url(),
             secret: Secret::Token(self.token()),
             transport: Transport::WebSocket,
             session: Value::Null,
         };
-        let mut client = Client::connect(&endpoint, RUN_PATIENCE).expect("it answers");
-        let answer = client.call(method, params, RUN_PATIENCE);
+        Client::connect(&endpoint, RUN_PATIENCE).expect("it answers")
+    }
+
+    /// Calls one of its methods.
+    #[track_caller]
+    pub fn call(&self, method: &str, params: &Value) -> Value {
+        let answer = self.connect().call(method, params, RUN_PATIENCE);
         answer.unwrap_or_else(|e| panic!("{e}"))
     }
 

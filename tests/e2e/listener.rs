@@ -38,16 +38,6 @@ impl Listener {
         listener
     }
 
-    /// Calls a method that must succeed.
-    pub fn call(&mut self, method: &str, params: &Value) -> Value {
-        let request = json!({"type": "req", "id": method, "method": method, "params": params});
-        let sent = self.socket.send(Message::text(request.to_string()));
-        sent.expect("the gateway reads");
-        let answer = self.waits_for(|frame| frame["type"] == "res" && frame["id"] == method);
-        assert_eq!(answer["ok"], true, "{answer}");
-        answer["payload"].clone()
-    }
-
     /// Waits until the gateway has taken this much of an agent's reply.
     pub fn hears(&mut self, words: &str) {
         self.waits_for(|frame| {

@@ -15,8 +15,8 @@ mod replies;
 mod restarts;
 mod sessions;
 mod steers;
-mod sync;
-mod wakes;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod support;
+mod sync;
+mod wakes;

@@ -89,7 +89,7 @@ fn a_result_without_a_receiver_is_refused_or_goes_to_the_chat_that_is_at_work(
     let gateway = version.gateway().expect("it runs");
     let key = format!("agent:main:telegram:group:-100{}", std::process::id());
     let patch = json!({"key": key, "label": "a chat"});
-    gateway.listener().call("sessions.patch", &patch);
+    gateway.call("sessions.patch", &patch);
     let ran = house.dispatch(&words).exits(0);
     let to = format!("-100{}", std::process::id());
     let told = format!("[dispatch] no --deliver-to: the result goes to telegram {to}, where {key}");
