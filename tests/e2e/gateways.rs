@@ -183,6 +183,18 @@ fn packages_dir() -> PathBuf {
     }
 }
 
+/// The directory with the version's packages. What the first try came to holds: npm has tried more than once by itself.
+fn packages(version: Version) -> Result<&'static Path, String> {
+    static OLD: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static NEW: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let tried = match version {
+        Version::Old => &OLD,
+        Version::New => &NEW,
+    };
+    let came_to = tried.get_or_init(|| install(version)).as_ref();
+    came_to.map(PathBuf::as_path).map_err(String::clone)
+}
+
 /// Makes sure that the version's packages are there; other test processes wait for them.
 fn install(version: Version) -> Result<PathBuf, String> {
     let dir = packages_dir().join(version.name());
@@ -240,8 +252,8 @@ impl Gateway {
 
     /// Starts a gateway, with more words for the start script.
     pub fn try_start(version: Version, name: &str, more: &[&str]) -> Result<Self, String> {
-        let home = install(version)?;
-        sweep(&home);
+        let home = packages(version)?;
+        sweep(home);
         let dir = home.join(format!("run-{}-{name}", std::process::id()));
         fs::create_dir(&dir).expect("creatable");
         std::os::unix::fs::symlink(home.join("pkg"), dir.join("pkg")).expect("creatable");
