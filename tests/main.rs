@@ -1,9 +1,8 @@
-//! The integration tests: one binary, a module per command or capability.
+//! The integration tests: one binary, a module per command or capability; `e2e` alone is one of its own.
 
 mod cli;
 mod concurrency;
 mod crash;
-mod e2e;
 mod ledger;
 mod local;
 mod main_job;

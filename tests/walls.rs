@@ -27,12 +27,13 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 19] = [
+const PURE: [&str; 20] = [
     "record/",
     "failure/",
     "completion/choice.rs",
     "completion/cap.rs",
     "session/line.rs",
+    "session/active.rs",
     "session/terminal.rs",
     "session/content.rs",
     "session/exec_event.rs",

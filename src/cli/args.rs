@@ -217,6 +217,9 @@ pub struct EnqueueArgs {
     /// What the delivery target is told
     #[arg(long, value_enum, default_value = "announce")]
     pub delivery_mode: DeliveryModeChoice,
+    /// Nobody is to be told of the result (and why): no delivery target is needed or looked for
+    #[arg(long, value_name = "REASON", num_args = 0..=1, default_missing_value = "")]
+    pub no_monitor: Option<String>,
     /// Shell command that checks the result before the label is done; the text is on its stdin
     #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
     pub verify_cmd: Option<String>,

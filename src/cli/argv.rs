@@ -15,8 +15,10 @@ pub struct FlagAsValue {
     value: String,
 }
 
+/// A value must follow; where one only may, a flag is none.
 fn takes_value(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+    let may_do_without = arg.get_num_args().is_some_and(|n| n.min_values() == 0);
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) && !may_do_without
 }
 
 /// Finds the flag that `word` names, either alone or with `=value`.
@@ -108,6 +110,7 @@ mod tests {
             "dispatch enqueue --label x --message --not-a-flag",
             "dispatch done --label=--summary --summary x",
             "dispatch enqueue --wait --label x",
+            "dispatch enqueue --no-monitor --label x",
             "dispatch enqueue --label",
         ] {
             assert_eq!(checked(line), None, "{line}");

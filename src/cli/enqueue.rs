@@ -5,6 +5,7 @@
 
 mod entry;
 mod plan;
+mod target;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};

@@ -112,6 +112,8 @@ pub struct Message {
     pub error_message: Option<String>,
     /// What is told about it in fields of their own; empty where nothing went wrong.
     pub error_facts: Facts,
+    /// The dialect in which the model was asked.
+    pub api: Option<String>,
     /// The model's provider.
     pub provider: Option<String>,
     /// The model.
@@ -246,6 +248,7 @@ impl Message {
                 .map(|reason| StopReason::parse(&reason)),
             error_message: error_message(&message),
             error_facts: Facts::default(),
+            api: text(&message, "api"),
             provider: text(&message, "provider"),
             injected: abort.is_some()
                 || model

@@ -48,6 +48,7 @@ fn an_envelope_is_read_whole() {
         stop_reason: Some(StopReason::Stop),
         error_message: None,
         error_facts: Facts::default(),
+        api: None,
         provider: Some("fake".into()),
         model: Some("fake-1".into()),
         total_tokens: Some(7),

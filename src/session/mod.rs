@@ -2,8 +2,10 @@
 //!
 //! [`mod@line`] and [`terminal`] are pure: transcript lines in, a decision out. [`reader`] finds that decision from the end
 //! of a file of any size (cut by [`lines`]), [`follow`] hands out lines as they are appended, [`store`] reads the session store, [`key`]
-//! knows session keys, [`routing`] where an event for one goes. Nothing here writes to, or locks, another program's file.
+//! knows session keys, [`routing`] where an event for one goes, [`active`] the chat in which somebody is at work. Nothing here
+//! writes to, or locks, another program's file.
 
+pub mod active;
 pub mod content;
 pub mod exec_event;
 pub mod follow;

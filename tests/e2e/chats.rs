@@ -2,21 +2,21 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use serde_json::{Value, json};
 
-use super::gateways::{Gateway, GatewayHouse, Version};
+use super::gateways::{Gateway, GatewayHouse, Shared, Version};
 
 /// The chat that the stand-in's owner writes from.
 pub const CHAT: &str = "12345";
 
 /// The gateway with a chat channel that all tests of this version share. Its agents have a heartbeat, far apart.
 pub fn chat_gateway(version: Version) -> Option<&'static Gateway> {
-    static OLD: OnceLock<Option<Gateway>> = OnceLock::new();
-    static NEW: OnceLock<Option<Gateway>> = OnceLock::new();
+    static OLD: Shared = Shared::new();
+    static NEW: Shared = Shared::new();
     let shared = match version {
         Version::Old => &OLD,
         Version::New => &NEW,
@@ -27,9 +27,9 @@ pub fn chat_gateway(version: Version) -> Option<&'static Gateway> {
         let heartbeat = json!({"agents": {"defaults": {"heartbeat": {"every": "1h"}}}});
         std::fs::write(&more, heartbeat.to_string()).expect("writable");
         let more = more.to_str().expect("UTF-8");
-        Gateway::start_with(version, "chat", &["--telegram", "--config", more])
+        Gateway::try_start(version, "chat", &["--telegram", "--config", more])
     };
-    shared.get_or_init(start).as_ref()
+    shared.get(start)
 }
 
 /// What was sent to a chat so far and holds this text.

@@ -12,8 +12,7 @@ fn the_commands_tell_of_a_running_label_and_of_its_end(
     #[values(Version::Old, Version::New)] version: Version,
 ) {
     let Some(house) = version.house() else { return };
-    let prompt =
-        "Tell me. @fake drip=100 reply=\"one two three four five six seven eight nine ten\"";
+    let prompt = "Tell me. @fake gate=tell drip=100 reply=\"one two three four five six seven eight nine ten\"";
     house.ask("tell", prompt, &[]);
     house.model_is_asked("Tell me.");
     let follower = house.start("dispatch", &["logs", "--label", "tell", "-f"]);
@@ -31,6 +30,7 @@ fn the_commands_tell_of_a_running_label_and_of_its_end(
     assert_eq!(result["ok"], false, "{result:#}");
     let list = house.dispatch(&["list"]).exits(0).json();
     assert_eq!(list["labels"][0]["label"], "tell", "{list:#}");
+    version.gateway().expect("it runs").open_gate("tell");
     house
         .dispatch(&["wait", "tell", "--timeout", "120"])
         .exits(0);
@@ -72,12 +72,13 @@ fn a_killed_watcher_is_replaced_and_the_result_comes_once(
     let Some(house) = version.house() else { return };
     house.ask(
         "watch",
-        "Take time. @fake delay=4 reply=\"Time is up.\"",
+        "Take time. @fake gate=watch reply=\"Time is up.\"",
         &[],
     );
     house.model_is_asked("Take time.");
     kill_hard(house.watcher_pid("watch"));
     house.recover();
+    version.gateway().expect("it runs").open_gate("watch");
     assert_eq!(house.reply("watch"), "Time is up.");
     let entry = house.entry("watch");
     assert_eq!(entry["attempt"], 1);

@@ -6,12 +6,14 @@ use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use dispatch::gateway::{Client, Endpoint, Secret};
 use serde_json::Value;
 
+use super::listener::Listener;
 use crate::support::{House, Ran, is_alive, kill_hard};
 
 /// The node that runs both.
@@ -41,22 +43,25 @@ impl Version {
         }
     }
 
-    /// The gateway that all tests of this version share; `None`, with a line, where there is no npm.
+    /// The gateway that all tests of this version share; `None`, with a line, where none is to be.
     pub fn gateway(self) -> Option<&'static Gateway> {
-        static OLD: OnceLock<Option<Gateway>> = OnceLock::new();
-        static NEW: OnceLock<Option<Gateway>> = OnceLock::new();
+        static OLD: Shared = Shared::new();
+        static NEW: Shared = Shared::new();
         let shared = match self {
             Version::Old => &OLD,
             Version::New => &NEW,
         };
-        let gateway = shared.get_or_init(|| Gateway::start(self, "shared"));
-        if gateway.is_none() {
-            println!(
-                "skipped: {}",
-                why_not().unwrap_or("no gateway could be started")
-            );
+        shared.get(|| Gateway::try_start(self, "shared", &[]))
+    }
+
+    /// How many tests work with gateways of this version now.
+    fn seats(self) -> &'static Seats {
+        static OLD: Seats = Seats::new();
+        static NEW: Seats = Seats::new();
+        match self {
+            Version::Old => &OLD,
+            Version::New => &NEW,
         }
-        gateway.as_ref()
     }
 
     /// A house at the shared gateway.
@@ -65,8 +70,71 @@ impl Version {
     }
 }
 
+/// A gateway that several tests share. A start that failed is not tried again: it takes minutes, and fails each of them.
+pub struct Shared(OnceLock<Result<Gateway, String>>);
+
+impl Shared {
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// The gateway, started by whoever asks first; `None`, with a line, where none is to be.
+    pub fn get(&self, start: impl FnOnce() -> Result<Gateway, String>) -> Option<&Gateway> {
+        let started = is_wanted().then(|| self.0.get_or_init(start))?;
+        Some(started.as_ref().unwrap_or_else(|why| panic!("{why}")))
+    }
+}
+
+/// A gateway does everything in one thread: more tests at once only wait longer for each other. Whoever needs both versions
+/// takes the older one's seat first.
+const SEATS: usize = 3;
+
+struct Seats {
+    taken: Mutex<Vec<ThreadId>>,
+    left: Condvar,
+}
+
+impl Seats {
+    const fn new() -> Self {
+        Self {
+            taken: Mutex::new(Vec::new()),
+            left: Condvar::new(),
+        }
+    }
+
+    /// Waits for a seat. A test that has one, and is a thread, may take more at once.
+    fn take(&'static self) -> Seat {
+        let me = thread::current().id();
+        let is_full = |taken: &mut Vec<ThreadId>| taken.len() >= SEATS && !taken.contains(&me);
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self
+            .left
+            .wait_while(taken, is_full)
+            .unwrap_or_else(PoisonError::into_inner);
+        taken.push(me);
+        Seat { of: self, test: me }
+    }
+}
+
+/// A test's place at the gateways of a version.
+struct Seat {
+    of: &'static Seats,
+    test: ThreadId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = taken.iter().position(|test| *test == self.test);
+        mine.map(|at| taken.swap_remove(at));
+        drop(taken);
+        self.of.left.notify_all();
+    }
+}
+
 /// A running gateway. It ends when this is dropped or the test process dies, whatever kills it.
 pub struct Gateway {
+    version: Version,
     dir: PathBuf,
     keeper: Mutex<Keeper>,
 }
@@ -82,16 +150,24 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/gateway")
 }
 
-/// Why no gateway is started here, if none is.
-fn why_not() -> Option<&'static str> {
-    if std::env::var_os("DISPATCH_E2E").is_none_or(|value| value != "1") {
-        return Some("DISPATCH_E2E=1 runs this against real gateways, 1.4 GB of packages from npm");
+/// Whether tests against real gateways are to run here; says why if not.
+///
+/// # Panics
+/// When they are demanded and npm is not here.
+fn is_wanted() -> bool {
+    let wish = std::env::var_os("DISPATCH_E2E").unwrap_or_default();
+    if wish == "0" {
+        println!("skipped: DISPATCH_E2E=0 leaves the tests against real gateways out");
+        return false;
     }
     let npm = Command::new("npm").arg("--version").output();
-    match npm.is_ok_and(|version| version.status.success()) {
-        true => None,
-        false => Some("npm, which brings the OpenClaw gateway, is not here"),
+    let is_here = npm.is_ok_and(|version| version.status.success());
+    if !is_here {
+        let missing = "npm, which brings the OpenClaw gateways, is not here";
+        assert!(wish != "1", "DISPATCH_E2E=1 demands it, and {missing}");
+        println!("skipped: {missing}");
     }
+    is_here
 }
 
 /// Where packages stay between runs.
@@ -107,33 +183,46 @@ fn packages_dir() -> PathBuf {
     }
 }
 
+/// The directory with the version's packages. What the first try came to holds: npm has tried more than once by itself.
+fn packages(version: Version) -> Result<&'static Path, String> {
+    static OLD: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static NEW: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let tried = match version {
+        Version::Old => &OLD,
+        Version::New => &NEW,
+    };
+    let came_to = tried.get_or_init(|| install(version)).as_ref();
+    came_to.map(PathBuf::as_path).map_err(String::clone)
+}
+
 /// Makes sure that the version's packages are there; other test processes wait for them.
-fn install(version: Version) -> PathBuf {
+fn install(version: Version) -> Result<PathBuf, String> {
     let dir = packages_dir().join(version.name());
     fs::create_dir_all(&dir).expect("creatable");
     let lock = packages_dir().join(format!("{}.lock", version.name()));
     let lock = fs::File::create(lock).expect("creatable");
     fs2::FileExt::lock_exclusive(&lock).expect("lockable");
-    if !dir.join("pkg/.installed").exists() {
-        // What an interrupted installation left is of no use.
-        fs::remove_dir_all(&dir).expect("removable");
-        fs::create_dir_all(&dir).expect("creatable");
-        let installed = Command::new(scripts().join("start-gateway.sh"))
-            .arg(&dir)
-            .args([
-                "--openclaw",
-                version.name(),
-                "--node",
-                NODE,
-                "--install-only",
-            ])
-            .stdin(Stdio::null())
-            .output()
-            .expect("the script starts");
-        let said = String::from_utf8_lossy(&installed.stderr);
-        assert!(installed.status.success(), "no gateway from npm: {said}");
+    if dir.join("pkg/.installed").exists() {
+        return Ok(dir);
     }
-    dir
+    // What an interrupted installation left is of no use.
+    fs::remove_dir_all(&dir).expect("removable");
+    fs::create_dir_all(&dir).expect("creatable");
+    let installed = Command::new(scripts().join("start-gateway.sh"))
+        .arg(&dir)
+        .args(["--openclaw", version.name(), "--node", NODE])
+        .arg("--install-only")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the script starts");
+    match installed.status.success() {
+        true => Ok(dir),
+        false => Err(format!(
+            "npm could not install openclaw {}: {}",
+            version.name(),
+            String::from_utf8_lossy(&installed.stderr).trim()
+        )),
+    }
 }
 
 /// Directories of test processes that are gone; the newest logs were there to be read until now.
@@ -150,18 +239,21 @@ fn sweep(dir: &Path) {
 }
 
 impl Gateway {
-    /// Starts a gateway of its own for whoever asks; `None` where there is no npm.
+    /// A gateway of its own for whoever asks, which may kill it; `None`, with a line, where none is to be.
     pub fn start(version: Version, name: &str) -> Option<Self> {
         Self::start_with(version, name, &[])
     }
 
     /// As [`Gateway::start`], with more words for the start script.
     pub fn start_with(version: Version, name: &str, more: &[&str]) -> Option<Self> {
-        if why_not().is_some() {
-            return None;
-        }
-        let home = install(version);
-        sweep(&home);
+        let start = || Self::try_start(version, name, more);
+        is_wanted().then(|| start().unwrap_or_else(|why| panic!("{why}")))
+    }
+
+    /// Starts a gateway, with more words for the start script.
+    pub fn try_start(version: Version, name: &str, more: &[&str]) -> Result<Self, String> {
+        let home = packages(version)?;
+        sweep(home);
         let dir = home.join(format!("run-{}-{name}", std::process::id()));
         fs::create_dir(&dir).expect("creatable");
         std::os::unix::fs::symlink(home.join("pkg"), dir.join("pkg")).expect("creatable");
@@ -179,6 +271,7 @@ impl Gateway {
         let asks = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("piped"));
         let gateway = Self {
+            version,
             dir,
             keeper: Mutex::new(Keeper {
                 process,
@@ -186,16 +279,17 @@ impl Gateway {
                 answers,
             }),
         };
-        gateway.bring_up();
-        Some(gateway)
+        gateway.try_to_bring_up()?;
+        Ok(gateway)
     }
 
-    /// Starts the gateway, or starts it again after it was killed, and waits until it is ready.
+    /// Starts the gateway again after it was killed, and waits until it is ready.
     pub fn bring_up(&self) {
-        let mut keeper = self
-            .keeper
-            .lock()
-            .expect("a gateway that failed to start fails its tests");
+        self.try_to_bring_up().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    fn try_to_bring_up(&self) -> Result<(), String> {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let mut asks = keeper.asks.as_ref().expect("open until the end");
         asks.write_all(b"start\n").expect("the keeper reads");
         let mut answer = String::new();
@@ -204,7 +298,10 @@ impl Gateway {
             .read_line(&mut answer)
             .expect("the keeper answers");
         let log = fs::read_to_string(self.dir.join("start.log")).unwrap_or_default();
-        assert!(answer.starts_with('{'), "the gateway did not start: {log}");
+        match answer.starts_with('{') {
+            true => Ok(()),
+            false => Err(format!("the gateway did not start: {log}")),
+        }
     }
 
     /// What the start script says of it.
@@ -218,14 +315,32 @@ impl Gateway {
         self.facts()["token"].as_str().expect("a text").to_owned()
     }
 
-    /// The packages that it is made of.
+    /// A connection that hears what it tells everybody.
+    pub fn listener(&self) -> Listener {
+        Listener::connect(&self.url(), &self.token())
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        self.facts()["url"].as_str().expect("a text").to_owned()
+    }
+
+    /// What npm installed for it.
+    #[allow(dead_code, reason = "for benches/gateway.rs")]
     pub fn packages(&self) -> PathBuf {
-        self.dir.join("pkg/node_modules")
+        self.dir.join("pkg")
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
         u32::try_from(self.facts()["pid"].as_u64().expect("a number")).expect("a pid")
+    }
+
+    /// Lets the model answer the prompts that say `@fake gate=NAME`.
+    pub fn open_gate(&self, name: &str) {
+        let url = format!("http://127.0.0.1:{}/__fake/open", self.facts()["modelPort"]);
+        let asked = ureq::post(&url).send(serde_json::json!({"gate": name}).to_string());
+        asked.expect("the model listens");
     }
 
     /// Ends it as a power cut would.
@@ -239,16 +354,16 @@ impl Gateway {
         u16::try_from(port).expect("a port")
     }
 
+    /// A connection as the product makes it.
+    pub fn connect(&self) -> Client {
+        let endpoint = Endpoint::at(self.url(), Secret::Token(self.token()));
+        Client::connect(&endpoint, RUN_PATIENCE).expect("it answers")
+    }
+
     /// Calls one of its methods.
     #[track_caller]
     pub fn call(&self, method: &str, params: &Value) -> Value {
-        let facts = self.facts();
-        let endpoint = Endpoint::at(
-            facts["url"].as_str().expect("a text").to_owned(),
-            Secret::Token(self.token()),
-        );
-        let mut client = Client::connect(&endpoint, RUN_PATIENCE).expect("it answers");
-        let answer = client.call(method, params, RUN_PATIENCE);
+        let answer = self.connect().call(method, params, RUN_PATIENCE);
         answer.unwrap_or_else(|e| panic!("{e}"))
     }
 
@@ -263,6 +378,7 @@ impl Gateway {
         let house = GatewayHouse {
             house: House::new(),
             model_log: self.dir.join("log/model-requests.jsonl"),
+            _seat: self.version.seats().take(),
         };
         house.use_config(&self.config());
         house
@@ -282,6 +398,8 @@ impl Drop for Gateway {
 pub struct GatewayHouse {
     house: House,
     model_log: PathBuf,
+    /// Left last, when nothing of the house works any more.
+    _seat: Seat,
 }
 
 impl Deref for GatewayHouse {
@@ -300,7 +418,7 @@ impl GatewayHouse {
         fs::write(dir.join("openclaw.json"), config.to_string()).expect("writable");
     }
 
-    /// Hands a prompt to a session of the gateway.
+    /// Hands a prompt to a session of the gateway; nobody is told of the result.
     #[track_caller]
     pub fn ask(&self, label: &str, message: &str, more: &[&str]) -> Ran {
         self.try_to_ask(label, message, more).exits(0)
@@ -308,23 +426,15 @@ impl GatewayHouse {
 
     /// As [`GatewayHouse::ask`], where a refusal may come.
     pub fn try_to_ask(&self, label: &str, message: &str, more: &[&str]) -> Ran {
-        let words = ["enqueue", "--label", label, "--message", message];
+        let words = [
+            "enqueue",
+            "--label",
+            label,
+            "--message",
+            message,
+            "--no-monitor",
+        ];
         self.dispatch(&[&words, more].concat())
-    }
-
-    /// As [`GatewayHouse::ask`], in a session that has just been used. The older generation sometimes stumbles over its
-    /// own lock of the session file before it asks the model; it is asked again then. Returns what enqueue printed.
-    #[track_caller]
-    pub fn ask_on(&self, label: &str, message: &str, more: &[&str]) -> Value {
-        for _ in 0..3 {
-            let asked = self.ask(label, message, more).json();
-            let entry = self.settled(label);
-            if entry["failure"]["kind"] != "session-takeover" {
-                return asked;
-            }
-            println!("asked again: {}", entry["error"]);
-        }
-        panic!("the gateway stumbled three times: {}", self.entry(label));
     }
 
     /// Waits for the label's end and returns its entry.
@@ -371,27 +481,46 @@ impl GatewayHouse {
     /// Waits until a model was shown all of these words in one request, wherever in it.
     #[track_caller]
     pub fn model_is_shown(&self, words: &[&str]) {
-        let end = Instant::now() + RUN_PATIENCE;
-        loop {
+        in_a_runs_time(&format!("the model is shown: {words:?}"), || {
             let log = fs::read_to_string(&self.model_log).unwrap_or_default();
-            if log
+            let mut lines = log.lines();
+            let shown = lines.any(|line| words.iter().all(|word| line.contains(word)));
+            shown.then_some(())
+        });
+    }
+
+    /// When the model had sent its whole answer to a request, ms since the epoch.
+    #[allow(dead_code, reason = "for benches/gateway.rs")]
+    #[track_caller]
+    pub fn model_answer_ended(&self, request: &Value) -> u64 {
+        crate::support::eventually("the model's answer ends", || {
+            let log = fs::read_to_string(&self.model_log).ok()?;
+            let mut lines = log
                 .lines()
-                .any(|line| words.iter().all(|word| line.contains(word)))
-            {
-                return;
-            }
-            assert!(Instant::now() < end, "the model was not shown: {words:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let end = lines.find(|line| line["ended"] == request["id"])?;
+            end["atMs"].as_u64()
+        })
     }
 
     /// Waits until the model is asked, which is when the run is at work.
     #[track_caller]
     pub fn model_is_asked(&self, text: &str) {
-        let end = Instant::now() + RUN_PATIENCE;
-        while self.model_requests(text).is_empty() {
-            assert!(Instant::now() < end, "the model was not asked: {text}");
-            std::thread::sleep(Duration::from_millis(50));
+        in_a_runs_time(&format!("the model is asked: {text}"), || {
+            (!self.model_requests(text).is_empty()).then_some(())
+        });
+    }
+}
+
+/// Waits until `look` gives something that comes with a run.
+#[track_caller]
+pub fn in_a_runs_time<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + RUN_PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
         }
+        assert!(Instant::now() < end, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

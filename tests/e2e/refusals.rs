@@ -61,3 +61,46 @@ fn an_agent_that_the_gateway_does_not_have_is_refused(
     });
     assert_eq!(house.entry("who")["status"], "error");
 }
+
+/// One test, because the sessions of a gateway are for everybody: first there is no chat, then there is one.
+#[rstest]
+fn a_result_without_a_receiver_is_refused_or_goes_to_the_chat_that_is_at_work(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    let words = [
+        "enqueue",
+        "--label",
+        "whom",
+        "--message",
+        "Tell them. @fake reply=\"Told.\"",
+    ];
+    let refused = house.dispatch(&words).exits(2);
+    assert_eq!(
+        refused.stderr,
+        format!(
+            "[dispatch] nobody would be told of the result: give --deliver-to TARGET (a chat's id, @ALIAS, webhook:NAME or command:NAME), --origin telegram:ID, or \"deliverTo\" in {}; or --no-monitor, and read it with 'dispatch result'\n",
+            house.state().join("config.json").display()
+        )
+    );
+    assert!(house.entry("whom").is_null());
+    let elsewhere = [&words[..], &["--origin", "slack:C1"]].concat();
+    house.dispatch(&elsewhere).exits(2);
+    let gateway = version.gateway().expect("it runs");
+    let key = format!("agent:main:telegram:group:-100{}", std::process::id());
+    let patch = json!({"key": key, "label": "a chat"});
+    gateway.call("sessions.patch", &patch);
+    let ran = house.dispatch(&words).exits(0);
+    let to = format!("-100{}", std::process::id());
+    let told = format!("[dispatch] no --deliver-to: the result goes to telegram {to}, where {key}");
+    assert!(ran.stderr.starts_with(&told), "{ran:?}");
+    assert_eq!(house.reply("whom"), "Told.");
+    let entry = house.entry("whom");
+    assert_eq!(entry["deliverChannel"], "telegram");
+    assert_eq!(entry["deliverTo"], to.as_str());
+    assert_eq!(entry["origin"], format!("telegram:{to}"));
+    house.write_config(r#"{"deliverTo": "4711"}"#);
+    house.dispatch(&words).exits(0);
+    assert_eq!(house.entry("whom")["deliverTo"], "4711");
+    assert_eq!(house.reply("whom"), "Told.");
+}

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use super::gateways::{Gateway, Version};
+use super::gateways::{Gateway, Version, in_a_runs_time};
 use crate::support::{eventually, kill_hard};
 
 #[rstest]
@@ -14,14 +14,15 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
     };
     let house = gateway.house();
     house.ask("cut", "Cut me. @fake hang", &[]);
-    house.ask("kept", "Keep this. @fake delay=2 long=400", &[]);
+    house.ask("kept", "Keep this. @fake gate=kept long=400", &[]);
     house.ask("done", "Nearly there. @fake reply=\"Just in time.\"", &[]);
     house.model_is_asked("Cut me.");
     house.model_is_asked("Keep this.");
     assert_eq!(house.reply("done"), "Just in time.");
     // This run ends while nobody watches, then the gateway forgets it.
     kill_hard(house.watcher_pid("kept"));
-    eventually("the reply is written", || {
+    gateway.open_gate("kept");
+    in_a_runs_time("the reply is written", || {
         let logs = house.dispatch(&["logs", "--label", "kept"]);
         logs.stdout.contains("All work and no play").then_some(())
     });

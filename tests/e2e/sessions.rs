@@ -12,8 +12,8 @@ fn a_reused_session_answers_anew(#[values(Version::Old, Version::New)] version: 
         .json();
     assert_eq!(house.reply("talk"), "The old reply.");
     // At once, while the gateway may still be writing about the first run.
-    let prompt = "Ask two. @fake delay=2 reply=\"The new reply.\"";
-    let second = house.ask_on("talk", prompt, &["--mode", "reuse"]);
+    let prompt = "Ask two. @fake reply=\"The new reply.\"";
+    let second = house.ask("talk", prompt, &["--mode", "reuse"]).json();
     assert_eq!(first["sessionKey"], second["sessionKey"]);
     assert_ne!(first["runId"], second["runId"]);
     assert_eq!(house.reply("talk"), "The new reply.");
@@ -28,7 +28,7 @@ fn a_failure_in_a_reused_session_is_not_covered_by_the_old_reply(
     let Some(house) = version.house() else { return };
     house.ask("talk", "Go well. @fake reply=\"All went well.\"", &[]);
     assert_eq!(house.reply("talk"), "All went well.");
-    house.ask_on("talk", "Go wrong. @fake error=400", &["--mode", "reuse"]);
+    house.ask("talk", "Go wrong. @fake error=400", &["--mode", "reuse"]);
     let entry = house.settled("talk");
     assert_eq!(entry["status"], "error", "{entry:#}");
     assert!(!house.full_text("talk").contains("All went well."));
@@ -47,11 +47,11 @@ fn a_session_may_be_named(#[values(Version::Old, Version::New)] version: Version
     assert_eq!(house.reply("named"), "Named.");
     assert_eq!(house.entry("named")["sessionKey"], key.as_str());
     // Another label goes on with it, with or without saying that it is there already.
-    let prompt = "Again. @fake delay=1 reply=\"Named again.\"";
-    house.ask_on("other", prompt, &["--mode", "reuse", "--session-key", &key]);
+    let prompt = "Again. @fake reply=\"Named again.\"";
+    house.ask("other", prompt, &["--mode", "reuse", "--session-key", &key]);
     assert_eq!(house.reply("other"), "Named again.");
-    let prompt = "And again. @fake delay=1 reply=\"Named once more.\"";
-    house.ask_on("third", prompt, &["--session-key", &key]);
+    let prompt = "And again. @fake reply=\"Named once more.\"";
+    house.ask("third", prompt, &["--session-key", &key]);
     assert_eq!(house.reply("third"), "Named once more.");
 }
 

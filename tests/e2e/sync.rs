@@ -80,7 +80,7 @@ fn sessions_that_vanished_are_told_and_unknown_ones_are_imported(
     assert_eq!(told["changes"], 0, "{told:#}");
     // An imported session may be gone on with.
     let prompt = "Go on as ours. @fake reply=\"Gone on.\"";
-    house.ask_on("theirs", prompt, &["--mode", "reuse"]);
+    house.ask("theirs", prompt, &["--mode", "reuse"]);
     assert_eq!(house.reply("theirs"), "Gone on.");
     assert_eq!(house.entry("theirs")["sessionKey"], theirs);
 }

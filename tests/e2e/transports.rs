@@ -11,7 +11,11 @@ use super::gateways::{GatewayHouse, Version};
 
 /// The program of this version with the node that runs it; whoever starts it leaves a line with the arguments.
 fn openclaw(version: Version, house: &GatewayHouse) -> PathBuf {
-    let packages = version.gateway().expect("it runs").packages();
+    let packages = version
+        .gateway()
+        .expect("it runs")
+        .packages()
+        .join("node_modules");
     let program = house.root().join("openclaw");
     let text = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$*\" >> '{}'\nexec '{}' '{}' \"$@\"\n",

@@ -13,6 +13,9 @@ use crate::session::line::{Message, Role, StopReason};
 use crate::session::store::{SessionRow, SessionStatus};
 use crate::session::terminal::{self, FailedStop, Pending, Turn};
 
+/// The dialect that the older generation notes on a reply which it puts into the transcript itself.
+const GATEWAY_API: &str = "cli";
+
 /// The answer of `agent.wait`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WaitAnswer {
@@ -56,6 +59,21 @@ pub struct Task {
     pub status: String,
     /// The gateway's words about it.
     pub error: Option<String>,
+}
+
+/// The run that the session's row tells of has ended: by its status, or by a task of the session that ended since it began,
+/// which is told a little earlier.
+pub fn is_over(row: &SessionRow, tasks: &[Value]) -> bool {
+    match &row.status {
+        Some(SessionStatus::Running) => {}
+        Some(SessionStatus::Other(_)) | None => return false,
+        Some(_) => return true,
+    }
+    let ended = tasks
+        .iter()
+        .filter_map(|task| crate::record::time::parse(task.get("endedAt")?));
+    row.started_at_ms
+        .is_some_and(|begun| ended.max().is_some_and(|ended| ended >= begun))
 }
 
 impl Task {
@@ -305,8 +323,8 @@ fn tells_of_model(kind: FailureKind) -> bool {
     policy::of(kind).model_side || kind == FailureKind::Timeout
 }
 
-/// Messages, oldest first, without the older generation's echoes: what a stopped run had said is written once more, as if it
-/// were a finished reply.
+/// Messages, oldest first, without the older generation's echoes, which look like finished replies: what a stopped run had
+/// said, written once more; and a reply written again behind whatever came after it, even the next run's prompt or reply.
 pub fn without_echoes(messages: Vec<Message>) -> Vec<Message> {
     let mut kept: Vec<Message> = Vec::with_capacity(messages.len());
     for message in messages {
@@ -315,18 +333,29 @@ pub fn without_echoes(messages: Vec<Message>) -> Vec<Message> {
                 message.stop_reason,
                 Some(StopReason::Stop | StopReason::Length)
             );
-        let echoes = kept.last().is_some_and(|last| {
+        let same = |other: &Message| other.text.trim() == message.text.trim();
+        let echoes_a_stop = kept.last().is_some_and(|last| {
             let broken = matches!(
                 last.stop_reason,
                 Some(StopReason::Aborted | StopReason::Error)
             );
-            broken && !last.text.is_empty() && last.text.trim() == message.text.trim()
+            broken && !last.text.is_empty() && same(last)
         });
-        if !(finished && echoes) {
+        if !(finished && (echoes_a_stop || echoes_a_reply(&kept, &message))) {
             kept.push(message);
         }
     }
     kept
+}
+
+/// The gateway put this reply in, and one of the two replies before it, the model's own, says the same.
+fn echoes_a_reply(before: &[Message], message: &Message) -> bool {
+    let is_put_in = |message: &Message| message.api.as_deref() == Some(GATEWAY_API);
+    let replies = before.iter().rev().filter(|other| {
+        other.role == Role::Assistant && other.stop_reason == Some(StopReason::Stop)
+    });
+    let mut originals = replies.take(2).filter(|other| !is_put_in(other));
+    is_put_in(message) && originals.any(|other| other.text.trim() == message.text.trim())
 }
 
 fn sentence(kind: FailureKind) -> String {

@@ -345,3 +345,60 @@ fn a_run_that_a_restart_cut_is_no_stop_and_no_time_out() {
     );
     assert_eq!(told(&seen).expect("ended").0, "gateway-restart");
 }
+
+/// What an earlier run's late copy of its reply does to the messages of the next run.
+#[rstest]
+#[case::behind_the_prompt(&["user", "old", "user", "echo:old"], None)]
+#[case::behind_the_new_reply(&["user", "old", "user", "new", "echo:old"], Some("new"))]
+#[case::before_the_prompt(&["user", "old", "echo:old", "user", "new"], Some("new"))]
+#[case::a_gap_that_was_filled(&["user", "old", "user", "echo:new"], Some("new"))]
+#[case::the_same_words_twice(&["user", "old", "user", "old"], Some("old"))]
+#[case::a_gateway_that_writes_them_all(&["user", "echo:old", "user", "echo:old"], Some("old"))]
+fn a_late_copy_of_an_earlier_reply_is_no_reply(#[case] said: &[&str], #[case] reply: Option<&str>) {
+    let lines = said.iter().map(|word| match word.split_once(':') {
+        _ if *word == "user" => json!({"role": "user", "content": "Again."}),
+        Some((_, text)) => {
+            json!({"role": "assistant", "content": text, "stopReason": "stop", "api": "cli"})
+        }
+        None => {
+            json!({"role": "assistant", "content": word, "stopReason": "stop", "api": "openai-completions"})
+        }
+    });
+    let found = match turn_of(messages(lines.collect())) {
+        Turn::Reply(reply) => Some(reply.text),
+        _ => None,
+    };
+    assert_eq!(found.as_deref(), reply);
+}
+
+/// A run has ended for everybody before the gateway has filed it.
+#[rstest]
+#[case::told_by_the_row(json!({"status": "done", "startedAt": 2000}), json!([]), true)]
+#[case::told_by_the_task_alone(json!({"status": "running", "startedAt": 2000}), json!([{"endedAt": 3000}]), true)]
+#[case::an_earlier_task(json!({"status": "running", "startedAt": 2000}), json!([{"endedAt": 1000}]), false)]
+#[case::at_work(json!({"status": "running", "startedAt": 2000}), json!([{"startedAt": 2000}]), false)]
+#[case::not_begun(json!({"sessionId": "s"}), json!([{"endedAt": 1000}]), false)]
+fn a_run_that_is_over_is_told_from_one_at_work(
+    #[case] row: Value,
+    #[case] tasks: Value,
+    #[case] over: bool,
+) {
+    // Times far enough from 1970 to be milliseconds.
+    let shift = |mut value: Value| {
+        for name in ["startedAt", "endedAt"] {
+            if let Some(ms) = value[name].as_i64() {
+                value[name] = json!(ms + 1_795_000_000_000);
+            }
+        }
+        value
+    };
+    let row = SessionRow::from_value(shift(row)).expect("an object");
+    let tasks: Vec<Value> = tasks
+        .as_array()
+        .expect("a list")
+        .iter()
+        .cloned()
+        .map(shift)
+        .collect();
+    assert_eq!(is_over(&row, &tasks), over);
+}

@@ -1,7 +1,7 @@
 //! A watcher's standing connection: waits for the run's end on a thread of its own, connects again when it breaks.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,6 +50,31 @@ struct Shared {
 pub(super) struct Link {
     shared: Arc<Mutex<Shared>>,
     stop: Arc<AtomicBool>,
+    aborts: Aborts,
+}
+
+/// Counts the beginnings and the ends of our own requests to stop the run: odd while one is under way.
+#[derive(Clone, Default)]
+struct Aborts(Arc<AtomicUsize>);
+
+impl Aborts {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// No request was under way at any moment since `before` was counted.
+    fn none_since(&self, before: usize) -> bool {
+        before.is_multiple_of(2) && self.count() == before
+    }
+}
+
+/// While it lives, a failure that is seen is not believed.
+pub(super) struct Hold(Aborts);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Link {
@@ -57,6 +82,7 @@ impl Link {
     pub(super) fn start(home: Home, endpoint: Endpoint, run: RunRef, waker: Waker) -> Self {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let stop = Arc::new(AtomicBool::new(false));
+        let aborts = Aborts::default();
         let follower = Follower {
             home,
             endpoint,
@@ -64,12 +90,24 @@ impl Link {
             waker,
             shared: Arc::clone(&shared),
             stop: Arc::clone(&stop),
+            aborts: aborts.clone(),
             left_behind_since: None,
             ended_since: None,
             quiet: Quiet::default(),
         };
         thread::spawn(move || follower.follow());
-        Self { shared, stop }
+        Self {
+            shared,
+            stop,
+            aborts,
+        }
+    }
+
+    /// To be held while the run is asked to stop. The gateway tells everybody of the end at once, and writes down what the
+    /// run had said before it answers the request: only then is the failure complete.
+    pub(super) fn hold(&self) -> Hold {
+        self.aborts.0.fetch_add(1, Ordering::SeqCst);
+        Hold(self.aborts.clone())
     }
 
     /// The latest evidence.
@@ -97,6 +135,7 @@ struct Follower {
     waker: Waker,
     shared: Arc<Mutex<Shared>>,
     stop: Arc<AtomicBool>,
+    aborts: Aborts,
     left_behind_since: Option<Instant>,
     ended_since: Option<Instant>,
     quiet: Quiet,
@@ -175,6 +214,7 @@ impl Follower {
         };
         let mut slice = Duration::ZERO;
         loop {
+            let aborts = self.aborts.count();
             let seen = look(&self.home, &mut client, &self.run, slice)?;
             *failures = 0;
             let mut evidence = self.weigh(&seen, client.generation());
@@ -184,6 +224,11 @@ impl Follower {
             }
             evidence.mid_turn = self.quiet.mid_turn;
             evidence.open_tool = self.quiet.open_tool;
+            if matches!(evidence.settled, Some(Settled::Failed { .. }))
+                && !self.aborts.none_since(aborts)
+            {
+                evidence.settled = None;
+            }
             let is_settled = evidence.settled.is_some();
             self.tell(Some(evidence), None);
             if is_settled || self.stop.load(Ordering::SeqCst) {

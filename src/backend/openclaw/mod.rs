@@ -5,6 +5,7 @@
 
 mod evidence;
 mod link;
+mod sessions;
 mod steers;
 
 use std::cell::RefCell;
@@ -15,18 +16,21 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub use evidence::{Seen, Task, WaitAnswer};
+pub use sessions::{
+    Listed, find_session, list_sessions, recent_sessions, session_row, take_baseline,
+};
 pub use steers::{Fate, Followed};
 
 use self::link::Link;
+use self::sessions::{describe, messages, tasks};
 use super::{Backend, Evidence, LONGEST_RUN, RunRef, Settled};
 use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::{Baseline, Steer};
+use crate::record::Steer;
 use crate::session::key::SessionKey;
 use crate::session::line::{Line, Message};
-use crate::session::store::SessionRow;
 use crate::session::terminal::{Turn, TurnSearch};
 use crate::wake::Waker;
 
@@ -35,9 +39,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a gateway may take to answer a call that does not wait for a model.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-
-/// The most sessions that are asked for at once.
-const LIST_LIMIT: u32 = 5_000;
 
 /// How soon a session is looked at again for a message's line.
 const FATE_LOOK: Duration = Duration::from_millis(250);
@@ -167,82 +168,12 @@ pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> 
     client.call("agent", &params, CALL_LIMIT)
 }
 
-/// The session as it is before a run.
-///
-/// # Errors
-/// As any call.
-pub fn take_baseline(client: &mut Client, session_key: &str) -> Result<Baseline, GatewayError> {
-    let mut baseline = Baseline::default();
-    let (row, _) = describe(client, session_key)?;
-    let Some(row) = row else {
-        return Ok(baseline);
-    };
-    row.complete_baseline(&mut baseline);
-    baseline.session_id = row.session_id.or(baseline.session_id);
-    let newest = messages(client, session_key)?.pop();
-    baseline.last_entry_id = newest.and_then(|message| message.id);
-    Ok(baseline)
-}
-
-fn messages(client: &mut Client, session_key: &str) -> Result<Vec<Message>, GatewayError> {
-    let answer = client.call("sessions.get", &json!({"key": session_key}), CALL_LIMIT)?;
-    let Some(Value::Array(list)) = answer.get("messages").cloned() else {
-        return Ok(Vec::new());
-    };
-    let lines = list
-        .into_iter()
-        .filter_map(|message| Line::from_value(message).ok());
-    Ok(lines
-        .filter_map(|line| match line {
-            Line::Message(message) => Some(*message),
-            _ => None,
-        })
-        .collect())
-}
-
-/// The session's row and whether it is being worked on.
-fn describe(
-    client: &mut Client,
-    session_key: &str,
-) -> Result<(Option<SessionRow>, Option<bool>), GatewayError> {
-    let answer = client.call(
-        "sessions.describe",
-        &json!({"key": session_key}),
-        CALL_LIMIT,
-    )?;
-    let mut row = answer.get("session").cloned().unwrap_or_default();
-    if row.is_null() {
-        return Ok((None, None));
-    }
-    if row.get("hasActiveRun").is_none() {
-        // The older generation tells it in its list alone.
-        let listed = client.call("sessions.list", &json!({"limit": 500}), CALL_LIMIT)?;
-        let rows = listed.get("sessions").and_then(Value::as_array);
-        let same = rows.and_then(|rows| {
-            let is_ours = |row: &&Value| {
-                let key = row.get("key").and_then(Value::as_str).unwrap_or_default();
-                crate::session::key::same_key(key, session_key)
-            };
-            rows.iter().find(is_ours)
-        });
-        if let Some(active) = same.and_then(|row| row.get("hasActiveRun")) {
-            row["hasActiveRun"] = active.clone();
-        }
-    }
-    let is_active = row.get("hasActiveRun").and_then(Value::as_bool);
-    Ok((SessionRow::from_value(row), is_active))
-}
-
 /// The run's task, `None` while it goes on or where there is no task.
 fn task(client: &mut Client, run: &RunRef) -> Result<Option<Task>, GatewayError> {
-    let params = json!({"sessionKey": run.session_key, "limit": 20});
-    let answer = client.call("tasks.list", &params, CALL_LIMIT)?;
-    let tasks = answer.get("tasks").and_then(Value::as_array);
-    let ours = tasks.and_then(|tasks| {
-        tasks
-            .iter()
-            .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.leading_run()))
-    });
+    let tasks = tasks(client, &run.session_key)?;
+    let ours = tasks
+        .iter()
+        .find(|task| task.get("runId").and_then(Value::as_str) == Some(run.leading_run()));
     let text = |name: &str| ours?.get(name)?.as_str().map(str::to_owned);
     let status = text("status").filter(|status| {
         matches!(
@@ -332,61 +263,6 @@ fn look(
         seen.turn = turn(kept, run);
     }
     Ok(seen)
-}
-
-/// The session as a message to it finds it: the start of its last run in ms since the epoch, and whether it is worked on.
-///
-/// # Errors
-/// As any call. A session that the gateway does not have is `None`.
-pub fn find_session(
-    client: &mut Client,
-    session_key: &str,
-) -> Result<Option<(Option<i64>, bool)>, GatewayError> {
-    let (row, is_active) = describe(client, session_key)?;
-    Ok(row.map(|row| (row.started_at_ms, is_active == Some(true))))
-}
-
-/// The session's row; `None` when the gateway has no such session.
-///
-/// # Errors
-/// As any call.
-pub fn session_row(
-    client: &mut Client,
-    session_key: &str,
-) -> Result<Option<SessionRow>, GatewayError> {
-    let params = json!({"key": session_key});
-    let answer = client.call("sessions.describe", &params, CALL_LIMIT)?;
-    let row = answer.get("session").cloned().unwrap_or_default();
-    Ok(SessionRow::from_value(row))
-}
-
-/// A session in the gateway's list.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listed {
-    /// Its key.
-    pub key: String,
-    /// Its row.
-    pub row: SessionRow,
-    /// It is being worked on.
-    pub is_active: bool,
-}
-
-/// The gateway's sessions, and whether these are all.
-///
-/// # Errors
-/// As any call.
-pub fn list_sessions(client: &mut Client) -> Result<(Vec<Listed>, bool), GatewayError> {
-    let answer = client.call("sessions.list", &json!({"limit": LIST_LIMIT}), CALL_LIMIT)?;
-    let is_whole = answer.get("hasMore") != Some(&Value::Bool(true));
-    let rows = answer.get("sessions").and_then(Value::as_array).cloned();
-    let sessions = rows.unwrap_or_default().into_iter().filter_map(|row| {
-        Some(Listed {
-            key: row.get("key")?.as_str()?.to_owned(),
-            is_active: row.get("hasActiveRun") == Some(&Value::Bool(true)),
-            row: SessionRow::from_value(row)?,
-        })
-    });
-    Ok((sessions.collect(), is_whole))
 }
 
 /// Sends a message into a session: into the running turn where the gateway can, or stopping it first. Returns whether a
@@ -479,6 +355,7 @@ impl Backend for OpenclawBackend<'_> {
     fn abort(&self, run: &RunRef) -> io::Result<()> {
         let mut client = self.reopen().map_err(io::Error::other)?;
         let params = json!({"key": run.session_key});
+        let _hold = self.link.borrow().as_ref().map(Link::hold);
         client
             .call("sessions.abort", &params, CALL_LIMIT)
             .map(|_| ())

@@ -189,6 +189,9 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
     if let Some(requester) = &args.requester {
         entry.set("requester", requester.as_str());
     }
+    if let Some(reason) = &args.no_monitor {
+        entry.set("noMonitor", reason.as_str());
+    }
     entry.set("verifyCmd", args.verify_cmd.clone());
     entry.set_time("spawnedAt", now_ms);
     let timeout = args.timeout.map(|t| t.as_secs()).or(match plan.backend {

@@ -8,6 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::target::{self, Target};
 use crate::backend::BackendName;
 use crate::backend::local::LocalBackend;
 use crate::backend::openclaw::take_baseline;
@@ -39,12 +40,6 @@ pub struct Plan {
     pub content_hash: String,
 }
 
-/// Whom the result goes to.
-pub struct Target {
-    pub channel: String,
-    pub to: String,
-}
-
 /// Checks the command line and reads the prompt.
 ///
 /// # Errors
@@ -53,7 +48,7 @@ pub fn plan(
     home: &Home,
     args: &EnqueueArgs,
     env: Environment<'_>,
-    gateway: Option<&mut Client>,
+    mut gateway: Option<&mut Client>,
 ) -> Result<Plan> {
     let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
     if file_stem_of(&args.agent) != args.agent || args.agent.is_empty() {
@@ -78,11 +73,15 @@ pub fn plan(
             thinking_text(thinking).to_owned(),
         ));
     }
-    let (target, origin) = targets(home, args)?;
+    let (target, origin) = target::given(home, args)?;
     let prompt = prompt::read_prompt(home, &args.prompt, env)?;
     if backend == BackendName::Openclaw {
         check_for_gateway(args, prompt.as_deref())?;
     }
+    let (target, origin) = match gateway.as_deref_mut() {
+        Some(client) if target.is_none() => target::found(home, args, client, origin)?,
+        _ => (target, origin),
+    };
     let run_id = match &args.idempotency_key {
         Some(key)
             if key.trim().is_empty() || key.len() > 512 || key.chars().any(char::is_control) =>
@@ -213,113 +212,6 @@ pub fn thinking_text(thinking: Thinking) -> &'static str {
         Thinking::Xhigh => "xhigh",
         Thinking::Off => "off",
     }
-}
-
-/// Target and origin imply each other where one says enough.
-fn targets(home: &Home, args: &EnqueueArgs) -> Result<(Option<Target>, Option<String>)> {
-    let channel = args
-        .deliver_channel
-        .clone()
-        .unwrap_or_else(|| home.config.delivery_channel.clone());
-    let from_origin = args.origin.as_deref().and_then(|origin| {
-        let (channel, to) = origin.split_once(':')?;
-        (channel == "telegram" && !to.is_empty()).then(|| Target {
-            channel: channel.to_owned(),
-            to: to.to_owned(),
-        })
-    });
-    let target = match args.deliver_to.as_deref() {
-        Some("") => {
-            return Err(usage(
-                "--deliver-to: the target is empty; give a chat id, or leave the flag out",
-            ));
-        }
-        Some(to) if args.deliver_channel.is_none() && names_a_receiver(to) => {
-            let (channel, name) = to.split_once(':').unwrap_or((to, ""));
-            Some(Target {
-                channel: channel.to_owned(),
-                to: name.to_owned(),
-            })
-        }
-        Some(to) => Some(resolve_alias(home, to, channel)?),
-        None => from_origin,
-    };
-    if let Some(target) = &target {
-        check_receiver(home, target)?;
-    }
-    let origin = args
-        .origin
-        .clone()
-        .or_else(|| target.as_ref().map(|t| format!("{}:{}", t.channel, t.to)));
-    Ok((target, origin))
-}
-
-/// `webhook:<name>` and `command:<name>` are receivers of the configuration; any other colon belongs to a chat's target.
-fn names_a_receiver(to: &str) -> bool {
-    to.starts_with("webhook:") || to.starts_with("command:")
-}
-
-/// A receiver that nobody configured would be told of only when the work is done.
-fn check_receiver(home: &Home, target: &Target) -> Result<()> {
-    let (section, known): (_, Vec<&str>) = match target.channel.as_str() {
-        "webhook" => (
-            "webhooks",
-            home.config.webhooks.keys().map(String::as_str).collect(),
-        ),
-        "command" => (
-            "commands",
-            home.config.commands.keys().map(String::as_str).collect(),
-        ),
-        _ => return Ok(()),
-    };
-    if known.contains(&target.to.as_str()) {
-        return Ok(());
-    }
-    let hint = match crate::nearest::nearest(&target.to, known).first() {
-        Some(near) => format!("did you mean {near}?"),
-        None => "add it".to_owned(),
-    };
-    Err(usage(format!(
-        "--deliver-to: the configuration {} names no \"{}\" under \"{section}\"; {hint}",
-        home.paths.config.display(),
-        target.to
-    )))
-}
-
-/// `@name` is an alias of the configuration: a target, or `<channel>:<target>`.
-fn resolve_alias(home: &Home, to: &str, channel: String) -> Result<Target> {
-    let Some(name) = to.strip_prefix('@') else {
-        return Ok(Target {
-            channel,
-            to: to.to_owned(),
-        });
-    };
-    let aliases = &home.config.aliases;
-    let Some(target) = aliases.get(name).or_else(|| aliases.get(to)) else {
-        let known: Vec<&str> = aliases.keys().map(String::as_str).collect();
-        let hint = match crate::nearest::nearest(name, known).first() {
-            Some(near) => format!("; did you mean @{near}?"),
-            None => "; add it under \"aliases\"".to_owned(),
-        };
-        return Err(usage(format!(
-            "--deliver-to: the configuration {} has no alias {to}{hint}",
-            home.paths.config.display()
-        )));
-    };
-    Ok(match target.split_once(':') {
-        Some((channel, to))
-            if !channel.is_empty() && channel.chars().all(|c| c.is_ascii_alphabetic()) =>
-        {
-            Target {
-                channel: channel.to_owned(),
-                to: to.to_owned(),
-            }
-        }
-        _ => Target {
-            channel,
-            to: target.clone(),
-        },
-    })
 }
 
 /// The session: a new one, or the one that the label or the key names.

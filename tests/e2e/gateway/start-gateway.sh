@@ -66,6 +66,8 @@ else
   : "${node_version:=24.21.0}" "${openclaw_version:=2026.9.6}"
   [[ -z $(ls -A -- "$dir") ]] || fail "$dir is not empty"
   mkdir -p "$package_dir"
+  # A registry that stumbles once is asked again by npm itself, here and in the packages' own scripts.
+  export npm_config_fetch_retries=5
   npm_install() { npm install --prefix "$package_dir" --save-exact --no-audit --no-fund --loglevel=error "$@" >&2; }
   echo '{"private":true}' >"$package_dir/package.json"
   # OpenClaw's install script refuses an older node, so the pinned node comes first
