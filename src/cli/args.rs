@@ -193,11 +193,11 @@ pub struct EnqueueArgs {
     /// Thinking level; a local command finds it in DISPATCH_THINKING
     #[arg(long, value_enum)]
     pub thinking: Option<Thinking>,
-    /// Stop a command after this time; a gateway's run, once it no longer works (seconds, or 20m)
+    /// Stop it after this time (seconds, or a text such as 20m)
     #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
     pub timeout: Option<Duration>,
-    /// A session without progress for so long has stalled (seconds, or a text such as 20m)
-    #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
+    /// A session without progress for so long has stalled
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds, allow_hyphen_values = true)]
     pub idle_threshold: Option<Duration>,
     /// A new session, or the label's last one again
     #[arg(long, value_enum, default_value = "fresh")]

@@ -3,7 +3,7 @@
 use crate::support::House;
 
 /// Every command with all of its flags.
-const COMMANDS: [(&str, &[&str]); 12] = [
+const COMMANDS: [(&str, &[&str]); 16] = [
     (
         "enqueue",
         &[
@@ -16,12 +16,16 @@ const COMMANDS: [(&str, &[&str]); 12] = [
             "--model",
             "--thinking",
             "--timeout",
+            "--idle-threshold",
             "--mode",
             "--session-key",
             "--origin",
             "--deliver-to",
             "--deliver-channel",
             "--delivery-mode",
+            "--requester",
+            "--no-monitor",
+            "--verify-cmd",
             "--backend",
             "--idempotency-key",
             "--replace",
@@ -47,6 +51,22 @@ const COMMANDS: [(&str, &[&str]); 12] = [
             "--generation",
         ],
     ),
+    (
+        "send",
+        &[
+            "--label",
+            "--session-key",
+            "--message",
+            "--message-file",
+            "--message-env",
+            "--message-stdin",
+            "--interrupt",
+            "--wait",
+        ],
+    ),
+    ("note", &["--label"]),
+    ("redeliver", &["--label"]),
+    ("sync", &["--dry-run", "--no-import"]),
     ("doctor", &["--repair"]),
     ("completions", &[]),
     ("man", &[]),
