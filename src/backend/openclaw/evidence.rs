@@ -97,6 +97,10 @@ pub struct Seen {
     pub turn: Turn,
     /// What the gateway's events told of the run's last error in fields of their own.
     pub observed: Facts,
+    /// The reply was put in by the gateway itself: whole, or what there was of one.
+    pub is_copy: bool,
+    /// The run's time limit in ms.
+    pub limit_ms: Option<i64>,
     /// Wall time, ms since the epoch.
     pub now_ms: i64,
     /// The session was there before the run was asked for.
@@ -147,10 +151,35 @@ impl Seen {
             Turn::Nothing | Turn::Failed(_) => false,
         };
         let row_agrees = self.row_status() == Some(&SessionStatus::Done);
-        if self.is_unanswered {
+        // What was put in may be less than the run had to say; the row tells once the run is filed.
+        let is_early_copy = self.is_copy && matches!(self.turn, Turn::Reply(_)) && !self.is_filed();
+        if self.is_unanswered || is_early_copy {
             return true;
         }
         self.wait.status == "ok" && !is_shown && !(row_agrees && self.is_active == Some(false))
+    }
+
+    /// Nothing works on the session any more.
+    fn is_filed(&self) -> bool {
+        self.is_active == Some(false)
+    }
+
+    /// The reply is what there was of one when the run was stopped: the older generation files it as a finished one, and the
+    /// run as done.
+    fn is_cut(&self) -> bool {
+        let is_stopped = |row: &SessionRow| row.aborted_last_run == Some(true);
+        self.is_copy && self.is_filed() && self.current_row().is_some_and(is_stopped)
+    }
+
+    /// It was stopped at its time limit, whoever the gateway says has stopped it.
+    fn is_past_limit(&self) -> bool {
+        let was_stopped = self.wait.status == "timeout" || self.is_cut();
+        let ended = self
+            .wait
+            .ended_at
+            .or_else(|| self.current_row()?.ended_at_ms);
+        let lasted = ended.map(|ended| ended.saturating_sub(self.since_ms));
+        was_stopped && self.limit_ms.is_some_and(|limit| lasted >= Some(limit))
     }
 
     /// It is over, and how it went may still be told: the session's row can be ahead of the gateway's own word.
@@ -196,9 +225,10 @@ fn settled(seen: &Seen) -> Settled {
         .ended_at
         .or_else(|| seen.current_row()?.ended_at_ms)
         .unwrap_or(seen.now_ms);
-    let ended_well = seen.wait.status == "ok"
+    let is_well = seen.wait.status == "ok"
         || seen.row_status() == Some(&SessionStatus::Done)
         || seen.task.as_ref().is_some_and(Task::is_completed);
+    let ended_well = is_well && !seen.is_cut();
     match &seen.turn {
         // A retried model error ends the call in an error while the session holds the good reply and is done.
         Turn::Reply(reply) if ended_well => Settled::Reply {
@@ -214,7 +244,7 @@ fn settled(seen: &Seen) -> Settled {
             failure.model = failure.model.or_else(|| failed.model.clone());
             failed_with(failure, &failed.partial)
         }
-        _ if seen.wait.status == "ok" && !row_failed(seen) => Settled::Reply {
+        _ if seen.wait.status == "ok" && !row_failed(seen) && !seen.is_cut() => Settled::Reply {
             text: Text::Inline(String::new()),
             truncated: false,
             at_ms,
@@ -287,9 +317,10 @@ fn reading(seen: &Seen, failed: Option<&terminal::Failure>) -> Reading {
         return gateways;
     }
     // Without an end a time-out of the wait is only the wait's own.
-    let out_of_time = seen.wait.liveness.as_deref() == Some("blocked");
+    let out_of_time = seen.wait.liveness.as_deref() == Some("blocked") || seen.is_past_limit();
     let stopped = seen.wait.stop_reason.as_deref() == Some("rpc")
-        || seen.row_status() == Some(&SessionStatus::Killed);
+        || seen.row_status() == Some(&SessionStatus::Killed)
+        || seen.is_cut();
     if stopped && !out_of_time {
         return FailureKind::Aborted.into();
     }
@@ -348,9 +379,18 @@ pub fn without_echoes(messages: Vec<Message>) -> Vec<Message> {
     kept
 }
 
+/// The last thing that the agent said was put in by the gateway.
+pub fn ends_in_a_copy(messages: &[Message]) -> bool {
+    let said = |message: &&Message| message.role == Role::Assistant;
+    messages.iter().rev().find(said).is_some_and(is_put_in)
+}
+
+fn is_put_in(message: &Message) -> bool {
+    message.api.as_deref() == Some(GATEWAY_API)
+}
+
 /// The gateway put this reply in, and one of the two replies before it, the model's own, says the same.
 fn echoes_a_reply(before: &[Message], message: &Message) -> bool {
-    let is_put_in = |message: &Message| message.api.as_deref() == Some(GATEWAY_API);
     let replies = before.iter().rev().filter(|other| {
         other.role == Role::Assistant && other.stop_reason == Some(StopReason::Stop)
     });

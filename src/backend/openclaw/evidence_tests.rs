@@ -67,6 +67,8 @@ fn blank() -> Seen {
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        is_copy: false,
+        limit_ms: None,
         now_ms: 1_795_300_000_000,
         reused: false,
         baseline_started_ms: None,
@@ -401,4 +403,43 @@ fn a_run_that_is_over_is_told_from_one_at_work(
         .map(shift)
         .collect();
     assert_eq!(is_over(&row, &tasks), over);
+}
+
+/// As 2026.5.18 told of a run that came to its limit of 15 s: a transcript with nothing but what there was of the reply, put in
+/// as a finished one, and a row that says done.
+#[test]
+fn a_reply_that_was_cut_is_told_once_the_run_is_filed() {
+    let begun_ms = 1_795_284_600_000_i64;
+    let cut =
+        json!({"role": "assistant", "content": "one two", "stopReason": "stop", "api": "cli"});
+    let lines = messages(vec![cut]);
+    let mut seen = blank();
+    seen.is_copy = ends_in_a_copy(&lines);
+    seen.turn = turn_of(lines);
+    seen.since_ms = begun_ms;
+    seen.limit_ms = Some(15_000);
+    seen.wait = WaitAnswer::from_value(&json!({"status": "ok", "endedAt": begun_ms + 19_000}));
+    let row = |aborted: bool| {
+        let row = json!({"status": "done", "startedAt": begun_ms, "endedAt": begun_ms + 19_000, "abortedLastRun": aborted});
+        SessionRow::from_value(row)
+    };
+    seen.row = row(false);
+    seen.is_active = Some(true);
+    assert!(seen.is_unproven());
+    seen.row = row(true);
+    seen.is_active = Some(false);
+    assert!(!seen.is_unproven());
+    let cut = ("timeout".to_owned(), "one two".to_owned());
+    assert_eq!(told(&seen), Some(cut.clone()));
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "timeout", "endedAt": begun_ms + 19_000, "error": "aborted", "stopReason": "rpc", "livenessState": "working"}),
+    );
+    assert_eq!(told(&seen), Some(cut));
+    // Before its limit somebody else has stopped it.
+    seen.limit_ms = Some(300_000);
+    assert_eq!(told(&seen).expect("ended").0, "aborted");
+    // A reply that the transcript lacked, of a run that nobody stopped.
+    seen.wait = WaitAnswer::from_value(&json!({"status": "ok", "endedAt": begun_ms + 19_000}));
+    seen.row = row(false);
+    assert_eq!(told(&seen).expect("ended").0, "done");
 }

@@ -233,6 +233,10 @@ fn look(
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        is_copy: false,
+        limit_ms: run
+            .timeout_s
+            .and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
         now_ms,
         reused: run.baseline.session_id.is_some(),
         baseline_started_ms: run.baseline.started_at,
@@ -260,6 +264,7 @@ fn look(
         let kept = steers::without_lost(all, &seen.followed);
         let (kept, is_unanswered) = steers::without_unanswered(kept, run.followers());
         seen.is_unanswered = is_unanswered;
+        seen.is_copy = evidence::ends_in_a_copy(&kept);
         seen.turn = turn(kept, run);
     }
     Ok(seen)
