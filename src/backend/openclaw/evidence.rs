@@ -99,7 +99,7 @@ pub struct Seen {
     pub observed: Facts,
     /// The reply was put in by the gateway itself: whole, or what there was of one.
     pub is_copy: bool,
-    /// The run's time limit in ms.
+    /// When the gateway itself ends the run, in ms after its start.
     pub limit_ms: Option<i64>,
     /// Wall time, ms since the epoch.
     pub now_ms: i64,

@@ -87,11 +87,15 @@ impl Spawn {
             model: run.model.clone(),
             thinking: run.thinking.clone(),
             // The watcher alone enforces the deadline, which rolls on while the run works.
-            timeout_s: run
-                .timeout_s
-                .map(|limit| limit.max(LONGEST_RUN.as_secs()) + LIMIT_MARGIN_S),
+            timeout_s: hard_limit_s(run.timeout_s),
         })
     }
+}
+
+/// When the gateway ends a run by itself, in seconds after its start: later than any deadline that rolls on.
+fn hard_limit_s(limit_s: Option<u64>) -> Option<u64> {
+    let limit_s = limit_s?.max(LONGEST_RUN.as_secs());
+    Some(limit_s.saturating_add(LIMIT_MARGIN_S))
 }
 
 /// The backend of a configured gateway.
@@ -234,8 +238,7 @@ fn look(
         turn: Turn::Nothing,
         observed: Facts::default(),
         is_copy: false,
-        limit_ms: run
-            .timeout_s
+        limit_ms: hard_limit_s(run.timeout_s)
             .and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
         now_ms,
         reused: run.baseline.session_id.is_some(),
