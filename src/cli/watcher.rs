@@ -56,6 +56,9 @@ struct WatcherArgs {
 /// What a detached watcher calls itself in its lock.
 const DETACHED: &str = "detached watcher";
 
+/// What a watcher that looks once calls itself: it leaves the post at once, and nobody takes it for one that stays.
+const LOOK: &str = "watcher --once";
+
 /// How long a detached watcher may take to hand over.
 const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
@@ -66,7 +69,11 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    let program = if args.detached { DETACHED } else { "watcher" };
+    let program = match (args.detached, args.once) {
+        (true, _) => DETACHED,
+        (false, true) => LOOK,
+        (false, false) => "watcher",
+    };
     let home = match Home::open(&process_environment, program, Strictness::Warn) {
         Ok(home) => home,
         Err(error) => return exit::finish("watcher", Err(error.into())),
@@ -92,6 +99,14 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
     };
     let mut lock: FileLock = match post.take(home)? {
         Ok(lock) => lock,
+        Err(Some(holder)) if holder.program == LOOK && span == Span::UntilEnd => {
+            let say = |line: &str| home.say(line);
+            let wait = Some(HANDOVER_WAIT);
+            match FileLock::acquire(&post.lock_path(), &home.program, wait, &say) {
+                Ok(lock) => lock,
+                Err(_) => return Ok(turned_away(home, label, &post)),
+            }
+        }
         Err(holder) => match holder.filter(|holder| !args.detached && holder.program == DETACHED) {
             Some(holder) if span == Span::Once => {
                 complain(

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::support::{House, eventually, finish_soon, is_alive, kill};
+use dispatch::process::ProcessIdentity;
+use serde_json::{Value, json};
+
+use crate::support::{House, eventually, finish_soon, is_alive, kill, kill_hard};
 
 const HEADER: &str = "\u{1f336}\u{fe0f} *dispatch* [w] completed:\n\n";
 
@@ -171,4 +174,43 @@ fn a_foreground_watcher_that_is_told_to_stop_prints_and_records_nothing() {
     gate.open();
     house.recover();
     assert_eq!(house.ended("w")["status"], "done");
+}
+
+#[test]
+fn a_watcher_that_begins_during_a_look_waits_for_its_end_and_stays() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", "read go < gate; echo result");
+    let detached = house.watcher_pid("w");
+    house.runner_pid("w");
+    kill_hard(detached);
+    // As a look that takes long holds the post.
+    let post = house.post_lock("w");
+    let look = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&post)
+        .expect("it is there");
+    fs2::FileExt::lock_exclusive(&look).expect("free");
+    let mut signed: Value =
+        serde_json::from_slice(&fs::read(&post).expect("signed")).expect("JSON");
+    let me = ProcessIdentity::current();
+    signed["pid"] = json!(me.pid);
+    signed["startTime"] = json!(me.start_time);
+    signed["program"] = json!("watcher --once");
+    fs::write(&post, signed.to_string()).expect("writable");
+    let generation = format!("--generation={}", house.entry("w")["generation"]);
+    let mut begins = house.start("watcher", &["--label=w", &generation, "--detached"]);
+    eventually("it waits for the post", || {
+        let open = fs::read_dir(format!("/proc/{}/fd", begins.id())).ok()?;
+        let mut targets = open
+            .flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok());
+        targets.find(|path| *path == post).map(|_| ())
+    });
+    assert!(begins.try_wait().expect("our own child").is_none());
+    drop(look);
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
+    finish_soon(begins).exits(0);
 }
