@@ -218,6 +218,8 @@ pub struct Evidence {
     pub mid_turn: bool,
     /// A tool call of it is open, as far as that is known.
     pub open_tool: bool,
+    /// The backend has been heard; without that nothing here is known.
+    pub is_known: bool,
 }
 
 impl Evidence {
@@ -230,6 +232,7 @@ impl Evidence {
             position: 0,
             mid_turn: false,
             open_tool: false,
+            is_known: false,
         }
     }
 }

@@ -393,7 +393,7 @@ pub struct DoneArgs {
     /// What was done; delivered as the result
     #[arg(long, allow_hyphen_values = true)]
     pub summary: Option<String>,
-    /// JSON object; work_complete must be true, tests_passed and pushed must not be false
+    /// Required: a JSON object; work_complete must be true, tests_passed and pushed not false
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
     pub checklist: Option<String>,
     /// Commit that holds the work

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::args::SyncArgs;
-use super::exit::OK;
+use super::exit::{FAILURE, OK};
 use super::output::Output;
 use crate::backend::openclaw::{Listed, OpenclawBackend, list_sessions};
 use crate::backend::{BackendName, RunRef, backend_of};
@@ -48,7 +48,7 @@ impl Detail {
     }
 }
 
-/// Runs the command.
+/// Runs the command. A gateway that does not answer makes it a failure: what was not looked at may not agree.
 ///
 /// # Errors
 /// When the ledger or the archive cannot be read or written.
@@ -65,24 +65,30 @@ pub fn run(home: &Home, output: Output, args: &SyncArgs) -> Result<u8> {
             details.extend(reconcile(home, label, &entry, way)?);
         }
     }
+    let mut is_whole = true;
     if !args.no_import && gateway::configured(&home.paths, &home.environment).is_some() {
         let listed = OpenclawBackend::new(home)
             .and_then(|backend| backend.connect())
             .and_then(|mut client| list_sessions(&mut client));
         match listed {
-            Ok((sessions, is_whole)) => {
-                if !is_whole {
+            Ok((sessions, is_all)) => {
+                if !is_all {
                     home.say(
                         "the gateway has more sessions than it listed; the others are left alone",
                     );
                 }
                 details.extend(import(home, &ledger, &sessions, way)?);
             }
-            Err(e) => home.say(&format!("nothing is imported: {e}")),
+            Err(e) => {
+                home.say(&format!(
+                    "the gateway's sessions were neither checked nor imported: {e}"
+                ));
+                is_whole = false;
+            }
         }
     }
     print(home, output, args, &details)?;
-    Ok(OK)
+    Ok(if is_whole { OK } else { FAILURE })
 }
 
 /// What is found of a running label, if it is worth a line.

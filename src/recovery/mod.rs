@@ -128,7 +128,9 @@ fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'st
 
 /// The agent signalled done, and its run goes on or has said more since, but nobody has kept that.
 fn owes_last_words(home: &Home, label: &str, entry: &Entry) -> bool {
-    let signalled = entry.value("completion").is_some_and(|c| c.is_object());
+    // What a label that failed has said is kept with its failure.
+    let signalled =
+        entry.status() == Status::Done && entry.value("completion").is_some_and(|c| c.is_object());
     let is_local = BackendName::of_entry(entry) == Some(BackendName::Local);
     let age_ms = entry
         .time("endedAt")

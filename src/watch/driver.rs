@@ -329,12 +329,10 @@ impl Driver<'_> {
 
     fn look(&mut self) -> Result<Sight> {
         // The backend first: an end that the ledger tells of later is then never mistaken for news.
-        let mut evidence = match self.backend.observe(&self.run) {
-            Ok(evidence) => evidence,
-            Err(e) => {
-                self.voice.say(&format!("cannot see the run: {e}"));
-                Evidence::unknown()
-            }
+        let (mut evidence, blind) = match self.backend.observe(&self.run) {
+            Ok(evidence) if evidence.is_known => (evidence, None),
+            Ok(evidence) => (evidence, Some("no answer about it has come yet".to_owned())),
+            Err(e) => (Evidence::unknown(), Some(e.to_string())),
         };
         let facts = self.home.storage.facts(self.ledger.path()).ok().flatten();
         if facts.is_none() || facts != self.ledger_seen || evidence.settled.is_some() {
@@ -351,7 +349,7 @@ impl Driver<'_> {
                             }
                         }
                         _ => {
-                            return Ok(self.sight(None, evidence));
+                            return Ok(self.sight(None, evidence, blind));
                         }
                     }
                 }
@@ -367,11 +365,11 @@ impl Driver<'_> {
             verify: self.checker.sight(&self.entry, self.home.clock.monotonic()),
             stopped: self.entry.stop_order(),
         };
-        Ok(self.sight(Some(entry), evidence))
+        Ok(self.sight(Some(entry), evidence, blind))
     }
 
     /// What is seen, with the policy by which it is judged.
-    fn sight(&self, entry: Option<EntrySight>, evidence: Evidence) -> Sight {
+    fn sight(&self, entry: Option<EntrySight>, evidence: Evidence, blind: Option<String>) -> Sight {
         let now_ms = self.home.now_ms();
         let since = |at_ms: i64| {
             Duration::from_millis(u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0))
@@ -397,6 +395,7 @@ impl Driver<'_> {
             start_grace: self.backend.start_grace(),
             policy: policy_of(self.home, &self.entry, &self.limits),
             past,
+            blind,
         }
     }
 

@@ -67,6 +67,8 @@ pub struct Sight {
     pub policy: Policy,
     /// What is known of the run from before this watcher.
     pub past: Past,
+    /// Why nothing can be seen of the run just now, if that is so.
+    pub blind: Option<String>,
 }
 
 /// What the watcher remembers from step to step.
@@ -290,6 +292,12 @@ fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) 
     if entry.cancel_requested && !state.aborted {
         state.aborted = true;
         actions.push(Action::Abort);
+    }
+    if let Some(why) = &sight.blind {
+        let reason = format!("the run cannot be seen, and goes on where it is: {why}");
+        let mut step = Step::new(state, "waiting", reason);
+        step.actions = actions;
+        return step;
     }
     let mut step = match sight.evidence.liveness {
         Liveness::Alive => {

@@ -11,6 +11,7 @@ fn evidence(liveness: Liveness, settled: Option<Settled>) -> Evidence {
         position: 0,
         mid_turn: false,
         open_tool: false,
+        is_known: true,
     }
 }
 
@@ -44,6 +45,7 @@ fn sight(status: Status, cancel_requested: bool, evidence: Evidence) -> Sight {
         start_grace: Duration::from_secs(1),
         policy: Policy::of_command(None, None),
         past: Past::default(),
+        blind: None,
     }
 }
 
@@ -178,6 +180,7 @@ fn a_label_that_is_gone_or_newer_is_left_alone() {
         start_grace: Duration::ZERO,
         policy: Policy::of_command(None, None),
         past: Past::default(),
+        blind: None,
     };
     assert_eq!(actions(&gone), [Action::Leave(Leaving::Superseded)]);
 }
@@ -274,4 +277,29 @@ fn a_run_that_does_not_end_is_asked_twice_then_stopped_and_recorded_as_that() {
     assert_eq!(ended(failed(true), true), cancelled);
     let done = [Action::Conclude(Conclusion::Done), LEAVE];
     assert_eq!(ended(reply(), false), done);
+}
+
+#[test]
+fn a_run_that_cannot_be_seen_is_not_judged() {
+    let mut seen = sight(Status::Running, false, evidence(Liveness::Alive, None));
+    seen.policy = Policy::of_gateway(Duration::from_secs(300), Effort::Usual, None, None);
+    seen.blind = Some("no gateway answers".to_owned());
+    if let Some(entry) = &mut seen.entry {
+        entry.phase = Some(Phase::Accepting);
+    }
+    let mut state = State::default();
+    for hour in 0..100 {
+        let next = step(state, &seen, Duration::from_secs(hour * 3_600));
+        assert_eq!(next.actions, []);
+        assert!(
+            next.reason.contains("no gateway answers"),
+            "{}",
+            next.reason
+        );
+        state = next.state;
+    }
+    seen.blind = None;
+    seen.past.age = Duration::from_secs(299);
+    let next = step(state, &seen, Duration::from_secs(360_000));
+    assert_eq!(next.actions, [Action::ConfirmRunning]);
 }

@@ -90,7 +90,7 @@ impl Note {
 pub struct Verification {
     child: Child,
     command: String,
-    stderr: File,
+    output: File,
     until: Duration,
     note: Note,
 }
@@ -163,7 +163,7 @@ impl Checker {
 pub enum Verdict {
     /// The result stands.
     Passed,
-    /// It does not; the sentence carries the command and its stderr.
+    /// It does not; the sentence carries the command and the end of its output.
     Rejected(String),
 }
 
@@ -175,15 +175,15 @@ impl Verification {
     pub fn start(subject: &Subject<'_>, now: Duration) -> io::Result<Self> {
         close_inherited_on_exec();
         let text = subject.text.filter(|path| File::open(path).is_ok());
-        let stderr = tempfile::tempfile()?;
+        let said = tempfile::tempfile()?;
         let mut child = Command::new("/bin/sh")
             .args(["-c", WAIT_THEN_VERIFY, "sh", subject.command])
             .arg(text.unwrap_or(Path::new("/dev/null")))
             .current_dir(subject.cwd)
             .env("DISPATCH_LABEL", subject.label)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(stderr.try_clone()?))
+            .stdout(Stdio::from(said.try_clone()?))
+            .stderr(Stdio::from(said.try_clone()?))
             .process_group(0)
             .spawn()?;
         // A command that cannot be noted runs all the same: only a killed watcher would leave it behind.
@@ -197,7 +197,7 @@ impl Verification {
             note: subject.note.clone(),
             child,
             command: subject.command.to_owned(),
-            stderr,
+            output: said,
             until: now + TIME_OUT,
         })
     }
@@ -212,7 +212,7 @@ impl Verification {
                 true => Verdict::Passed,
                 false => {
                     let said = match self.said() {
-                        said if said.is_empty() => " and said nothing on stderr".to_owned(),
+                        said if said.is_empty() => " and said nothing".to_owned(),
                         said => format!(": {said}"),
                     };
                     Verdict::Rejected(format!(
@@ -236,8 +236,11 @@ impl Verification {
 
     fn said(&mut self) -> String {
         let mut bytes = Vec::new();
-        let _ = self.stderr.seek(SeekFrom::Start(0)).and_then(|_| {
-            (&self.stderr)
+        // What went wrong stands at the end.
+        let length = self.output.metadata().map_or(0, |facts| facts.len());
+        let from = SeekFrom::Start(length.saturating_sub(MAX_OUTPUT_BYTES));
+        let _ = self.output.seek(from).and_then(|_| {
+            (&self.output)
                 .take(MAX_OUTPUT_BYTES)
                 .read_to_end(&mut bytes)
         });

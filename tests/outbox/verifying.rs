@@ -44,7 +44,7 @@ fn a_result_is_done_once_its_verify_command_has_passed() {
 fn a_rejected_result_is_a_failure_that_names_the_command_and_keeps_the_text() {
     let receiver = Receiver::answering(&[]);
     let house = house_with(&receiver);
-    let check = "echo '3 tests fail' >&2; exit 7";
+    let check = "echo '3 tests fail'; exit 7";
     enqueue_to(
         &house,
         "webhook:ops",
@@ -128,6 +128,12 @@ fn a_signal_that_is_rejected_keeps_its_own_text() {
     let told = receiver.requests().remove(0).text("text");
     assert!(told.contains("The parser is fixed."), "{told}");
     assert!(house.full_text("w").contains("The parser is fixed."));
+    quiet(&house);
+    assert_eq!(
+        house.recover().stdout,
+        "",
+        "what it said is kept with its failure"
+    );
 }
 
 #[test]

@@ -188,6 +188,7 @@ impl Backend for LocalBackend<'_> {
             position: reading.len,
             mid_turn: false,
             open_tool: false,
+            is_known: true,
         })
     }
 

@@ -215,6 +215,7 @@ pub fn evidence(seen: &Seen) -> Evidence {
         position: row.and_then(|row| row.total_tokens).unwrap_or(0),
         mid_turn: false,
         open_tool: false,
+        is_known: true,
     }
 }
 

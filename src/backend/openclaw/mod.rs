@@ -4,6 +4,7 @@
 //! is neither an end nor an error; whoever watches connects again and asks.
 
 mod evidence;
+mod gaps;
 mod link;
 mod sessions;
 mod steers;
@@ -137,7 +138,13 @@ impl<'a> OpenclawBackend<'a> {
     /// As any call.
     pub fn messages(&self, session_key: &str) -> Result<Vec<Message>, GatewayError> {
         let mut client = self.connect()?;
-        messages(&mut client, session_key)
+        let mut all = messages(&mut client, session_key)?;
+        if gaps::has_gaps(&all) {
+            let row = session_row(&mut client, session_key)?;
+            let paths = &self.home.paths;
+            gaps::close(&mut client, paths, session_key, row.as_ref(), &mut all);
+        }
+        Ok(all)
     }
 }
 
@@ -259,7 +266,9 @@ fn look(
     }
     seen.observed = client.observed(run.leading_run());
     if seen.is_ended() || seen.is_left_behind() {
-        let all = messages(client, &run.session_key)?;
+        let mut all = messages(client, &run.session_key)?;
+        let (paths, row) = (&home.paths, seen.row.as_ref());
+        gaps::close(client, paths, &run.session_key, row, &mut all);
         for followed in &mut seen.followed {
             followed.is_seen = all.iter().any(|m| steers::is_line_of(m, &followed.steer));
         }

@@ -78,8 +78,8 @@ pub fn found(
     let target = match configured {
         Some(to) if names_a_receiver(to) => Some(receiver(to)),
         Some(to) => Some(resolve_alias(home, to, channel(home, args))?),
-        // An origin on another channel says that the request came from elsewhere.
-        None if args.origin.is_some() => None,
+        // An origin on another channel says that the request came from elsewhere, and a session that asked is told itself.
+        None if args.origin.is_some() || args.requester.is_some() => None,
         None => active_chat(home, client)?,
     };
     let Some(target) = target else {
