@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 20] = [
+const PURE: [&str; 23] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -39,6 +39,9 @@ const PURE: [&str; 20] = [
     "session/exec_event.rs",
     "session/key.rs",
     "session/routing.rs",
+    "watch/changes.rs",
+    "watch/ending.rs",
+    "watch/liveness.rs",
     "watch/machine.rs",
     "watch/orphan.rs",
     "delivery/mod.rs",

@@ -10,13 +10,14 @@ use anyhow::{Context, Result, bail};
 mod perform;
 
 use super::Reader;
-use super::conclude::Ending;
+use super::ending::Ending;
 use super::liveness::{Cause, Effort, Past, Policy};
 use super::machine::{EntrySight, Leaving, Sight, State, step};
 use super::outbox::{Left, Outbox};
 use super::verify::{Checker, Note};
 use super::voice::{HEARTBEAT_EVERY, Voice};
 use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
+use crate::completion::cap::inline_limit_from;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::{Detached, StopSignal, on_stop_signals};
@@ -404,7 +405,11 @@ impl Driver<'_> {
         if let Some(ending) = &self.ended {
             return Ok(Watched::Ended {
                 status: ending.status.clone(),
-                message: ending.message(self.home, &self.run.label),
+                message: ending.message(
+                    &self.home.config.brand,
+                    &self.run.label,
+                    inline_limit_from(self.home.config.inline_limit.as_deref()),
+                ),
             });
         }
         let book = self.ledger.read()?;

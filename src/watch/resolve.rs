@@ -3,7 +3,8 @@
 use std::io;
 
 use super::Reader;
-use super::conclude::{Recorded, file_ending, given_up, record_ending};
+use super::changes::Recorded;
+use super::conclude::{file_ending, given_up, record_ending};
 use super::driver::{Limits, policy_of};
 use super::machine::Conclusion;
 use super::orphan::{Orphan, Verdict, verdict};
