@@ -6,6 +6,7 @@
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
 mod adopt;
+pub mod retries;
 
 use std::collections::HashSet;
 use std::thread;

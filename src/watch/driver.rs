@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 mod perform;
+mod retrying;
 
 use super::Reader;
 use super::ending::Ending;
@@ -22,6 +23,7 @@ use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::{Detached, StopSignal, on_stop_signals};
 use crate::record::{Entry, FailureKind, Generation, Status};
+use crate::recovery::retries::{Account, due_in};
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::Post;
 
@@ -158,6 +160,7 @@ pub fn watch(
         reader,
         limits,
         ledger_seen: None,
+        is_new_run: false,
     };
     driver.verify_note.end_what_was_left();
     match run_of(label, &driver.entry)? {
@@ -199,6 +202,8 @@ struct Driver<'a> {
     limits: Limits,
     voice: Voice<'a>,
     ledger_seen: Option<crate::storage::FileFacts>,
+    /// The run is another attempt's since the last step.
+    is_new_run: bool,
 }
 
 impl Driver<'_> {
@@ -223,10 +228,7 @@ impl Driver<'_> {
     fn watch(&mut self, span: Span) -> Result<Watched> {
         let stop = self.listen(span)?;
         if span == Span::UntilEnd {
-            for path in self.backend.wake_paths(&self.run) {
-                self.wake.watch(&path);
-            }
-            self.backend.attach(&self.run, self.wake.waker());
+            self.follow_run();
         }
         let mut state = State::default();
         loop {
@@ -258,11 +260,25 @@ impl Driver<'_> {
                 self.voice.say("asked to stop; '529-recovery' or any command on the label starts a new watcher");
                 return Ok(Watched::Stopped);
             }
-            state = next.state;
+            state = match std::mem::take(&mut self.is_new_run) {
+                true => {
+                    self.follow_run();
+                    State::default()
+                }
+                false => next.state,
+            };
             self.carriers.retain_mut(|carrier| !carrier.reap());
             let sending = self.send_due();
             self.wake.wait(look_within.min(sending));
         }
+    }
+
+    /// Has news of the run wake the watcher.
+    fn follow_run(&mut self) {
+        for path in self.backend.wake_paths(&self.run) {
+            self.wake.watch(&path);
+        }
+        self.backend.attach(&self.run, self.wake.waker());
     }
 
     /// Sends what is due meanwhile (the start, notes); says how soon to look again.
@@ -330,7 +346,7 @@ impl Driver<'_> {
 
     fn look(&mut self) -> Result<Sight> {
         // The backend first: an end that the ledger tells of later is then never mistaken for news.
-        let (mut evidence, blind) = match self.backend.observe(&self.run) {
+        let (mut evidence, mut blind) = match self.backend.observe(&self.run) {
             Ok(evidence) if evidence.is_known => (evidence, None),
             Ok(evidence) => (evidence, Some("no answer about it has come yet".to_owned())),
             Err(e) => (Evidence::unknown(), Some(e.to_string())),
@@ -343,6 +359,10 @@ impl Driver<'_> {
                     match book.get(&self.run.label) {
                         Some(entry) if entry.generation() == self.run.generation => {
                             self.entry = entry;
+                            if self.take_up_attempt() {
+                                evidence = Evidence::unknown();
+                                blind = Some("another attempt has begun".to_owned());
+                            }
                             // The end of what ran before a further message is no end.
                             if self.run.take_up_steers(&self.entry) {
                                 self.backend.attach(&self.run, self.wake.waker());
@@ -365,8 +385,21 @@ impl Driver<'_> {
             signalled: self.entry.is_signalled(),
             verify: self.checker.sight(&self.entry, self.home.clock.monotonic()),
             stopped: self.entry.stop_order(),
+            account: Account::of(&self.run.label, &self.entry, &self.home.config.retry),
+            retry_in: due_in(&self.entry, self.home.now_ms()),
         };
         Ok(self.sight(Some(entry), evidence, blind))
+    }
+
+    /// Goes over to the entry's run when that is another attempt's. Says whether it was.
+    fn take_up_attempt(&mut self) -> bool {
+        let run = RunRef::of_entry(&self.run.label, &self.entry);
+        let Some(run) = run.filter(|run| run.run_id != self.run.run_id) else {
+            return false;
+        };
+        self.run = run;
+        self.is_new_run = true;
+        true
     }
 
     /// What is seen, with the policy by which it is judged.
@@ -397,6 +430,7 @@ impl Driver<'_> {
             policy: policy_of(self.home, &self.entry, &self.limits),
             past,
             blind,
+            is_carried: self.backend.takes_over(),
         }
     }
 
