@@ -97,6 +97,9 @@ fn view(
         "runtime",
         "endedAt",
         "failure",
+        "retryAt",
+        "retryCount",
+        "lastRetryAt",
         "runIds",
         "steers",
         "requester",
@@ -195,6 +198,14 @@ fn print(
     facts.push(("status", views::status_text(entry)));
     if let Some(failure) = entry.failure() {
         facts.push(("failure", format!("{}: {}", failure.kind, failure.message)));
+    }
+    if let Some(at) = entry.time("retryAt") {
+        let left = at.saturating_sub(home.now_ms());
+        let when = match left > 0 {
+            true => format!("in {}", format_duration(left)),
+            false => "due".to_owned(),
+        };
+        facts.push(("retry", when));
     }
     facts.push(("started", ago(entry.time("spawnedAt"))));
     match (entry.time("spawnedAt"), entry.time("endedAt")) {

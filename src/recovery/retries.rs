@@ -61,7 +61,7 @@ impl Account {
                 && entry.stop_order().is_none(),
             spent,
             key: format!("{label}/{}/{attempt}", entry.generation()),
-            own: own.clone(),
+            own: limits_of(entry, own),
         }
     }
 
@@ -79,6 +79,15 @@ impl Account {
             at_most: retry.at_most,
             delay: Duration::from_millis(delay),
         })
+    }
+}
+
+/// The operator's limits, with the one that a scan was given for this label.
+fn limits_of(entry: &Entry, own: &RetryWindows) -> RetryWindows {
+    let limit = entry.number("retryLimit");
+    RetryWindows {
+        at_most: limit.and_then(|n| u32::try_from(n).ok()).or(own.at_most),
+        ..own.clone()
     }
 }
 
@@ -146,7 +155,7 @@ pub fn claim(
     let Some(failure) = entry.failure().filter(|_| waits) else {
         return Claimed::No;
     };
-    let Some(retry) = policy::retry_of(failure.kind, own) else {
+    let Some(retry) = policy::retry_of(failure.kind, &limits_of(entry, own)) else {
         return Claimed::No;
     };
     let spent = spent(entry, retry.budget);

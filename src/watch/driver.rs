@@ -161,6 +161,7 @@ pub fn watch(
         limits,
         ledger_seen: None,
         is_new_run: false,
+        held_until: None,
     };
     driver.verify_note.end_what_was_left();
     match run_of(label, &driver.entry)? {
@@ -204,6 +205,8 @@ struct Driver<'a> {
     ledger_seen: Option<crate::storage::FileFacts>,
     /// The run is another attempt's since the last step.
     is_new_run: bool,
+    /// Monotonic time until which the retry's provider is left alone.
+    held_until: Option<Duration>,
 }
 
 impl Driver<'_> {
@@ -267,6 +270,10 @@ impl Driver<'_> {
                 }
                 false => next.state,
             };
+            if let Some(until) = self.held_until.take() {
+                state.hold_retry(until);
+                look_within = look_within.min(until.saturating_sub(self.home.clock.monotonic()));
+            }
             self.carriers.retain_mut(|carrier| !carrier.reap());
             let sending = self.send_due();
             self.wake.wait(look_within.min(sending));

@@ -99,6 +99,13 @@ pub struct State {
     retry_at: Option<Duration>,
 }
 
+impl State {
+    /// The retry was not let through: it is tried again at this monotonic time.
+    pub fn hold_retry(&mut self, until: Duration) {
+        self.retry_at = Some(until);
+    }
+}
+
 /// How a run is to be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conclusion {

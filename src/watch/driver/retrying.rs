@@ -61,6 +61,7 @@ impl Driver<'_> {
                 Ok(None)
             }
             Claimed::Held(left) => {
+                self.held_until = Some(self.home.clock.monotonic() + left);
                 self.voice.say(&format!(
                     "the retry waits for its turn: the provider is left alone for {} s",
                     left.as_secs().max(1)
