@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, Patience};
 use crate::paths::process_environment;
 use crate::process::{FileLock, LockHolder, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watch::{Limits, Reader, Span, Watched, recorded_message, watch};
+use crate::watch::{Limits, Orders, Reader, Span, Task, Watched, recorded_message, watch};
 use crate::watchers::{Post, ensure_watcher};
 
 /// Follow one label's session to its end and print the result.
@@ -97,6 +97,11 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
     } else {
         Span::UntilEnd
     };
+    // Before the post is taken: whoever finds a watcher there may signal it.
+    let orders = match span {
+        Span::UntilEnd => Orders::listen().context("cannot listen to signals")?,
+        Span::Once => Orders::none(),
+    };
     let mut lock: FileLock = match post.take(home)? {
         Ok(lock) => lock,
         Err(Some(holder)) if holder.program == LOOK && span == Span::UntilEnd => {
@@ -135,8 +140,15 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         timeout: args.timeout,
         idle_threshold: args.idle_threshold,
     };
+    let task = Task {
+        label,
+        generation,
+        span,
+        reader,
+        limits,
+    };
     loop {
-        let watched = watch(home, label, generation, &entry, span, reader, limits)?;
+        let watched = watch(home, &task, &entry, &orders)?;
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.

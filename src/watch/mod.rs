@@ -7,6 +7,7 @@ mod conclude;
 mod driver;
 pub mod liveness;
 pub mod machine;
+mod orders;
 mod orphan;
 mod outbox;
 mod resolve;
@@ -16,7 +17,8 @@ mod voice;
 use std::path::PathBuf;
 
 pub use conclude::{content, file_text, finish_signal, set_artifact};
-pub use driver::{Limits, Span, Watched, watch};
+pub use driver::{Limits, Span, Task, Watched, watch};
+pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};
 
 use crate::completion::artifact::read_artifact;
