@@ -19,6 +19,18 @@ const MAX_LOG_BYTES: u64 = 256 * 1024;
 /// A heartbeat older than this is stale; watchers write one a minute.
 pub const STALE_MS: i64 = 3 * 60_000;
 
+/// What a detached watcher calls itself in its lock.
+pub const DETACHED: &str = "detached watcher";
+
+/// What a watcher calls itself whose stdout somebody reads.
+pub const FOREGROUND: &str = "watcher";
+
+/// What the watcher of every label calls itself.
+pub const OF_EVERY_LABEL: &str = "watcher --all";
+
+/// What a watcher that looks once calls itself: it leaves the post at once, and nobody takes it for one that stays.
+pub const LOOK: &str = "watcher --once";
+
 /// The files of the watcher of one label and generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
@@ -48,6 +60,21 @@ pub struct Heartbeat {
     /// How far it has read the transcript, in bytes.
     #[serde(default)]
     pub position: u64,
+}
+
+/// Who is at a post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeper {
+    /// Nobody.
+    Nobody,
+    /// A watcher that `dispatch` started; it gives the post to whoever asks.
+    Detached(LockHolder),
+    /// A watcher whose stdout is the run's only sink.
+    Foreground(LockHolder),
+    /// One that watches all labels.
+    OfEveryLabel(LockHolder),
+    /// Somebody who leaves in a moment: a look, a command that resolves the label, or one who has not signed yet.
+    Passing,
 }
 
 impl Heartbeat {
@@ -101,6 +128,23 @@ impl Post {
         FileLock::is_held(&self.lock_path())
     }
 
+    /// Who is at the post now.
+    pub fn keeper(&self) -> Keeper {
+        if !self.is_held() {
+            return Keeper::Nobody;
+        }
+        let holder = FileLock::holder(&self.lock_path());
+        match holder.filter(|holder| holder.process.is_alive()) {
+            Some(holder) => match holder.program.as_str() {
+                DETACHED => Keeper::Detached(holder),
+                FOREGROUND => Keeper::Foreground(holder),
+                OF_EVERY_LABEL => Keeper::OfEveryLabel(holder),
+                _ => Keeper::Passing,
+            },
+            None => Keeper::Passing,
+        }
+    }
+
     /// Takes the post; `Err(holder)` when another watcher has it.
     ///
     /// # Errors
@@ -150,6 +194,18 @@ impl Post {
 /// # Errors
 /// When the program cannot be started.
 pub fn start_watcher(home: &Home, label: &str, generation: Generation) -> io::Result<Detached> {
+    start(home, label, generation, &[])
+}
+
+/// As [`start_watcher`]; a detached watcher that is there already is asked to leave and the new one takes its post.
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn start_successor(home: &Home, label: &str, generation: Generation) -> io::Result<Detached> {
+    start(home, label, generation, &["--take-over"])
+}
+
+fn start(home: &Home, label: &str, generation: Generation, more: &[&str]) -> io::Result<Detached> {
     let post = Post::of(home, label, generation);
     home.storage.create_dir_all(&post.dir)?;
     let log = OpenOptions::new()
@@ -166,6 +222,7 @@ pub fn start_watcher(home: &Home, label: &str, generation: Generation) -> io::Re
         .arg(format!("--label={label}"))
         .arg(format!("--generation={generation}"))
         .arg("--detached")
+        .args(more)
         .envs(home.paths.exports.iter().map(|(name, path)| (name, path)))
         .current_dir("/");
     spawn_detached(command, Some(log))

@@ -5,5 +5,6 @@ mod crashes;
 mod damaged_ledger;
 mod done_signal;
 mod foreground;
+mod handoff;
 mod liveness;
 mod states;
