@@ -3,6 +3,7 @@
 //! Unknown keys are warned about with the nearest known one, keys that start with `_` are comments. A value of the
 //! wrong type is refused, or warned about where a completion would be lost by refusing.
 
+mod live;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -21,11 +22,13 @@ use crate::nearest::nearest;
 use crate::paths::Environment;
 use crate::storage::Storage;
 
+pub use live::Settings;
+
 /// A configuration larger than this is refused unread.
 const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-const KNOWN_KEYS: [(&str, Kind); 16] = [
+const KNOWN_KEYS: [(&str, Kind); 17] = [
     ("name", Kind::Text),
     ("agents", Kind::Object),
     ("aliases", Kind::TextObject),
@@ -42,6 +45,7 @@ const KNOWN_KEYS: [(&str, Kind); 16] = [
     ("gateway", Kind::Gateway),
     ("liveness", Kind::Windows),
     ("retry", Kind::Retry),
+    ("verifyTimeoutSeconds", Kind::Number),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +190,8 @@ pub struct Config {
     pub liveness: LivenessWindows,
     /// The operator's own pauses and counts of automatic retries.
     pub retry: RetryWindows,
+    /// A verify command that takes longer has failed.
+    pub verify_timeout: Duration,
     /// How long a local command has between TERM and KILL.
     pub term_grace: Duration,
     /// `DISPATCH_COMPLETION_INLINE_LIMIT_BYTES` as it is set: the completion rules read it.
@@ -209,6 +215,7 @@ impl Default for Config {
             startup_grace: None,
             liveness: LivenessWindows::default(),
             retry: RetryWindows::default(),
+            verify_timeout: Duration::from_secs(600),
             term_grace: Duration::from_secs(10),
             inline_limit: None,
             lock_timeout: None,
@@ -272,14 +279,37 @@ impl Config {
         env: Environment<'_>,
         strictness: Strictness,
     ) -> Result<(Self, Vec<String>), ConfigError> {
+        Self::load_as(storage, path, env, strictness, strictness)
+    }
+
+    /// As [`Config::load`], for a process that keeps the settings it has when the file is unusable. What the environment
+    /// says counts as it did at the start: it cannot be mended while the process runs.
+    ///
+    /// # Errors
+    /// When the file is unusable.
+    pub fn reread(
+        storage: &dyn Storage,
+        path: &Path,
+        env: Environment<'_>,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
+        Self::load_as(storage, path, env, Strictness::Refuse, Strictness::Warn)
+    }
+
+    fn load_as(
+        storage: &dyn Storage,
+        path: &Path,
+        env: Environment<'_>,
+        file: Strictness,
+        variables: Strictness,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
         let mut warnings = Vec::new();
         let mut config = Self::default();
         match read_object(storage, path) {
             Ok(keys) => {
                 let unusable = config.apply(path, &keys, &mut warnings);
-                settle(unusable, strictness, &mut warnings)?;
+                settle(unusable, file, &mut warnings)?;
             }
-            Err(error) => settle(vec![error], strictness, &mut warnings)?,
+            Err(error) => settle(vec![error], file, &mut warnings)?,
         }
         let text = |name: &str| env(name).and_then(|value| value.into_string().ok());
         config.inline_limit = text("DISPATCH_COMPLETION_INLINE_LIMIT_BYTES");
@@ -292,7 +322,7 @@ impl Config {
                         expected: "a duration such as 30 or 2m",
                         value,
                     }],
-                    strictness,
+                    variables,
                     &mut warnings,
                 )?,
             }
@@ -306,7 +336,7 @@ impl Config {
                         expected: "websocket or cli",
                         value,
                     }],
-                    strictness,
+                    variables,
                     &mut warnings,
                 )?,
             }
@@ -376,6 +406,9 @@ impl Config {
             "startupGraceMs" => self.startup_grace = Some(Duration::from_millis(number() as u64)),
             "liveness" => self.liveness = LivenessWindows::deserialize(value).unwrap_or_default(),
             "retry" => self.retry = RetryWindows::deserialize(value).unwrap_or_default(),
+            "verifyTimeoutSeconds" => {
+                self.verify_timeout = Duration::from_secs_f64(number().clamp(0.1, 86_400.0));
+            }
             "termGraceSeconds" => {
                 self.term_grace = Duration::from_secs_f64(number().min(86_400.0));
             }

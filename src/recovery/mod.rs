@@ -21,13 +21,10 @@ use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError};
 use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watchers::{Heartbeat, Post, start_watcher};
+use crate::watchers::{Heartbeat, Post, STALE_MS, start_watcher};
 
 use self::overloads::retry_overloads;
 pub use adopt::{adopt_forgotten_runs, forgotten_runs};
-
-/// A heartbeat older than this is stale; watchers write one a minute.
-const STALE_MS: i64 = 3 * 60_000;
 
 /// A watcher whose heartbeat is older than this is ended.
 const WEDGED_MS: i64 = 10 * 60_000;

@@ -191,6 +191,8 @@ pub struct Step {
     pub reason: String,
     /// Look again at the latest after this.
     pub look_within: Duration,
+    /// Something is to be decided after this even when nothing changes, where that is known.
+    pub acts_within: Option<Duration>,
 }
 
 impl Step {
@@ -201,6 +203,7 @@ impl Step {
             doing,
             reason: reason.into(),
             look_within: IDLE_LOOK,
+            acts_within: None,
         }
     }
 
@@ -211,6 +214,7 @@ impl Step {
 
     fn within(mut self, look: Duration) -> Self {
         self.look_within = look.min(self.look_within);
+        self.acts_within = Some(look);
         self
     }
 }
