@@ -5,6 +5,7 @@
 
 mod entry;
 mod plan;
+mod profile;
 mod target;
 
 use anyhow::{Context, Result};
