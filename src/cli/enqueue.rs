@@ -5,6 +5,7 @@
 
 mod entry;
 mod plan;
+mod requester;
 mod target;
 
 use anyhow::{Context, Result};

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 pub use evidence::{Seen, Task, WaitAnswer};
 pub use sessions::{
-    Listed, find_session, list_sessions, recent_sessions, session_row, take_baseline,
+    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, take_baseline,
 };
 pub use steers::{Fate, Followed};
 
