@@ -116,9 +116,9 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::a_slip("agent:main:mian", &["agent:main:main"])]
+    #[case::a_slip("agent:main:mian", &["agent:main:main", "agent:ops:main"])]
     #[case::a_word_of_it("main", &["agent:main:main", "agent:ops:main"])]
-    #[case::another_agents("agent:nobody:main", &["agent:main:main", "agent:ops:main"])]
+    #[case::another_agents("agent:nobody:main", &["agent:ops:main", "agent:main:main"])]
     #[case::a_slip_in_a_number("agent:main:telegram:group:-1002", &["agent:main:telegram:group:-1001"])]
     #[case::a_stranger("elsewhere", &[])]
     fn keys_that_may_have_been_meant(#[case] wanted: &str, #[case] expected: &[&str]) {
