@@ -1,7 +1,8 @@
 //! The rules of the outbox: when a record is due, what a try makes of it, what a repeat says. Pure.
 //!
 //! A try is recorded before it is made. So a record that is found being sent by nobody, or whose try timed out, may have
-//! arrived: it is sent again under its key, and says that it may be a repeat.
+//! arrived: it is sent again under its key, and says that it may be a repeat. Only a key that its receiver answers with a
+//! failure, and that has therefore brought nothing, gives way to another.
 
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub enum Outcome {
         /// Why.
         why: String,
     },
+    /// As the inner one, which says that nothing arrived; and the receiver answers the key with it from memory, so that a
+    /// later try takes another.
+    Spent(Box<Outcome>),
 }
 
 /// When a record is to be sent next.
@@ -133,6 +137,10 @@ pub fn finish(delivery: &mut Delivery, outcome: Outcome, now_ms: i64, ttl: Durat
             delivery.next_at = None;
         }
         Outcome::Refused { why } => park(delivery, why),
+        Outcome::Spent(inner) => {
+            delivery.spent_keys = delivery.spent_keys.saturating_add(1);
+            finish(delivery, *inner, now_ms, ttl, jitter);
+        }
         Outcome::Failed { why, retry_after } => {
             retry(
                 delivery,
@@ -299,6 +307,45 @@ mod tests {
             repeat_words(&d).as_deref(),
             Some("(This may be a repeat: try 2 under the key k.)")
         );
+    }
+
+    #[test]
+    fn a_key_gives_way_to_another_only_when_it_has_brought_nothing() {
+        let mut d = record();
+        let unknown = || Outcome::Unknown {
+            why: "timed out".to_owned(),
+            retry_after: None,
+        };
+        let mut keys = Vec::new();
+        let refused = Outcome::Refused {
+            why: "blocked".to_owned(),
+        };
+        for outcome in [
+            Outcome::Spent(Box::new(failed("500"))),
+            unknown(),
+            unknown(),
+            Outcome::Spent(Box::new(failed("500"))),
+            failed("no route"),
+            Outcome::Spent(Box::new(refused)),
+        ] {
+            keys.push(d.key_of_try());
+            begin(&mut d, BY, 0);
+            finish(&mut d, outcome, 0, TTL, 0.5);
+        }
+        assert_eq!(keys, ["k", "k~2", "k~2", "k~2", "k~3", "k~3"]);
+        assert_eq!(d.state, DeliveryState::Parked);
+        unpark(&mut d, 0);
+        assert_eq!((d.key.as_str(), d.key_of_try()), ("k", "k~4".to_owned()));
+    }
+
+    #[test]
+    fn a_plain_failure_under_a_spent_key_is_no_repeat_and_waits_its_usual_time() {
+        let mut d = record();
+        begin(&mut d, BY, 0);
+        finish(&mut d, Outcome::Spent(Box::new(failed("500"))), 0, TTL, 0.5);
+        assert_eq!((d.state, d.next_at), (DeliveryState::Retrying, Some(2_000)));
+        begin(&mut d, BY, 2_000);
+        assert!(!d.may_be_repeat);
     }
 
     #[test]

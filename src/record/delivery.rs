@@ -96,6 +96,9 @@ pub struct Delivery {
     /// Tries so far.
     #[serde(default)]
     pub attempts: u32,
+    /// Keys under which the receiver remembers that it failed: the next try takes one of its own.
+    #[serde(default, skip_serializing_if = "is_none_spent")]
+    pub spent_keys: u32,
     /// When the last try began, ms since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried_at: Option<i64>,
@@ -119,6 +122,10 @@ pub struct Delivery {
     pub extra: Map<String, Value>,
 }
 
+fn is_none_spent(spent_keys: &u32) -> bool {
+    *spent_keys == 0
+}
+
 impl Delivery {
     /// A new record, to be tried at once.
     pub fn new(key: String, kind: DeliveryKind, target: &str, content: Content, at: i64) -> Self {
@@ -130,6 +137,7 @@ impl Delivery {
             content,
             at,
             attempts: 0,
+            spent_keys: 0,
             tried_at: None,
             tried_by: None,
             may_be_repeat: false,
@@ -149,6 +157,15 @@ impl Delivery {
         target: &str,
     ) -> String {
         format!("{label}/{generation}/{attempt}/{}/{target}", kind.as_str())
+    }
+
+    /// The key that the next try goes under, for a receiver that answers a failed key from memory: the record's own, and
+    /// one of its kin (`<key>~2`, `<key>~3`, ...) once that is spent.
+    pub fn key_of_try(&self) -> String {
+        match self.spent_keys {
+            0 => self.key.clone(),
+            spent => format!("{}~{}", self.key, u64::from(spent) + 1),
+        }
     }
 
     /// Still owed to its target.
