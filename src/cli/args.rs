@@ -80,7 +80,7 @@ pub enum Command {
     Note(NoteArgs),
     /// Reconcile the ledger with the sessions that there are
     Sync(SyncArgs),
-    /// Send deliveries again that were given up
+    /// Send deliveries now that were given up or wait for their next try
     Redeliver(RedeliverArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),

@@ -57,6 +57,20 @@ pub enum DeliveryState {
     Parked,
 }
 
+impl DeliveryState {
+    /// The text in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Pending => "pending",
+            DeliveryState::Sending => "sending",
+            DeliveryState::Retrying => "retrying",
+            DeliveryState::Unknown => "unknown",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Parked => "parked",
+        }
+    }
+}
+
 /// What a delivery says: enough to say it after its label has gone on to other work.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -99,6 +113,9 @@ pub struct Delivery {
     /// Keys under which the receiver remembers that it failed: the next try takes one of its own.
     #[serde(default, skip_serializing_if = "is_none_spent")]
     pub spent_keys: u32,
+    /// Until then, ms since the epoch, the receiver answers the key of the last try with its failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remembered_until: Option<i64>,
     /// When the last try began, ms since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried_at: Option<i64>,
@@ -138,6 +155,7 @@ impl Delivery {
             at,
             attempts: 0,
             spent_keys: 0,
+            remembered_until: None,
             tried_at: None,
             tried_by: None,
             may_be_repeat: false,

@@ -194,6 +194,12 @@ fn a_text_of_which_a_part_has_arrived_waits_until_the_gateway_has_forgotten_it(
     let wait_ms = record["nextAt"].as_i64().zip(record["triedAt"].as_i64());
     let wait_ms = wait_ms.map(|(next, tried)| next - tried).expect("times");
     assert!(wait_ms >= 360_000, "{record:#}");
+    // Whoever cannot wait gets it twice, and is told so.
+    refuse_messages(gateway, chat, 500, 0);
+    let ran = house.dispatch(&["redeliver", "--label", "parts"]).exits(0);
+    assert_eq!(ran.json()["deliveries"][0]["was"], "unknown", "{ran:?}");
+    let last = calls(gateway, chat).pop().expect("a message");
+    assert!(last.contains("(This may be a repeat: try 2"), "{last}");
 }
 
 #[rstest]
