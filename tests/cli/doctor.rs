@@ -19,7 +19,7 @@ fn checks(doctor: &Value, name: &str) -> Vec<(bool, String)> {
 }
 
 /// A house whose gateway is said to be at this port.
-fn house_at(port: u16) -> House {
+pub fn house_at(port: u16) -> House {
     let house = House::new();
     let dir = house.root().join("user/.openclaw");
     std::fs::create_dir_all(&dir).expect("creatable");

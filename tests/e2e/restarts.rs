@@ -16,7 +16,9 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
     house.ask("cut", "Cut me. @fake hang", &[]);
     house.ask("kept", "Keep this. @fake gate=kept long=400", &[]);
     house.ask("done", "Nearly there. @fake reply=\"Just in time.\"", &[]);
+    house.ask("stop", "Stop me. @fake hang", &[]);
     house.model_is_asked("Cut me.");
+    house.model_is_asked("Stop me.");
     house.model_is_asked("Keep this.");
     assert_eq!(house.reply("done"), "Just in time.");
     // This run ends while nobody watches, then the gateway forgets it.
@@ -27,6 +29,13 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
         logs.stdout.contains("All work and no play").then_some(())
     });
     gateway.kill();
+    let stop = house.dispatch(&["cancel", "--label", "stop"]).exits(1);
+    let message = stop.json()["message"].clone();
+    let told = "and the watcher cancels the session once it does";
+    assert!(
+        message.as_str().is_some_and(|m| m.ends_with(told)),
+        "{stop:?}"
+    );
     gateway.bring_up();
     house.recover();
     let reply = house.reply("kept");
@@ -39,6 +48,8 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
         1,
         "it was asked again"
     );
+    let entry = house.settled("stop");
+    assert_eq!(entry["status"], "cancelled", "{entry:#}");
     assert_eq!(house.reply("done"), "Just in time.");
     eventually("the watchers leave", || {
         house.processes().is_empty().then_some(())

@@ -12,7 +12,7 @@ mod steers;
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -130,6 +130,19 @@ impl<'a> OpenclawBackend<'a> {
     /// As [`OpenclawBackend::connect`], for a gateway that was there a while ago.
     fn reopen(&self) -> Result<Client, GatewayError> {
         Client::reopen(&self.endpoint, CONNECT_LIMIT)
+    }
+
+    /// Asks for the run's end, within `limit`. The end itself is observed.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn abort_within(&self, run: &RunRef, limit: Duration) -> Result<(), GatewayError> {
+        let end = Instant::now() + limit;
+        let mut client = Client::reopen(&self.endpoint, limit)?;
+        let params = json!({"key": run.session_key});
+        let _hold = self.link.borrow().as_ref().map(Link::hold);
+        let left = end.saturating_duration_since(Instant::now());
+        client.call("sessions.abort", &params, left).map(|_| ())
     }
 
     /// The messages of the run's session, oldest first.
@@ -317,9 +330,9 @@ pub fn fate_of(
     was_active: bool,
     patience: Duration,
 ) -> Result<Fate, GatewayError> {
-    let end = std::time::Instant::now() + patience;
+    let end = Instant::now() + patience;
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
+        let left = end.saturating_duration_since(Instant::now());
         // An ended run answers at once: what is looked at next is its line.
         let wait = wait_for(client, &steer.run_id, left.min(FATE_LOOK))?;
         let all = messages(client, session_key)?;
@@ -370,12 +383,7 @@ impl Backend for OpenclawBackend<'_> {
     }
 
     fn abort(&self, run: &RunRef) -> io::Result<()> {
-        let mut client = self.reopen().map_err(io::Error::other)?;
-        let params = json!({"key": run.session_key});
-        let _hold = self.link.borrow().as_ref().map(Link::hold);
-        client
-            .call("sessions.abort", &params, CALL_LIMIT)
-            .map(|_| ())
+        self.abort_within(run, CONNECT_LIMIT + CALL_LIMIT)
             .map_err(io::Error::other)
     }
 
