@@ -58,22 +58,28 @@ pub fn ending(remains: &Remains<'_>) -> Ending {
     };
     match &exit.exit {
         Exit::Code(0) => Ending::Reply,
-        Exit::Code(code) => failed(
-            FailureKind::Command,
-            &with_tail(
-                &format!("the command exited with code {code}"),
-                remains.stderr_tail,
-            ),
-        ),
-        Exit::Signal(signal) => failed(
-            FailureKind::Command,
-            &with_tail(
-                &format!("the command was ended by {}", signal_name(*signal)),
-                remains.stderr_tail,
-            ),
+        Exit::Code(code) => command_failed(format!("the command exited with code {code}"), remains),
+        Exit::Signal(signal) => command_failed(
+            format!("the command was ended by {}", signal_name(*signal)),
+            remains,
         ),
         Exit::NotStarted(why) => failed(FailureKind::Spawn, why),
     }
+}
+
+/// The command's own failure; what the disk has to do with it is said first, because stderr may be cut by the same.
+fn command_failed(what: String, remains: &Remains<'_>) -> Ending {
+    let unkept = remains.exit.and_then(|exit| exit.unkept.as_deref());
+    let what = match unkept {
+        Some(why) => format!("{what} ({})", unkept_words(why)),
+        None => what,
+    };
+    failed(FailureKind::Command, &with_tail(&what, remains.stderr_tail))
+}
+
+/// That the disk took no more of the command's output; `why` names path and error.
+pub fn unkept_words(why: &str) -> String {
+    format!("its output could not be kept, or not whole, because the disk takes no more: {why}")
 }
 
 fn stopped_ending(reason: StopReason, remains: &Remains<'_>) -> Ending {
@@ -129,7 +135,11 @@ mod tests {
     use super::*;
 
     fn exit(exit: Exit, at_ms: i64) -> ExitRecord {
-        ExitRecord { exit, at_ms }
+        ExitRecord {
+            exit,
+            unkept: None,
+            at_ms,
+        }
     }
 
     fn stop(reason: StopReason, at_ms: i64) -> StopRecord {
@@ -202,6 +212,20 @@ mod tests {
             );
         }
         assert_eq!(decide(None, None, "").0, Some(RunnerLost));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_beside_the_exit_code() {
+        let mut full = exit(Exit::Code(1), 5);
+        full.unkept = Some("/run/stdout: No space left on device (os error 28)".to_owned());
+        let (_, _, message) = decide(Some(full.clone()), None, " boom\n");
+        assert_eq!(
+            message,
+            "the command exited with code 1 (its output could not be kept, or not whole, because the disk takes no more: /run/stdout: No space left on device (os error 28)): boom"
+        );
+        // The request to stop explains the end.
+        let (_, _, message) = decide(Some(full), Some(stop(StopReason::Cancel, 4)), "");
+        assert_eq!(message, "cancelled on request");
     }
 
     #[test]
