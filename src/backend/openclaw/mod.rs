@@ -239,6 +239,7 @@ fn look(
     run: &RunRef,
     wait: Duration,
 ) -> Result<Seen, GatewayError> {
+    client.follow(run.leading_run());
     let leading = wait_for(client, run.leading_run(), wait)?;
     let followed = run.followers().iter().map(|steer| {
         Ok(Followed {
@@ -257,6 +258,7 @@ fn look(
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        heard: String::new(),
         is_copy: false,
         limit_ms: hard_limit_s(run.timeout_s)
             .and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
@@ -278,6 +280,7 @@ fn look(
         seen.task = task(client, run)?;
     }
     seen.observed = client.observed(run.leading_run());
+    client.heard(run.leading_run()).clone_into(&mut seen.heard);
     if seen.is_ended() || seen.is_left_behind() {
         let mut all = messages(client, &run.session_key)?;
         let (paths, row) = (&home.paths, seen.row.as_ref());
