@@ -82,6 +82,8 @@ pub enum Command {
     Sync(SyncArgs),
     /// Send deliveries now that were given up or wait for their next try
     Redeliver(RedeliverArgs),
+    /// Have a fresh watcher take over, after an upgrade say
+    WatcherHandoff(HandoffArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -190,6 +192,15 @@ pub struct EnqueueArgs {
     /// Model; a local command finds it in DISPATCH_MODEL
     #[arg(long, allow_hyphen_values = true)]
     pub model: Option<String>,
+    /// Profile of the provider's credentials, or "inherit"; a local command finds it in DISPATCH_AUTH_PROFILE
+    #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
+    pub auth_profile: Option<String>,
+    /// Model that is tried once when the model's side fails
+    #[arg(long, value_name = "MODEL", allow_hyphen_values = true)]
+    pub fallback_model: Option<String>,
+    /// Profile of credentials that is tried once when the model's side fails
+    #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
+    pub fallback_auth_profile: Option<String>,
     /// Thinking level; a local command finds it in DISPATCH_THINKING
     #[arg(long, value_enum)]
     pub thinking: Option<Thinking>,
@@ -435,6 +446,18 @@ pub struct RedeliverArgs {
     #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
     pub label: Option<String>,
     /// Every label
+    #[arg(long, conflicts_with = "label")]
+    pub all: bool,
+}
+
+/// Flags of `watcher-handoff`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch watcher-handoff --all")]
+pub struct HandoffArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
+    pub label: Option<String>,
+    /// Every label that runs or owes a delivery
     #[arg(long, conflicts_with = "label")]
     pub all: bool,
 }

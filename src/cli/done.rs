@@ -20,7 +20,9 @@ use crate::record::{
     DeliveryKind, Entry, FailureKind, Generation, Label, MAX_TEXT_BYTES, Phase, Status, clip_text,
     time,
 };
-use crate::watch::{Reader, file_text, finish_signal, set_artifact};
+use crate::watch::changes::Charge;
+use crate::watch::ending::set_artifact;
+use crate::watch::{Reader, file_text};
 use crate::watchers::{Post, ensure_watcher};
 
 /// The summary where the agent gave none.
@@ -272,7 +274,15 @@ impl Signal<'_> {
         let is_ours = RunRef::of_entry(label, entry).is_some();
         match is_ours && entry.text("verifyCmd").is_some() {
             true => entry.set_phase(Phase::Verifying),
-            false => finish_signal(home, label, entry, Reader::Outbox, kind, now_ms),
+            false => {
+                let charge = Charge {
+                    label,
+                    generation: entry.generation(),
+                    brand: &home.config.brand,
+                    reader: Reader::Outbox,
+                };
+                charge.finish_signal(entry, kind, now_ms);
+            }
         }
     }
 }

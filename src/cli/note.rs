@@ -17,7 +17,8 @@ use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{Entry, MAX_TEXT_BYTES, Status};
-use crate::watch::{content, file_text};
+use crate::watch::ending::content;
+use crate::watch::file_text;
 use crate::watchers::ensure_watcher;
 
 /// Runs the command.

@@ -177,6 +177,12 @@ fn record(ledger: &Ledger, label: &str, steer: &Steer) -> Result<()> {
                 "label \"{label}\" has its result, which is being verified"
             ));
         }
+        if entry.phase() == Some(Phase::RetryWait) {
+            return Some(format!(
+                "label \"{label}\" waits for its retry (at {}); send the message when that runs, or cancel the label",
+                entry.text("retryAt").unwrap_or("an unknown time")
+            ));
+        }
         entry.put_steer(steer);
         book.put(label, entry);
         None

@@ -3,10 +3,13 @@
 //! [`machine`] decides and is pure; the driver looks and acts. One watcher per label and generation: a lock that the
 //! kernel frees on any death says which one.
 
+pub mod changes;
 mod conclude;
 mod driver;
+pub mod ending;
 pub mod liveness;
 pub mod machine;
+mod orders;
 mod orphan;
 mod outbox;
 mod resolve;
@@ -15,8 +18,9 @@ mod voice;
 
 use std::path::PathBuf;
 
-pub use conclude::{content, file_text, finish_signal, set_artifact};
-pub use driver::{Limits, Span, Watched, watch};
+pub use conclude::file_text;
+pub use driver::{Limits, Span, Task, Watched, watch};
+pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};
 
 use crate::completion::artifact::read_artifact;
@@ -58,7 +62,7 @@ pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
     let text = recorded_text(entry);
     let head = match (entry.status(), entry.failure()) {
         (Status::Done, _) => header(&home.config.brand, label),
-        (_, Some(failure)) => conclude::failure_head(home, label, &failure, &text),
+        (_, Some(failure)) => ending::failure_head(&home.config.brand, label, &failure, &text),
         (status, None) => failure_header(&home.config.brand, label, status.as_str()),
     };
     let artifact = match artifact_path(entry, "artifact") {
