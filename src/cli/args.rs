@@ -80,7 +80,7 @@ pub enum Command {
     Note(NoteArgs),
     /// Reconcile the ledger with the sessions that there are
     Sync(SyncArgs),
-    /// Send deliveries again that were given up
+    /// Send deliveries now that were given up or wait for their next try
     Redeliver(RedeliverArgs),
     /// Have a fresh watcher take over, after an upgrade say
     WatcherHandoff(HandoffArgs),

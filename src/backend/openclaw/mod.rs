@@ -13,14 +13,14 @@ mod steers;
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use evidence::{Seen, Task, WaitAnswer};
 pub use sessions::{
-    Listed, find_session, list_sessions, recent_sessions, session_row, take_baseline,
+    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, take_baseline,
 };
 pub use spawn::{Account, Spawn, spawn};
 pub use steers::{Fate, Followed};
@@ -82,6 +82,19 @@ impl<'a> OpenclawBackend<'a> {
     /// As [`OpenclawBackend::connect`], for a gateway that was there a while ago.
     fn reopen(&self) -> Result<Client, GatewayError> {
         Client::reopen(&self.endpoint, CONNECT_LIMIT)
+    }
+
+    /// Asks for the run's end, within `limit`. The end itself is observed.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn abort_within(&self, run: &RunRef, limit: Duration) -> Result<(), GatewayError> {
+        let end = Instant::now() + limit;
+        let mut client = Client::reopen(&self.endpoint, limit)?;
+        let params = json!({"key": run.session_key});
+        let _hold = self.link.borrow().as_ref().map(Link::hold);
+        let left = end.saturating_duration_since(Instant::now());
+        client.call("sessions.abort", &params, left).map(|_| ())
     }
 
     /// The messages of the run's session, oldest first.
@@ -147,6 +160,7 @@ fn look(
     run: &RunRef,
     wait: Duration,
 ) -> Result<Seen, GatewayError> {
+    client.follow(run.leading_run());
     let leading = wait_for(client, run.leading_run(), wait)?;
     let followed = run.followers().iter().map(|steer| {
         Ok(Followed {
@@ -165,6 +179,7 @@ fn look(
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        heard: String::new(),
         is_copy: false,
         limit_ms: hard_limit_s(run.timeout_s)
             .and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
@@ -186,6 +201,7 @@ fn look(
         seen.task = task(client, run)?;
     }
     seen.observed = client.observed(run.leading_run());
+    client.heard(run.leading_run()).clone_into(&mut seen.heard);
     if seen.is_ended() || seen.is_left_behind() {
         let mut all = messages(client, &run.session_key)?;
         let (paths, row) = (&home.paths, seen.row.as_ref());
@@ -238,9 +254,9 @@ pub fn fate_of(
     was_active: bool,
     patience: Duration,
 ) -> Result<Fate, GatewayError> {
-    let end = std::time::Instant::now() + patience;
+    let end = Instant::now() + patience;
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
+        let left = end.saturating_duration_since(Instant::now());
         // An ended run answers at once: what is looked at next is its line.
         let wait = wait_for(client, &steer.run_id, left.min(FATE_LOOK))?;
         let all = messages(client, session_key)?;
@@ -307,12 +323,7 @@ impl Backend for OpenclawBackend<'_> {
     }
 
     fn abort(&self, run: &RunRef) -> io::Result<()> {
-        let mut client = self.reopen().map_err(io::Error::other)?;
-        let params = json!({"key": run.session_key});
-        let _hold = self.link.borrow().as_ref().map(Link::hold);
-        client
-            .call("sessions.abort", &params, CALL_LIMIT)
-            .map(|_| ())
+        self.abort_within(run, CONNECT_LIMIT + CALL_LIMIT)
             .map_err(io::Error::other)
     }
 
