@@ -56,7 +56,7 @@ pub fn ended_by_itself(exit: Option<&ExitRecord>, stop: Option<&StopRecord>) -> 
 pub fn ending(remains: &Remains<'_>) -> Ending {
     let by_itself = ended_by_itself(remains.exit, remains.stop);
     if let Some(stop) = remains.stop.filter(|_| !by_itself) {
-        return stopped_ending(stop.reason, remains);
+        return stopped_ending(stop, remains);
     }
     let Some(exit) = remains.exit else {
         return failed(
@@ -80,32 +80,36 @@ pub fn ending(remains: &Remains<'_>) -> Ending {
 
 /// An agent that gives up after an error of its model's side says so in its last line.
 fn agents_failure(code: i32, remains: &Remains<'_>) -> Ending {
-    let said = remains.last_words.iter().flatten();
-    let told = said
-        .filter_map(|words| last_line(words))
-        .map(|line| (line, failure::read_text(line, remains.now_ms)))
-        .find(|(_, reading)| policy::of(reading.kind).model_side);
     let exited = format!("the command exited with code {code}");
-    match told {
-        Some((line, reading)) => Ending::Failed {
-            kind: reading.kind,
-            message: format!("{exited}: {line}"),
-            cancelled: false,
-            retry_after_ms: reading.retry_after_ms,
-        },
-        None => failed(
+    models_failure(&exited, remains).unwrap_or_else(|| {
+        failed(
             FailureKind::Command,
             &with_tail(&exited, remains.stderr_tail),
-        ),
-    }
+        )
+    })
+}
+
+/// What the agent's last line says of its model's side.
+fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
+    let said = remains.last_words.iter().flatten();
+    let (line, reading) = said
+        .filter_map(|words| last_line(words))
+        .map(|line| (line, failure::read_text(line, remains.now_ms)))
+        .find(|(_, reading)| policy::of(reading.kind).model_side)?;
+    Some(Ending::Failed {
+        kind: reading.kind,
+        message: format!("{what}: {line}"),
+        cancelled: false,
+        retry_after_ms: reading.retry_after_ms,
+    })
 }
 
 fn last_line(words: &str) -> Option<&str> {
     words.lines().map(str::trim).rfind(|line| !line.is_empty())
 }
 
-fn stopped_ending(reason: StopReason, remains: &Remains<'_>) -> Ending {
-    match reason {
+fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
+    match stop.reason {
         StopReason::Cancel => Ending::Failed {
             kind: FailureKind::Aborted,
             message: "cancelled on request".to_owned(),
@@ -126,6 +130,14 @@ fn stopped_ending(reason: StopReason, remains: &Remains<'_>) -> Ending {
                     remains.stderr_tail,
                 ),
             )
+        }
+        StopReason::Takeover => {
+            let seen = stop.seen.as_deref();
+            let seen = seen.unwrap_or("another program wrote to the session's transcript");
+            let what = format!("{seen}; the command was stopped");
+            // An agent whose provider failed may write to its session on the way to its next try.
+            models_failure(&what, remains)
+                .unwrap_or_else(|| failed(FailureKind::SessionTakeover, &what))
         }
     }
 }
@@ -163,7 +175,11 @@ mod tests {
     }
 
     fn stop(reason: StopReason, at_ms: i64) -> StopRecord {
-        StopRecord { reason, at_ms }
+        StopRecord {
+            reason,
+            at_ms,
+            seen: None,
+        }
     }
 
     fn decide(
