@@ -311,4 +311,45 @@ mod tests {
             assert_eq!(retry_after_ms.is_some(), kind == FailureKind::RateLimit);
         }
     }
+
+    #[test]
+    fn a_takeover_says_what_was_seen_unless_a_provider_failed_before() {
+        let stop = StopRecord {
+            reason: StopReason::Takeover,
+            at_ms: 5,
+            seen: Some("another program added 7 bytes".to_owned()),
+        };
+        let decide = |exit: Option<ExitRecord>, last_words| {
+            let ending = ending(&Remains {
+                exit: exit.as_ref(),
+                stop: Some(&stop),
+                timeout_ms: None,
+                stderr_tail: "",
+                last_words,
+                now_ms: 0,
+            });
+            match ending {
+                Ending::Reply => None,
+                Ending::Failed { kind, message, .. } => Some((kind, message)),
+            }
+        };
+        let stopped = "another program added 7 bytes; the command was stopped";
+        let takeover = Some((FailureKind::SessionTakeover, stopped.to_owned()));
+        let late = |code| Some(exit(Exit::Code(code), 6));
+        assert_eq!(decide(Some(exit(Exit::Signal(15), 6)), None), takeover);
+        assert_eq!(decide(late(0), None), takeover);
+        assert_eq!(decide(None, Some(["", "working"])), takeover);
+        // The agent's own next try changed the session: what made it try again is the cause.
+        assert_eq!(
+            decide(late(1), Some(["API Error: 529 Overloaded", ""])),
+            Some((
+                FailureKind::Overload,
+                format!("{stopped}: API Error: 529 Overloaded")
+            ))
+        );
+        // It had ended by itself before anything was seen.
+        assert_eq!(decide(Some(exit(Exit::Code(0), 5)), None), None);
+        let failed = decide(Some(exit(Exit::Code(2), 4)), None).expect("it failed");
+        assert_eq!(failed.0, FailureKind::Command);
+    }
 }

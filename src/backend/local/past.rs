@@ -90,3 +90,45 @@ fn is_ours(message: &Message) -> bool {
     let note = message.dispatch.as_ref();
     note.is_some_and(|note| note.get("runId").is_some_and(Value::is_string))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const HEADER: &str = r#"{"type":"session","version":3,"id":"s"}"#;
+    const BEFORE: &str = r#"{"role":"user","content":"long before"}"#;
+    const PROMPT: &str = r#"{"dispatch":{"runId":"r"},"type":"message","id":"1","message":{"role":"user","content":"go"}}"#;
+    const CHUNK: &str = r#"{"dispatch":{"runId":"r","offset":5},"type":"message","id":"2","message":{"role":"assistant","content":"hello"}}"#;
+    const END: &str = r#"{"dispatch":{"runId":"r","end":true},"type":"message","id":"3","message":{"role":"assistant","content":"hello","stopReason":"stop"}}"#;
+    const OTHER_RUN: &str = r#"{"type":"message","id":"4","message":{"role":"user","content":"go"},"dispatch":{"runId":"q"}}"#;
+    const STRANGER: &str =
+        r#"{"type":"message","id":"5","message":{"role":"user","content":"hi"}}"#;
+    const EVENT: &str = r#"{"type":"custom","customType":"model-snapshot","id":"6"}"#;
+    const GARBAGE: &str = "no JSON";
+
+    #[rstest]
+    #[case::its_own(&[HEADER, BEFORE, PROMPT, CHUNK], None)]
+    #[case::of_another_run(&[HEADER, PROMPT, OTHER_RUN, CHUNK], None)]
+    #[case::a_message(&[HEADER, PROMPT, STRANGER, CHUNK], Some(Intrusion::Mixed { lines: 1 }))]
+    #[case::an_event_at_the_end(&[HEADER, PROMPT, CHUNK, EVENT], Some(Intrusion::Mixed { lines: 1 }))]
+    #[case::no_json(&[HEADER, PROMPT, GARBAGE, CHUNK, GARBAGE], Some(Intrusion::Mixed { lines: 2 }))]
+    #[case::behind_the_end(&[HEADER, PROMPT, CHUNK, END, STRANGER, GARBAGE], None)]
+    #[case::no_prompt(&[HEADER, GARBAGE, BEFORE, OTHER_RUN], Some(Intrusion::Lost))]
+    #[case::nothing(&[], Some(Intrusion::Lost))]
+    fn lines_after_the_prompt_that_no_runner_wrote_are_anothers(
+        #[case] lines: &[&str],
+        #[case] expected: Option<Intrusion>,
+    ) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("s.jsonl");
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(&path, text).expect("writable");
+        let past = Past::read(&path, "r").expect("readable");
+        assert_eq!(past.intrusion(), expected);
+        assert_eq!(past.prompted, lines.contains(&PROMPT));
+        assert_eq!(past.streamed, if lines.contains(&CHUNK) { 5 } else { 0 });
+        assert_eq!(past.end_status.is_some(), lines.contains(&END));
+    }
+}
