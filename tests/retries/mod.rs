@@ -3,6 +3,7 @@
 
 mod attempts;
 mod scans;
+mod takeovers;
 
 use serde_json::{Value, json};
 
