@@ -2,6 +2,7 @@
 //! is overloaded.
 
 mod attempts;
+mod many;
 mod scans;
 mod takeovers;
 
