@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -44,6 +44,8 @@ const PURE: [&str; 23] = [
     "watch/liveness.rs",
     "watch/machine.rs",
     "watch/orphan.rs",
+    "watch/requests.rs",
+    "watch/sighting.rs",
     "delivery/mod.rs",
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",

@@ -13,9 +13,10 @@ use super::{labels, views};
 use crate::backend::{BackendName, RunRef, backend_of};
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger, Patience};
-use crate::record::{Entry, Status, time};
+use crate::record::{Entry, Status};
 use crate::storage::parent_of;
 use crate::wake::Wake;
+use crate::watch::requests::{Cancelling, cancel as request};
 use crate::watchers::ensure_watcher;
 
 /// Beyond the command's own grace, the settlement is waited for this long.
@@ -76,18 +77,12 @@ pub fn settle(
     reason: Option<&str>,
 ) -> Result<Option<Entry>> {
     let requested = ledger.update(Patience::Command, |book| {
-        let mut entry = book
-            .get(label)
-            .filter(|entry| entry.status() == Status::Running)?;
-        if BackendName::of_entry(&entry).is_none() {
-            return Some(Err(()));
-        }
-        if !entry.cancel_requested() {
-            entry.set(
-                "cancelRequested",
-                json!({"at": time::iso(book.now_ms()), "reason": reason}),
-            );
-            book.put(label, entry.clone());
+        let mut entry = book.get(label)?;
+        match request(&mut entry, reason, book.now_ms()) {
+            Cancelling::Over => return None,
+            Cancelling::Foreign => return Some(Err(())),
+            Cancelling::Known => {}
+            Cancelling::Recorded => book.put(label, entry.clone()),
         }
         Some(Ok(entry))
     })?;

@@ -9,9 +9,11 @@ mod driver;
 pub mod ending;
 pub mod liveness;
 pub mod machine;
-mod orphan;
+pub mod orphan;
 mod outbox;
+pub mod requests;
 mod resolve;
+pub mod sighting;
 mod verify;
 mod voice;
 

@@ -1,0 +1,38 @@
+//! A label's entry as the machine sees it. Pure.
+
+use std::time::Duration;
+
+use super::liveness::{Cause, Past};
+use super::machine::{EntrySight, Verify};
+use crate::record::{Entry, FailureKind};
+
+/// What the machine takes of an entry; `verify` is what is known of its verify command.
+pub fn entry_sight(entry: &Entry, verify: Verify) -> EntrySight {
+    EntrySight {
+        status: entry.status(),
+        phase: entry.phase(),
+        cancel_requested: entry.cancel_requested(),
+        signalled: entry.is_signalled(),
+        verify,
+        stopped: entry.stop_order(),
+    }
+}
+
+/// What is known of a run from before it was watched: it was asked for at `since_ms` and last active at `activity_ms`, in ms
+/// since the epoch as `now_ms` is.
+pub fn past(entry: &Entry, since_ms: i64, activity_ms: Option<i64>, now_ms: i64) -> Past {
+    let since = |at_ms: i64| {
+        Duration::from_millis(u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0))
+    };
+    let steers = entry.steers();
+    let asked = steers.iter().filter_map(|steer| steer.request).max();
+    Past {
+        age: since(since_ms),
+        idle: since(activity_ms.unwrap_or(since_ms)),
+        requests: asked.unwrap_or(0),
+        stopped: entry.stop_order().map(|why| match why.kind {
+            FailureKind::Stalled => Cause::Stalled,
+            _ => Cause::Deadline,
+        }),
+    }
+}
