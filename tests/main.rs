@@ -8,6 +8,7 @@ mod local;
 mod main_job;
 mod outbox;
 mod session;
+mod simulation;
 mod support;
 mod walls;
 mod watcher;

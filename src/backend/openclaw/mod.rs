@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub use evidence::{Seen, Task, WaitAnswer};
+pub use evidence::{Seen, Task, WaitAnswer, evidence};
+pub use link::left_behind;
 pub use sessions::{
     Listed, find_session, list_sessions, recent_sessions, session_row, take_baseline,
 };
-pub use steers::{Fate, Followed};
+pub use steers::{Fate, Followed, latest};
 
 use self::link::Link;
 use self::sessions::{describe, messages, tasks};

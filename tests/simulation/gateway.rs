@@ -1,0 +1,582 @@
+//! The simulated gateway: sessions, runs, and what it remembers of them.
+//!
+//! It accepts a run once under its key, as long as it remembers the key, which a restart ends; a restart also cuts what is
+//! at work and leaves the session's row saying that it runs. What it shows is put together to a real [`Seen`], of which the
+//! real rules make the evidence.
+
+use dispatch::backend::RunRef;
+use dispatch::backend::openclaw::{Followed, Seen, WaitAnswer, latest};
+use dispatch::failure::Facts;
+use dispatch::record::{Generation, Steer};
+use dispatch::session::store::{SessionRow, SessionStatus};
+use dispatch::session::terminal::{FailedStop, Failure, Pending, Reply, Turn};
+
+use super::random::Random;
+
+/// A message of ours whose run is unknown is waited for this long, as `backend/openclaw/steers.rs` says.
+const ARRIVAL_MS: i64 = 30_000;
+
+/// Words of failures, one of each kind that is treated in its own way.
+const FAILURES: [&str; 6] = [
+    "529 Overloaded",
+    "429 too many requests",
+    "401 invalid api key",
+    "session file changed while embedded prompt lock was released",
+    "the model said nothing that makes sense",
+    "context_length_exceeded: prompt is too long",
+];
+
+/// How a run will go, unless somebody stops it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    Reply,
+    Fail(&'static str),
+    /// It never ends by itself.
+    Hang,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// Another run of its session goes first.
+    Waiting,
+    Live,
+    Replied,
+    Failed,
+    /// Stopped on request.
+    Stopped,
+    /// A message that joined the running turn.
+    Joined,
+    /// A restart cut it.
+    Cut,
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub id: String,
+    pub label: usize,
+    pub generation: Generation,
+    pub session: usize,
+    /// It was sent into a session, rather than asked for.
+    pub is_steer: bool,
+    pub state: RunState,
+    plan: Plan,
+    pub began_at: i64,
+    ends_at: i64,
+    pub ended_at: i64,
+    /// What it replied.
+    pub text: String,
+    /// Its transcript grows until then.
+    works_until: i64,
+    tool_until: i64,
+    /// `agent.wait` has forgotten it.
+    is_forgotten: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Said {
+    Asked(String),
+    Reply(usize),
+    Error(&'static str),
+    Aborted,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Session {
+    key: String,
+    messages: Vec<Said>,
+    live: Option<usize>,
+    waiting: Vec<usize>,
+    /// The run that the row tells of.
+    told: Option<usize>,
+}
+
+/// What happened at the gateway, for those who look on.
+#[derive(Debug, Clone, Copy)]
+pub enum News {
+    Began(usize),
+    Ended(usize),
+    /// The second run, which is another generation's, was ended by the first label's wish to stop its own.
+    Stopped {
+        by: Generation,
+        run: usize,
+    },
+}
+
+/// What is asked of it.
+#[derive(Debug, Clone)]
+pub enum Request {
+    Agent {
+        session: String,
+        run_id: String,
+        label: usize,
+        generation: Generation,
+    },
+    Send {
+        session: String,
+        steer: Steer,
+        label: usize,
+        generation: Generation,
+    },
+    Abort {
+        session: String,
+        by: Generation,
+    },
+}
+
+/// The gateway. All its times are its own, in ms since the start of the history.
+#[derive(Debug, Default)]
+pub struct Gateway {
+    sessions: Vec<Session>,
+    pub runs: Vec<Run>,
+    keys: Vec<String>,
+    pub news: Vec<News>,
+    /// Which life of it this is; connections end with it.
+    pub epoch: u64,
+    pub down_until: i64,
+    /// Requests on their way, of this life.
+    late: Vec<(i64, Request)>,
+}
+
+/// Its clock's zero, ms since the epoch.
+pub const START_MS: i64 = 1_790_000_000_000;
+
+impl Gateway {
+    pub fn is_up(&self, now: i64) -> bool {
+        now >= self.down_until
+    }
+
+    /// When something happens by itself next.
+    pub fn next_at(&self) -> Option<i64> {
+        let ends = self
+            .runs
+            .iter()
+            .filter(|run| run.state == RunState::Live)
+            .map(|run| run.ends_at);
+        let late = self.late.iter().map(|(at, _)| *at);
+        ends.chain(late).filter(|at| *at < i64::MAX).min()
+    }
+
+    /// Does what is due by `now`.
+    pub fn advance(&mut self, now: i64, random: &mut Random) {
+        while let Some(at) = self.next_at().filter(|at| *at <= now) {
+            let late = self.late.iter().position(|(due, _)| *due == at);
+            if let Some(index) = late {
+                let (_, request) = self.late.remove(index);
+                self.execute(request, at, random);
+                continue;
+            }
+            let ended = self
+                .runs
+                .iter()
+                .position(|run| run.state == RunState::Live && run.ends_at == at);
+            if let Some(index) = ended {
+                self.end(index, at, random);
+            }
+        }
+    }
+
+    /// A request that arrives later, in this life of the gateway.
+    pub fn put_later(&mut self, at: i64, request: Request) {
+        self.late.push((at, request));
+    }
+
+    fn session(&mut self, key: &str) -> usize {
+        if let Some(index) = self.find(key) {
+            return index;
+        }
+        self.sessions.push(Session {
+            key: key.to_owned(),
+            ..Session::default()
+        });
+        self.sessions.len() - 1
+    }
+
+    fn find(&self, key: &str) -> Option<usize> {
+        self.sessions.iter().position(|session| session.key == key)
+    }
+
+    pub fn has_session(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    pub fn is_at_work(&self, key: &str) -> bool {
+        self.find(key)
+            .is_some_and(|index| self.sessions[index].live.is_some())
+    }
+
+    /// When the session's last run started, and how many lines it has.
+    pub fn baseline(&self, key: &str) -> Option<(Option<i64>, usize)> {
+        let session = &self.sessions[self.find(key)?];
+        let started = session.told.map(|run| START_MS + self.runs[run].began_at);
+        Some((started, session.messages.len()))
+    }
+
+    /// Does what is asked. The answer says whether a turn was stopped.
+    pub fn execute(&mut self, request: Request, now: i64, random: &mut Random) -> bool {
+        match request {
+            Request::Agent {
+                session,
+                run_id,
+                label,
+                generation,
+            } => {
+                if !self.keys.contains(&run_id) {
+                    let session = self.session(&session);
+                    self.accept(session, run_id, label, generation, false, now, random);
+                }
+                false
+            }
+            Request::Send {
+                session,
+                steer,
+                label,
+                generation,
+            } => self.send(&session, &steer, label, generation, now, random),
+            Request::Abort { session, by } => {
+                if let Some(run) = self.find(&session).and_then(|s| self.sessions[s].live) {
+                    self.news.push(News::Stopped { by, run });
+                    self.stop(run, now, random);
+                }
+                false
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a run is told of by as many facts"
+    )]
+    fn accept(
+        &mut self,
+        session: usize,
+        id: String,
+        label: usize,
+        generation: Generation,
+        is_steer: bool,
+        now: i64,
+        random: &mut Random,
+    ) {
+        self.keys.push(id.clone());
+        let plan = match random.below(10) {
+            0 if !is_steer => Plan::Hang,
+            1..=3 if !is_steer => Plan::Fail(random.pick(&FAILURES)),
+            _ => Plan::Reply,
+        };
+        self.sessions[session]
+            .messages
+            .push(Said::Asked(id.clone()));
+        self.runs.push(Run {
+            id,
+            label,
+            generation,
+            session,
+            is_steer,
+            state: RunState::Waiting,
+            plan,
+            began_at: now,
+            ends_at: i64::MAX,
+            ended_at: 0,
+            text: String::new(),
+            works_until: 0,
+            tool_until: 0,
+            is_forgotten: false,
+        });
+        let index = self.runs.len() - 1;
+        match self.sessions[session].live {
+            None => self.begin(index, now, random),
+            Some(_) => self.sessions[session].waiting.push(index),
+        }
+    }
+
+    fn begin(&mut self, index: usize, now: i64, random: &mut Random) {
+        let lasts = match random.below(4) {
+            0 => random.between(0, 500),
+            1 | 2 => random.between(1_000, 30_000),
+            _ => random.between(20_000, 200_000),
+        };
+        let run = &mut self.runs[index];
+        run.state = RunState::Live;
+        run.began_at = now;
+        run.ends_at = match run.plan {
+            Plan::Hang => i64::MAX,
+            _ => now + lasts,
+        };
+        run.works_until = now + random.between(0, lasts * 2);
+        run.tool_until = match random.chance(100) {
+            true => now + lasts,
+            false => 0,
+        };
+        let session = &mut self.sessions[run.session];
+        session.live = Some(index);
+        session.told = Some(index);
+        self.news.push(News::Began(index));
+    }
+
+    fn end(&mut self, index: usize, now: i64, random: &mut Random) {
+        let run = &mut self.runs[index];
+        run.ended_at = now;
+        let said = match run.plan {
+            Plan::Reply => {
+                run.state = RunState::Replied;
+                run.text = format!("reply of {}", run.id);
+                Said::Reply(index)
+            }
+            Plan::Fail(words) => {
+                run.state = RunState::Failed;
+                Said::Error(words)
+            }
+            Plan::Hang => {
+                run.state = RunState::Stopped;
+                Said::Aborted
+            }
+        };
+        let session = &mut self.sessions[run.session];
+        session.messages.push(said);
+        session.live = None;
+        self.news.push(News::Ended(index));
+        if !session.waiting.is_empty() {
+            let next = session.waiting.remove(0);
+            self.begin(next, now, random);
+        }
+    }
+
+    /// A stopped run ends a little later; one that was about to reply may do so all the same.
+    fn stop(&mut self, index: usize, now: i64, random: &mut Random) {
+        let run = &mut self.runs[index];
+        if run.plan == Plan::Reply && random.chance(200) {
+            return;
+        }
+        run.plan = Plan::Hang;
+        run.ends_at = run.ends_at.min(now + random.between(0, 20_000));
+    }
+
+    fn send(
+        &mut self,
+        key: &str,
+        steer: &Steer,
+        label: usize,
+        generation: Generation,
+        now: i64,
+        random: &mut Random,
+    ) -> bool {
+        if self.keys.contains(&steer.run_id) {
+            return false;
+        }
+        let session = self.session(key);
+        let live = self.sessions[session].live;
+        let id = steer.run_id.clone();
+        match live {
+            Some(run) if steer.interrupts => {
+                self.runs[run].plan = Plan::Hang;
+                self.accept(session, id, label, generation, true, now, random);
+                self.end(run, now, random);
+                return true;
+            }
+            Some(run) if random.chance(600) => {
+                self.keys.push(id.clone());
+                self.sessions[session]
+                    .messages
+                    .push(Said::Asked(id.clone()));
+                let joined = Run {
+                    id,
+                    state: RunState::Joined,
+                    ended_at: now,
+                    is_steer: true,
+                    ..self.runs[run].clone()
+                };
+                self.runs.push(joined);
+                let turn = &mut self.runs[run];
+                if turn.plan == Plan::Hang && random.chance(600) {
+                    turn.plan = Plan::Reply;
+                    turn.ends_at = now + random.between(100, 40_000);
+                }
+                turn.works_until = now + 5_000;
+            }
+            _ => self.accept(session, id, label, generation, true, now, random),
+        }
+        false
+    }
+
+    /// The process dies and another one begins.
+    pub fn restart(&mut self, now: i64, down_ms: i64) {
+        self.epoch += 1;
+        self.down_until = now + down_ms;
+        self.late.clear();
+        self.keys.clear();
+        for session in &mut self.sessions {
+            session.live = None;
+            session.waiting.clear();
+        }
+        for (index, run) in self.runs.iter_mut().enumerate() {
+            run.is_forgotten = true;
+            if matches!(run.state, RunState::Live | RunState::Waiting) {
+                run.state = RunState::Cut;
+                run.ended_at = now;
+                self.news.push(News::Ended(index));
+            }
+        }
+    }
+
+    fn wait_for(&self, id: &str) -> WaitAnswer {
+        let found = self.runs.iter().rev().find(|run| run.id == id);
+        let Some(run) = found.filter(|run| !run.is_forgotten) else {
+            return WaitAnswer {
+                status: "timeout".to_owned(),
+                ..WaitAnswer::default()
+            };
+        };
+        let (status, error, stop) = match run.state {
+            RunState::Waiting => ("pending", None, None),
+            RunState::Live | RunState::Cut => ("timeout", None, None),
+            RunState::Replied | RunState::Joined => ("ok", None, None),
+            RunState::Stopped => ("error", None, Some("rpc".to_owned())),
+            RunState::Failed => match run.plan {
+                Plan::Fail(words) => ("error", Some(words.to_owned()), None),
+                Plan::Reply | Plan::Hang => ("error", None, None),
+            },
+        };
+        let is_over = !matches!(
+            run.state,
+            RunState::Waiting | RunState::Live | RunState::Cut
+        );
+        WaitAnswer {
+            status: status.to_owned(),
+            ended_at: is_over.then_some(START_MS + run.ended_at),
+            error,
+            stop_reason: stop,
+            ..WaitAnswer::default()
+        }
+    }
+
+    fn row(&self, session: &Session, now: i64) -> SessionRow {
+        let Some(run) = session.told.map(|index| &self.runs[index]) else {
+            return SessionRow::default();
+        };
+        let worked = now.min(run.works_until).max(run.began_at);
+        let worked = match run.state {
+            RunState::Live | RunState::Waiting => worked,
+            _ => run.ended_at,
+        };
+        SessionRow {
+            session_id: Some(session.key.clone()),
+            updated_at_ms: Some(START_MS + worked),
+            status: Some(match run.state {
+                RunState::Waiting | RunState::Live | RunState::Cut => SessionStatus::Running,
+                RunState::Replied | RunState::Joined => SessionStatus::Done,
+                RunState::Failed => SessionStatus::Failed,
+                RunState::Stopped => SessionStatus::Killed,
+            }),
+            started_at_ms: Some(START_MS + run.began_at),
+            ended_at_ms: match run.state {
+                RunState::Waiting | RunState::Live | RunState::Cut => None,
+                _ => Some(START_MS + run.ended_at),
+            },
+            total_tokens: Some((worked / 2_000).unsigned_abs()),
+            ..SessionRow::default()
+        }
+    }
+
+    fn turn(&self, session: &Session, run: &RunRef) -> (Turn, bool) {
+        let first: usize = match &run.baseline.last_entry_id {
+            Some(id) => id.parse().unwrap_or(0),
+            None => 0,
+        };
+        let mut after = session.messages.get(first..).unwrap_or_default();
+        let mut is_unanswered = false;
+        while let Some((Said::Asked(id), before)) = after.split_last()
+            && run.followers().iter().any(|steer| steer.run_id == *id)
+        {
+            after = before;
+            is_unanswered = true;
+        }
+        let turn = match after.last() {
+            None => Turn::Nothing,
+            Some(Said::Asked(_)) => Turn::MidTurn {
+                why: Pending::UserMessage,
+            },
+            Some(Said::Reply(index)) => Turn::Reply(Reply {
+                text: self.runs[*index].text.clone(),
+                timestamp_ms: Some(START_MS + self.runs[*index].ended_at),
+                ..Reply::default()
+            }),
+            Some(Said::Error(words)) => failed(FailedStop::Error, Some((*words).to_owned())),
+            Some(Said::Aborted) => failed(FailedStop::Aborted, None),
+        };
+        (turn, is_unanswered)
+    }
+
+    /// Asks everything about a run once, as `look` of `backend/openclaw/mod.rs` does. `now` is the gateway's time, `now_ms`
+    /// the asker's wall time.
+    pub fn look(&self, run: &RunRef, now: i64, now_ms: i64) -> Seen {
+        let session = self.find(&run.session_key).map(|s| &self.sessions[s]);
+        let leading = self.wait_for(run.leading_run());
+        let is_line_seen = |steer: &Steer| {
+            session.is_some_and(|session| {
+                session
+                    .messages
+                    .iter()
+                    .any(|said| matches!(said, Said::Asked(id) if *id == steer.run_id))
+            })
+        };
+        let followed: Vec<Followed> = run
+            .followers()
+            .iter()
+            .map(|steer| Followed {
+                steer: steer.clone(),
+                wait: self.wait_for(&steer.run_id),
+                is_seen: is_line_seen(steer),
+            })
+            .collect();
+        let mut seen = Seen {
+            wait: latest(leading, &followed),
+            row: session.map(|session| self.row(session, now)),
+            is_active: session.map(|session| session.live.is_some()),
+            task: None,
+            turn: Turn::Nothing,
+            observed: Facts::default(),
+            is_copy: false,
+            limit_ms: None,
+            now_ms,
+            reused: run.baseline.session_id.is_some(),
+            baseline_started_ms: run.baseline.started_at,
+            since_ms: run.since_ms,
+            followed,
+            is_unanswered: false,
+        };
+        let young = |steer: &&Steer| now_ms.saturating_sub(steer.at) < ARRIVAL_MS;
+        if let Some(steer) = run.interruption().filter(young) {
+            seen.reused = true;
+            seen.baseline_started_ms = steer.found_started_at;
+            seen.since_ms = steer.at;
+        }
+        if let Some(session) = session
+            && (seen.is_ended() || seen.is_left_behind())
+        {
+            (seen.turn, seen.is_unanswered) = self.turn(session, run);
+        }
+        seen
+    }
+
+    /// A tool call of the session's run is open.
+    pub fn has_open_tool(&self, key: &str, now: i64) -> bool {
+        let live = self.find(key).and_then(|s| self.sessions[s].live);
+        live.is_some_and(|run| now < self.runs[run].tool_until)
+    }
+}
+
+fn failed(stop: FailedStop, message: Option<String>) -> Turn {
+    Turn::Failed(Failure {
+        stop,
+        message,
+        facts: Box::default(),
+        earlier_errors: Vec::new(),
+        partial: String::new(),
+        provider: None,
+        model: None,
+        run_id: None,
+        timestamp_ms: None,
+        dispatch: None,
+        earlier_reply: None,
+    })
+}
