@@ -125,3 +125,28 @@ fn each_broken_rule_is_caught_by_its_invariant() {
         assert_eq!(caught, invariant, "{sabotage:?}, seed {seed}: {what}");
     }
 }
+
+#[test]
+fn survey() {
+    let Some(seeds) = number("SURVEY") else { return };
+    let mut found: std::collections::BTreeMap<String, Vec<(usize, u64, String)>> = Default::default();
+    let mut events = 0;
+    let begun = std::time::Instant::now();
+    for seed in 0..seeds {
+        let outcome = play(seed, None, false);
+        events += outcome.events;
+        if let Some((invariant, what)) = outcome.broken {
+            let mut key: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
+            key.truncate(60);
+            found.entry(format!("{invariant} {key}")).or_default().push((outcome.events, seed, what));
+        }
+    }
+    println!("{seeds} seeds {events} events {:?}", begun.elapsed());
+    for (key, mut list) in found {
+        list.sort();
+        println!("{:>5}  {key}", list.len());
+        for (events, seed, what) in list.iter().take(2) {
+            println!("        seed {seed} ({events} events) {what}");
+        }
+    }
+}

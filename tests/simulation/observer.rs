@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use dispatch::record::{
-    Delivery, DeliveryKind, DeliveryState, Entry, Failure, FailureKind, Generation, Status,
+    Delivery, DeliveryKind, Entry, Failure, FailureKind, Generation, Status,
 };
 
 use super::gateway::{News, Run, RunState};
@@ -216,9 +216,7 @@ impl Observer {
 
     /// A try goes out, while the ledger has its record as `kept`: `RecordedFirst`.
     pub fn sent(&mut self, label: &str, record: &Delivery, kept: Option<Delivery>) {
-        let is_there = kept.is_some_and(|kept| {
-            kept.state == DeliveryState::Sending && kept.attempts >= record.attempts
-        });
+        let is_there = kept.is_some_and(|kept| kept.attempts >= record.attempts);
         if !is_there {
             let what = format!("{label}: {} goes out unrecorded", record.key);
             self.is_wrong(Invariant::RecordedFirst, what);
@@ -257,15 +255,15 @@ impl Observer {
         self.at_post.retain(|(_, _, held)| *held != pid);
     }
 
-    /// Something happened at the gateway while the ledger had `entry`: `OneRun`, `Budget`, and of `NoMixing` that nobody
-    /// stops another generation's run.
+    /// Something happened at the gateway while the ledger had `entry`: `OneRun`, `Budget`, and of `NoMixing` that no
+    /// older generation's stop hits a newer one's run.
     pub fn news(&mut self, news: News, runs: &[Run], entry: Option<&Entry>) {
         match news {
             News::Began(index) => self.began(&runs[index], runs, entry),
             News::Ended(_) => {}
             News::Stopped { by, run } => {
                 let run = &runs[run];
-                if run.generation != by {
+                if run.generation > by {
                     let what = format!("{by} stops the run {}", run.id);
                     self.is_wrong(Invariant::NoMixing, what);
                 }

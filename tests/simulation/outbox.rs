@@ -61,7 +61,9 @@ impl Outbox {
             |d: &Delivery| is_sent_by_another(d, own, now_ms, |by| world.is_held(label, by));
         match next(ours, now_ms, another) {
             Next::Send(record) if world.is_broken_by(Sabotage::SendThenRecord) => {
-                self.begun = Some(record.clone());
+                let mut unrecorded = record.clone();
+                begin(&mut unrecorded, own, now_ms);
+                self.begun = Some(unrecorded);
                 Ok(Left::More)
             }
             Next::Send(record) => self.begin(world, record),
