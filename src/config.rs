@@ -3,6 +3,9 @@
 //! Unknown keys are warned about with the nearest known one, keys that start with `_` are comments. A value of the
 //! wrong type is refused, or warned about where a completion would be lost by refusing.
 
+mod live;
+mod windows;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -13,16 +16,19 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use self::windows::{LivenessWindows, RetryWindows};
 use crate::duration::{self, Unit};
 use crate::nearest::nearest;
 use crate::paths::Environment;
 use crate::storage::Storage;
 
+pub use live::Settings;
+
 /// A configuration larger than this is refused unread.
 const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-const KNOWN_KEYS: [(&str, Kind); 15] = [
+const KNOWN_KEYS: [(&str, Kind); 17] = [
     ("name", Kind::Text),
     ("agents", Kind::Object),
     ("aliases", Kind::TextObject),
@@ -38,6 +44,8 @@ const KNOWN_KEYS: [(&str, Kind); 15] = [
     ("commands", Kind::Commands),
     ("gateway", Kind::Gateway),
     ("liveness", Kind::Windows),
+    ("retry", Kind::Retry),
+    ("verifyTimeoutSeconds", Kind::Number),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,7 @@ enum Kind {
     Commands,
     Gateway,
     Windows,
+    Retry,
 }
 
 impl Kind {
@@ -66,6 +75,7 @@ impl Kind {
                 .is_ok_and(|commands| commands.values().all(|argv| !argv.is_empty())),
             Kind::Gateway => Gateway::deserialize(value).is_ok(),
             Kind::Windows => LivenessWindows::deserialize(value).is_ok(),
+            Kind::Retry => RetryWindows::deserialize(value).is_ok(),
         }
     }
 }
@@ -93,6 +103,9 @@ impl fmt::Display for Kind {
             Kind::Commands => "an object such as {\"mail\": [\"sendmail\", \"me\"]}",
             Kind::Gateway => {
                 "an object such as {\"transport\": \"cli\", \"cli\": \"openclaw\"}, with transport \"websocket\" or \"cli\""
+            }
+            Kind::Retry => {
+                "an object such as {\"atMost\": 3, \"overloadSeconds\": 30, \"spacingSeconds\": 5}"
             }
             Kind::Windows => {
                 "an object of seconds such as {\"idleFailureSeconds\": 600, \"flatSeconds\": 180}"
@@ -175,43 +188,16 @@ pub struct Config {
     pub startup_grace: Option<Duration>,
     /// The operator's own windows of the liveness policy.
     pub liveness: LivenessWindows,
+    /// The operator's own pauses and counts of automatic retries.
+    pub retry: RetryWindows,
+    /// A verify command that takes longer has failed.
+    pub verify_timeout: Duration,
     /// How long a local command has between TERM and KILL.
     pub term_grace: Duration,
     /// `DISPATCH_COMPLETION_INLINE_LIMIT_BYTES` as it is set: the completion rules read it.
     pub inline_limit: Option<String>,
     /// The limit that `DISPATCH_LOCK_TIMEOUT` puts on waiting for the ledger, where it is set.
     pub lock_timeout: Option<Duration>,
-}
-
-/// Windows of the liveness policy that the operator sets, in seconds (`liveness` in `config.json`); what is absent follows
-/// from the run's time limit and thinking level.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct LivenessWindows {
-    /// A run that was not seen for so long never started.
-    pub startup_grace_seconds: Option<f64>,
-    /// How often a silent run is asked about anew; at least 1.
-    pub probe_seconds: Option<f64>,
-    /// A run without progress for so long has stalled.
-    pub idle_failure_seconds: Option<f64>,
-    /// Past this age `ceilingSilenceSeconds` is enough.
-    pub ceiling_seconds: Option<f64>,
-    /// How long a run past its ceiling may be without progress.
-    pub ceiling_silence_seconds: Option<f64>,
-    /// The age past which the deadline is never moved.
-    pub longest_seconds: Option<f64>,
-    /// Without growth for so long, a run is flat.
-    pub flat_seconds: Option<f64>,
-    /// What activity gains at the deadline; at least 1.
-    pub extension_seconds: Option<f64>,
-    /// How long the first request for a final reply may stay without one.
-    pub first_request_seconds: Option<f64>,
-    /// The same of the second.
-    pub second_request_seconds: Option<f64>,
-    /// A run that answers the last request is stopped once it was silent for so long.
-    pub last_words_seconds: Option<f64>,
-    /// How long a run may take to end once it was told to.
-    pub abort_seconds: Option<f64>,
 }
 
 impl Default for Config {
@@ -228,6 +214,8 @@ impl Default for Config {
             delivery_timeout: None,
             startup_grace: None,
             liveness: LivenessWindows::default(),
+            retry: RetryWindows::default(),
+            verify_timeout: Duration::from_secs(600),
             term_grace: Duration::from_secs(10),
             inline_limit: None,
             lock_timeout: None,
@@ -291,14 +279,37 @@ impl Config {
         env: Environment<'_>,
         strictness: Strictness,
     ) -> Result<(Self, Vec<String>), ConfigError> {
+        Self::load_as(storage, path, env, strictness, strictness)
+    }
+
+    /// As [`Config::load`], for a process that keeps the settings it has when the file is unusable. What the environment
+    /// says counts as it did at the start: it cannot be mended while the process runs.
+    ///
+    /// # Errors
+    /// When the file is unusable.
+    pub fn reread(
+        storage: &dyn Storage,
+        path: &Path,
+        env: Environment<'_>,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
+        Self::load_as(storage, path, env, Strictness::Refuse, Strictness::Warn)
+    }
+
+    fn load_as(
+        storage: &dyn Storage,
+        path: &Path,
+        env: Environment<'_>,
+        file: Strictness,
+        variables: Strictness,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
         let mut warnings = Vec::new();
         let mut config = Self::default();
         match read_object(storage, path) {
             Ok(keys) => {
                 let unusable = config.apply(path, &keys, &mut warnings);
-                settle(unusable, strictness, &mut warnings)?;
+                settle(unusable, file, &mut warnings)?;
             }
-            Err(error) => settle(vec![error], strictness, &mut warnings)?,
+            Err(error) => settle(vec![error], file, &mut warnings)?,
         }
         let text = |name: &str| env(name).and_then(|value| value.into_string().ok());
         config.inline_limit = text("DISPATCH_COMPLETION_INLINE_LIMIT_BYTES");
@@ -311,7 +322,7 @@ impl Config {
                         expected: "a duration such as 30 or 2m",
                         value,
                     }],
-                    strictness,
+                    variables,
                     &mut warnings,
                 )?,
             }
@@ -325,7 +336,7 @@ impl Config {
                         expected: "websocket or cli",
                         value,
                     }],
-                    strictness,
+                    variables,
                     &mut warnings,
                 )?,
             }
@@ -394,6 +405,10 @@ impl Config {
             }
             "startupGraceMs" => self.startup_grace = Some(Duration::from_millis(number() as u64)),
             "liveness" => self.liveness = LivenessWindows::deserialize(value).unwrap_or_default(),
+            "retry" => self.retry = RetryWindows::deserialize(value).unwrap_or_default(),
+            "verifyTimeoutSeconds" => {
+                self.verify_timeout = Duration::from_secs_f64(number().clamp(0.1, 86_400.0));
+            }
             "termGraceSeconds" => {
                 self.term_grace = Duration::from_secs_f64(number().min(86_400.0));
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigError, Strictness};
+use crate::config::{Config, ConfigError, Settings, Strictness};
 use crate::paths::{Environment, NoHome, Paths};
 use crate::process::Programs;
 use crate::storage::{RealStorage, Storage};
@@ -18,7 +18,7 @@ pub struct Home {
     /// Where things are.
     pub paths: Paths,
     /// The settings.
-    pub config: Config,
+    pub config: Settings,
     /// The file system.
     pub storage: Arc<dyn Storage>,
     /// The clock.
@@ -75,7 +75,7 @@ impl Home {
             .map(PathBuf::from);
         let home = Self {
             paths,
-            config,
+            config: Settings::new(config),
             storage: storage_for(env, program),
             clock: Arc::new(SystemClock::new()),
             environment: crate::paths::process_environment,
@@ -86,6 +86,25 @@ impl Home {
             home.say(&warning);
         }
         Ok(home)
+    }
+
+    /// Reads the configuration anew, for this and every clone. One that cannot be used leaves the settings as they are.
+    /// Says on stderr what came of it.
+    pub fn reread_config(&self) {
+        let path = &self.paths.config;
+        match Config::reread(&RealStorage, path, &self.environment) {
+            Ok((config, warnings)) => {
+                let what = match self.config.renew(config) {
+                    true => "the new settings count from now on",
+                    false => "nothing has changed",
+                };
+                self.say(&format!("read {} again: {what}", path.display()));
+                for warning in warnings {
+                    self.say(&warning);
+                }
+            }
+            Err(e) => self.say(&format!("{e}; going on with the settings as they were")),
+        }
     }
 
     /// A line for people on stderr, prefixed with the brand. A closed stderr is no error.

@@ -16,6 +16,21 @@ use crate::storage::{replace_synced, sweep_temporaries};
 /// A watcher's log is begun anew above this size.
 const MAX_LOG_BYTES: u64 = 256 * 1024;
 
+/// A heartbeat older than this is stale; watchers write one a minute.
+pub const STALE_MS: i64 = 3 * 60_000;
+
+/// What a detached watcher calls itself in its lock.
+pub const DETACHED: &str = "detached watcher";
+
+/// What a watcher calls itself whose stdout somebody reads.
+pub const FOREGROUND: &str = "watcher";
+
+/// What the watcher of every label calls itself.
+pub const OF_EVERY_LABEL: &str = "watcher --all";
+
+/// What a watcher that looks once calls itself: it leaves the post at once, and nobody takes it for one that stays.
+pub const LOOK: &str = "watcher --once";
+
 /// The files of the watcher of one label and generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
@@ -39,9 +54,45 @@ pub struct Heartbeat {
     /// When it will look again at the latest, ms since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_at: Option<i64>,
+    /// When it will do something by itself, ms since the epoch, as far as that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acts_at: Option<i64>,
     /// How far it has read the transcript, in bytes.
     #[serde(default)]
     pub position: u64,
+}
+
+/// Who is at a post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeper {
+    /// Nobody.
+    Nobody,
+    /// A watcher that `dispatch` started; it gives the post to whoever asks.
+    Detached(LockHolder),
+    /// A watcher whose stdout is the run's only sink.
+    Foreground(LockHolder),
+    /// One that watches all labels.
+    OfEveryLabel(LockHolder),
+    /// Somebody who leaves in a moment: a look, a command that resolves the label, or one who has not signed yet.
+    Passing,
+}
+
+impl Heartbeat {
+    /// When a watcher that still stirs acts next, as far as it said, ms since the epoch: what it plans, or else its next
+    /// look. It looks at least as often as it said; the time of a wedged one stays in the past.
+    pub fn next_act(&self, now_ms: i64) -> Option<i64> {
+        if let Some(act) = self.acts_at.filter(|at| *at > now_ms) {
+            return Some(act);
+        }
+        let look = self.next_at?;
+        let pause = look.saturating_sub(self.at).max(1);
+        let is_stirring = now_ms.saturating_sub(self.at) < STALE_MS;
+        if look > now_ms || !is_stirring {
+            return Some(look);
+        }
+        let passed = now_ms.saturating_sub(self.at) / pause;
+        Some(self.at.saturating_add((passed + 1).saturating_mul(pause)))
+    }
 }
 
 impl Post {
@@ -75,6 +126,23 @@ impl Post {
     /// A watcher is at its post.
     pub fn is_held(&self) -> bool {
         FileLock::is_held(&self.lock_path())
+    }
+
+    /// Who is at the post now.
+    pub fn keeper(&self) -> Keeper {
+        if !self.is_held() {
+            return Keeper::Nobody;
+        }
+        let holder = FileLock::holder(&self.lock_path());
+        match holder.filter(|holder| holder.process.is_alive()) {
+            Some(holder) => match holder.program.as_str() {
+                DETACHED => Keeper::Detached(holder),
+                FOREGROUND => Keeper::Foreground(holder),
+                OF_EVERY_LABEL => Keeper::OfEveryLabel(holder),
+                _ => Keeper::Passing,
+            },
+            None => Keeper::Passing,
+        }
     }
 
     /// Takes the post; `Err(holder)` when another watcher has it.
@@ -126,6 +194,18 @@ impl Post {
 /// # Errors
 /// When the program cannot be started.
 pub fn start_watcher(home: &Home, label: &str, generation: Generation) -> io::Result<Detached> {
+    start(home, label, generation, &[])
+}
+
+/// As [`start_watcher`]; a detached watcher that is there already is asked to leave and the new one takes its post.
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn start_successor(home: &Home, label: &str, generation: Generation) -> io::Result<Detached> {
+    start(home, label, generation, &["--take-over"])
+}
+
+fn start(home: &Home, label: &str, generation: Generation, more: &[&str]) -> io::Result<Detached> {
     let post = Post::of(home, label, generation);
     home.storage.create_dir_all(&post.dir)?;
     let log = OpenOptions::new()
@@ -142,6 +222,7 @@ pub fn start_watcher(home: &Home, label: &str, generation: Generation) -> io::Re
         .arg(format!("--label={label}"))
         .arg(format!("--generation={generation}"))
         .arg("--detached")
+        .args(more)
         .envs(home.paths.exports.iter().map(|(name, path)| (name, path)))
         .current_dir("/");
     spawn_detached(command, Some(log))
@@ -163,5 +244,47 @@ pub fn ensure_watcher(home: &Home, label: &str, generation: Generation) -> bool 
             ));
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(next_at: Option<i64>, acts_at: Option<i64>) -> Heartbeat {
+        Heartbeat {
+            process: ProcessIdentity::current(),
+            at: 100_000,
+            state: "watching".to_owned(),
+            reason: "the run is at work".to_owned(),
+            next_at,
+            acts_at,
+            position: 0,
+        }
+    }
+
+    #[test]
+    fn the_next_act_is_what_is_planned_or_else_the_next_look() {
+        let planned = beat(Some(105_000), Some(400_000));
+        assert_eq!(planned.next_act(110_000), Some(400_000));
+        let looking = beat(Some(105_000), None);
+        for (now, next) in [
+            (100_000, 105_000),
+            (104_999, 105_000),
+            (105_000, 110_000),
+            (142_000, 145_000),
+        ] {
+            assert_eq!(looking.next_act(now), Some(next), "{now}");
+        }
+        assert_eq!(planned.next_act(159_000), Some(400_000));
+        let passed = beat(Some(105_000), Some(106_000));
+        assert_eq!(passed.next_act(106_000), Some(110_000));
+        assert_eq!(beat(None, None).next_act(110_000), None);
+    }
+
+    #[test]
+    fn a_wedged_watcher_promises_nothing_new() {
+        let looking = beat(Some(105_000), Some(130_000));
+        assert_eq!(looking.next_act(100_000 + STALE_MS), Some(105_000));
     }
 }

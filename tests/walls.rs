@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 25] = [
+const PURE: [&str; 27] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -42,7 +42,9 @@ const PURE: [&str; 25] = [
     "watch/changes.rs",
     "watch/ending.rs",
     "watch/liveness.rs",
+    "recovery/retries.rs",
     "watch/machine.rs",
+    "watch/machine/",
     "watch/orphan.rs",
     "watch/requests.rs",
     "watch/sighting.rs",

@@ -12,7 +12,7 @@ use self::openclaw::OpenclawBackend;
 use crate::gateway::GatewayError;
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::{Baseline, Entry, Failure, Generation, Steer};
+use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Generation, Steer};
 use crate::wake::Waker;
 
 /// The backends' names as flags and ledger write them.
@@ -84,6 +84,10 @@ pub struct RunRef {
     pub timeout_s: Option<u64>,
     /// What was sent into the session since, oldest first.
     pub steers: Vec<Steer>,
+    /// Which attempt of the generation it is, from 1.
+    pub attempt: u32,
+    /// How the attempt before it failed.
+    pub retry_of: Option<FailureKind>,
 }
 
 impl RunRef {
@@ -99,12 +103,20 @@ impl RunRef {
                 BackendName::Openclaw => String::new(),
             },
             baseline: entry.baseline(),
-            since_ms: entry.time("spawnedAt").unwrap_or(0),
+            since_ms: match entry.claim() {
+                Some(claim) => claim.at,
+                None => entry.time("spawnedAt").unwrap_or(0),
+            },
             prompt_path: entry.text("promptPath").map(PathBuf::from),
             model: entry.text("model").map(str::to_owned),
             thinking: entry.text("thinking").map(str::to_owned),
             timeout_s: entry.number("timeoutSeconds"),
             steers: entry.steers(),
+            attempt: entry.attempt(),
+            retry_of: entry
+                .claim()
+                .and_then(|_| entry.failure())
+                .map(|failure| failure.kind),
         })
     }
 
@@ -265,6 +277,18 @@ pub trait Backend {
     /// # Errors
     /// When the request cannot be recorded.
     fn abort(&self, run: &RunRef) -> io::Result<()>;
+
+    /// Prepares another attempt at the run's work, in its session where that is still there; nothing is started. The failed
+    /// attempt has settled.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when there is nothing left to go on with; any other when that is not known now.
+    fn next_attempt(&self, run: &RunRef) -> io::Result<Attempt>;
+
+    /// A run whose carrier is gone is taken over by a new one: it cannot vanish.
+    fn takes_over(&self) -> bool {
+        false
+    }
 
     /// Asks the agent for something while its run goes on; `steer` is on record by then.
     ///

@@ -82,6 +82,8 @@ pub enum Command {
     Sync(SyncArgs),
     /// Send deliveries again that were given up
     Redeliver(RedeliverArgs),
+    /// Have a fresh watcher take over, after an upgrade say
+    WatcherHandoff(HandoffArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -435,6 +437,18 @@ pub struct RedeliverArgs {
     #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
     pub label: Option<String>,
     /// Every label
+    #[arg(long, conflicts_with = "label")]
+    pub all: bool,
+}
+
+/// Flags of `watcher-handoff`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch watcher-handoff --all")]
+pub struct HandoffArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
+    pub label: Option<String>,
+    /// Every label that runs or owes a delivery
     #[arg(long, conflicts_with = "label")]
     pub all: bool,
 }

@@ -8,6 +8,7 @@ mod doctor;
 mod done;
 mod enqueue;
 mod exit;
+mod handoff;
 mod heartbeat;
 mod labels;
 mod list;
@@ -145,6 +146,7 @@ fn name(command: &Command) -> &'static str {
         Command::Note(_) => "note",
         Command::Sync(_) => "sync",
         Command::Redeliver(_) => "redeliver",
+        Command::WatcherHandoff(_) => "watcher-handoff",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
         Command::Man => "man",
@@ -171,6 +173,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Note(args) => note::run(home, output, args, &process_environment, json_asked),
         Command::Sync(args) => sync::run(home, output, args),
         Command::Redeliver(args) => redeliver::run(home, output, args),
+        Command::WatcherHandoff(args) => handoff::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),
         Command::Man => print_manual(),

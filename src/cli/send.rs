@@ -177,6 +177,10 @@ fn record(ledger: &Ledger, label: &str, steer: &Steer) -> Result<()> {
         Some(match why {
             Unsent::NotRunning(_) => not_running(label, &entry),
             Unsent::Cancelling => format!("label \"{label}\" is being cancelled"),
+            Unsent::Waiting => format!(
+                "label \"{label}\" waits for its retry (at {}); send the message when that runs, or cancel the label",
+                entry.text("retryAt").unwrap_or("an unknown time")
+            ),
             Unsent::Verifying => {
                 format!("label \"{label}\" has its result, which is being verified")
             }

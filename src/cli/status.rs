@@ -16,9 +16,10 @@ use crate::backend::{BackendName, Evidence, Liveness, RunRef, backend_of};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::Ledger;
+use crate::process::FileLock;
 use crate::record::{Entry, Status, time};
 use crate::watch::{Way, resolve};
-use crate::watchers::Post;
+use crate::watchers::{Heartbeat, Post};
 
 /// Runs the command.
 ///
@@ -97,6 +98,9 @@ fn view(
         "runtime",
         "endedAt",
         "failure",
+        "retryAt",
+        "retryCount",
+        "lastRetryAt",
         "runIds",
         "steers",
         "requester",
@@ -172,13 +176,46 @@ fn liveness(
 fn watcher(home: &Home, label: &str, entry: &Entry) -> Value {
     let post = Post::of(home, label, entry.generation());
     let alive = post.is_held();
-    let mut view = match post.heartbeat(home) {
-        Some(beat) => serde_json::to_value(beat).unwrap_or_default(),
-        None if !alive => return Value::Null,
-        None => json!({}),
+    let holder = FileLock::holder(&post.lock_path()).filter(|_| alive);
+    // What an earlier watcher said last says nothing of the one that has taken its place.
+    let is_its_own = |beat: &Heartbeat| holder.as_ref().is_none_or(|h| h.process == beat.process);
+    let beat = post.heartbeat(home).filter(is_its_own);
+    let mut view = match (&beat, &holder) {
+        (Some(beat), _) => serde_json::to_value(beat).unwrap_or_default(),
+        (None, Some(holder)) => serde_json::to_value(&holder.process).unwrap_or_default(),
+        (None, None) if alive => json!({}),
+        (None, None) => return Value::Null,
     };
     view["alive"] = json!(alive);
+    let now_ms = home.now_ms();
+    let next = beat
+        .filter(|_| alive)
+        .and_then(|beat| beat.next_act(now_ms));
+    view["nextAt"] = json!(next);
+    view["nextInMs"] = json!(next.map(|at| at.saturating_sub(now_ms)));
     view
+}
+
+/// A living watcher's state, its reason and when it acts next, in a line.
+fn saying(watcher: &Value) -> String {
+    let text = |name: &str| watcher.get(name).and_then(Value::as_str);
+    let Some(state) = text("state") else {
+        return "it has just begun".to_owned();
+    };
+    let next = watcher.get("nextAt").and_then(Value::as_i64);
+    let left = watcher.get("nextInMs").and_then(Value::as_i64);
+    let next = match (next, left) {
+        (Some(at), Some(left)) if left >= 0 => {
+            format!("; next at {} (in {})", time::iso(at), format_duration(left))
+        }
+        (Some(at), Some(left)) => format!(
+            "; it was to act at {} ({})",
+            time::iso(at),
+            format_ago(-left)
+        ),
+        _ => String::new(),
+    };
+    format!("{state}: {}{next}", text("reason").unwrap_or_default())
 }
 
 fn print(
@@ -196,6 +233,14 @@ fn print(
     if let Some(failure) = entry.failure() {
         facts.push(("failure", format!("{}: {}", failure.kind, failure.message)));
     }
+    if let Some(at) = entry.time("retryAt") {
+        let left = at.saturating_sub(home.now_ms());
+        let when = match left > 0 {
+            true => format!("in {}", format_duration(left)),
+            false => "due".to_owned(),
+        };
+        facts.push(("retry", when));
+    }
     facts.push(("started", ago(entry.time("spawnedAt"))));
     match (entry.time("spawnedAt"), entry.time("endedAt")) {
         (Some(start), Some(end)) => facts.push(("took", format_duration(end - start))),
@@ -211,15 +256,11 @@ fn print(
     ));
     let watcher = view.get("watcher").unwrap_or(&Value::Null);
     let alive = watcher.get("alive") == Some(&Value::Bool(true));
-    let reason = watcher
-        .get("reason")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if status == Status::Running {
+    if status == Status::Running || alive {
         facts.push((
             "watcher",
             match alive {
-                true => format!("alive: {reason}"),
+                true => format!("alive: {}", saying(watcher)),
                 false => "dead; '529-recovery' starts a new one".to_owned(),
             },
         ));

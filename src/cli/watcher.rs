@@ -1,9 +1,10 @@
 //! The `watcher` program.
 
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use super::exit::{self, FAILURE, OK};
@@ -15,10 +16,10 @@ use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::process_environment;
-use crate::process::{FileLock, LockHolder, Signal, signal_process};
+use crate::process::{FileLock, LockHolder, ProcessIdentity, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watch::{Limits, Reader, Span, Watched, recorded_message, watch};
-use crate::watchers::{Post, ensure_watcher};
+use crate::watch::{Limits, Orders, Reader, Span, Task, Watched, recorded_message, watch};
+use crate::watchers::{DETACHED, FOREGROUND, LOOK, OF_EVERY_LABEL, Post, ensure_watcher};
 
 /// Follow one label's session to its end and print the result.
 ///
@@ -51,16 +52,16 @@ struct WatcherArgs {
     /// Started by dispatch: results go to the ledger alone
     #[arg(long, hide = true)]
     detached: bool,
+    /// Started by dispatch: a detached watcher that is there is to hand over
+    #[arg(long, hide = true, requires = "detached")]
+    take_over: bool,
 }
 
-/// What a detached watcher calls itself in its lock.
-const DETACHED: &str = "detached watcher";
-
-/// What a watcher that looks once calls itself: it leaves the post at once, and nobody takes it for one that stays.
-const LOOK: &str = "watcher --once";
-
 /// How long a detached watcher may take to hand over.
-const HANDOVER_WAIT: Duration = Duration::from_secs(30);
+pub(super) const HANDOVER_WAIT: Duration = Duration::from_secs(30);
+
+/// How often it is looked at whether it has.
+const HANDOVER_LOOK: Duration = Duration::from_millis(5);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -72,7 +73,7 @@ pub fn main() -> ExitCode {
     let program = match (args.detached, args.once) {
         (true, _) => DETACHED,
         (false, true) => LOOK,
-        (false, false) => "watcher",
+        (false, false) => FOREGROUND,
     };
     let home = match Home::open(&process_environment, program, Strictness::Warn) {
         Ok(home) => home,
@@ -97,27 +98,14 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
     } else {
         Span::UntilEnd
     };
-    let mut lock: FileLock = match post.take(home)? {
-        Ok(lock) => lock,
-        Err(Some(holder)) if holder.program == LOOK && span == Span::UntilEnd => {
-            let say = |line: &str| home.say(line);
-            let wait = Some(HANDOVER_WAIT);
-            match FileLock::acquire(&post.lock_path(), &home.program, wait, &say) {
-                Ok(lock) => lock,
-                Err(_) => return Ok(turned_away(home, label, &post)),
-            }
-        }
-        Err(holder) => match holder.filter(|holder| !args.detached && holder.program == DETACHED) {
-            Some(holder) if span == Span::Once => {
-                complain(
-                    &home.config.brand,
-                    &format!("WATCHER_PENDING {label}: watched by {holder}"),
-                );
-                return Ok(OK);
-            }
-            Some(holder) => hand_over(home, label, &post, &holder)?,
-            None => return Ok(turned_away(home, label, &post)),
-        },
+    // Before the post is taken: whoever finds a watcher there may signal it.
+    let orders = match span {
+        Span::UntilEnd => Orders::listen().context("cannot listen to signals")?,
+        Span::Once => Orders::none(),
+    };
+    let mut lock = match post_for(home, args, &post)? {
+        Some(lock) => lock,
+        None => return Ok(OK),
     };
     // What stood in the ledger before the post was taken may be old by now. Should it be damaged since, whoever held the
     // post would have gone on, and so does this watcher.
@@ -135,8 +123,15 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         timeout: args.timeout,
         idle_threshold: args.idle_threshold,
     };
+    let task = Task {
+        label,
+        generation,
+        span,
+        reader,
+        limits,
+    };
     loop {
-        let watched = watch(home, label, generation, &entry, span, reader, limits)?;
+        let watched = watch(home, &task, &entry, &orders)?;
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.
@@ -153,6 +148,39 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
             Ok(lock) => lock,
             Err(_) => return Ok(code),
         };
+    }
+}
+
+/// The post; `None`, with a line, when it is left to whoever has it.
+fn post_for(home: &Home, args: &WatcherArgs, post: &Post) -> Result<Option<FileLock>> {
+    let label = args.label.as_str();
+    let holder = match post.take(home)? {
+        Ok(lock) => return Ok(Some(lock)),
+        Err(holder) => holder,
+    };
+    let is_look = holder.as_ref().is_some_and(|holder| holder.program == LOOK);
+    let is_passing = !holder.as_ref().is_some_and(stays);
+    match holder {
+        Some(holder) if args.once && holder.program == DETACHED => {
+            complain(
+                &home.config.brand,
+                &format!("WATCHER_PENDING {label}: watched by {holder}"),
+            );
+            Ok(None)
+        }
+        Some(holder) if holder.program == DETACHED && (args.take_over || !args.detached) => {
+            hand_over(home, args, post, &holder)
+        }
+        // A successor outlasts whoever resolves the label just now, too.
+        _ if (is_look && !args.once) || (is_passing && args.take_over) => {
+            let say = |line: &str| home.say(line);
+            let wait = Some(HANDOVER_WAIT);
+            match FileLock::acquire(&post.lock_path(), &home.program, wait, &say) {
+                Ok(lock) => Ok(Some(lock)),
+                Err(_) => Ok(turned_away(home, label, post)),
+            }
+        }
+        _ => Ok(turned_away(home, label, post)),
     }
 }
 
@@ -196,14 +224,50 @@ fn tell(
     }
 }
 
-/// Asks the detached watcher to leave and takes its post.
-fn hand_over(home: &Home, label: &str, post: &Post, holder: &LockHolder) -> Result<FileLock> {
-    signal_process(&holder.process, Signal::TERM)
-        .with_context(|| format!("cannot ask {holder} to hand over label \"{label}\""))?;
-    let say = |line: &str| home.say(line);
-    let lock = FileLock::acquire(&post.lock_path(), &home.program, Some(HANDOVER_WAIT), &say)?;
-    home.say(&format!("watcher [{label}] taken over from {holder}"));
-    Ok(lock)
+/// It is a watcher, and no command that holds the post for a moment.
+fn stays(holder: &LockHolder) -> bool {
+    [DETACHED, FOREGROUND, OF_EVERY_LABEL].contains(&holder.program.as_str())
+}
+
+/// Asks the detached watcher to leave and takes its post; `None`, with a line, when another fresh one was faster and this
+/// one is not to be preferred.
+fn hand_over(
+    home: &Home,
+    args: &WatcherArgs,
+    post: &Post,
+    holder: &LockHolder,
+) -> Result<Option<FileLock>> {
+    let label = args.label.as_str();
+    let mut old = holder.clone();
+    let mut asked: Option<ProcessIdentity> = None;
+    let limit = home.clock.monotonic() + HANDOVER_WAIT;
+    loop {
+        if asked.as_ref() != Some(&old.process) {
+            signal_process(&old.process, Signal::TERM)
+                .with_context(|| format!("cannot ask {old} to hand over label \"{label}\""))?;
+            asked = Some(old.process.clone());
+        }
+        match post.take(home)? {
+            Ok(lock) => {
+                home.say(&format!("watcher [{label}] taken over from {old}"));
+                return Ok(Some(lock));
+            }
+            Err(Some(now)) if stays(&now) && now.process != old.process => {
+                if args.detached || now.program != DETACHED {
+                    return Ok(turned_away(home, label, post));
+                }
+                old = now;
+            }
+            Err(_) => {}
+        }
+        if home.clock.monotonic() >= limit {
+            let seconds = HANDOVER_WAIT.as_secs();
+            bail!(
+                "{old} was asked to hand over label \"{label}\" and has not left for {seconds} s"
+            );
+        }
+        thread::sleep(HANDOVER_LOOK);
+    }
 }
 
 /// Notes that this stdout has the result. Failing that, it may be printed again: better twice than never.
@@ -223,13 +287,13 @@ fn mark_printed(home: &Home, label: &str, generation: Generation) {
     }
 }
 
-fn turned_away(home: &Home, label: &str, post: &Post) -> u8 {
+fn turned_away(home: &Home, label: &str, post: &Post) -> Option<FileLock> {
     let holder = FileLock::holder(&post.lock_path());
     let who = holder.map_or_else(|| "another watcher".to_owned(), |h| h.to_string());
     home.say(&format!(
         "label \"{label}\" is watched already by {who}; leaving"
     ));
-    OK
+    None
 }
 
 fn tell_recorded(home: &Home, label: &str, entry: &Entry) -> Result<u8> {

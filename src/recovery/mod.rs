@@ -2,10 +2,13 @@
 //!
 //! A running label whose watcher is dead gets a new one, which finds the run where it is, or its end on the disk, and
 //! records it; so does an ended label that still owes a delivery. A wedged watcher (its lock is held, its heartbeat is
-//! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
+//! old) is reported, and after ten minutes that very process is ended and replaced. A label that failed of an overload while its
+//! budget was not spent is retried. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
 mod adopt;
+pub mod overloads;
+pub mod retries;
 
 use std::collections::HashSet;
 use std::thread;
@@ -18,12 +21,10 @@ use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError};
 use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watchers::{Heartbeat, Post, start_watcher};
+use crate::watchers::{Heartbeat, Post, STALE_MS, start_watcher};
 
+use self::overloads::retry_overloads;
 pub use adopt::{adopt_forgotten_runs, forgotten_runs};
-
-/// A heartbeat older than this is stale; watchers write one a minute.
-const STALE_MS: i64 = 3 * 60_000;
 
 /// A watcher whose heartbeat is older than this is ended.
 const WEDGED_MS: i64 = 10 * 60_000;
@@ -35,11 +36,34 @@ const LAST_WORDS_MS: i64 = 15 * 60_000;
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 const DEATH_LOOK: Duration = Duration::from_millis(2);
 
+/// What a scan is to do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    /// It only tells.
+    pub dry_run: bool,
+    /// Failures that are older are not retried.
+    pub max_age: Option<Duration>,
+    /// How often a label is retried at most.
+    pub max_retries: Option<u32>,
+    /// The only label that it is for.
+    pub label: Option<String>,
+}
+
+impl Options {
+    fn concerns(&self, label: &str) -> bool {
+        self.label.as_deref().is_none_or(|only| only == label)
+    }
+}
+
 /// What a scan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
     /// Labels that got a new watcher, and why.
     pub revived: Vec<(String, String)>,
+    /// Labels whose retry has started.
+    pub retried: Vec<(String, String)>,
+    /// Labels whose retries are used up.
+    pub given_up: Vec<(String, String)>,
     /// Ended labels whose sessions the store still showed as running.
     pub closed: Vec<String>,
     /// Watchers that hold their post and do not stir.
@@ -54,21 +78,33 @@ pub struct Scan {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
+pub fn scan(home: &Home, options: &Options) -> Result<Scan, LedgerError> {
     let mut scan = Scan::default();
     let book = Ledger::new(home).read()?;
     for (label, entry) in candidates(&book) {
+        if !options.concerns(&label) {
+            continue;
+        }
         let Some(why) = need(home, &label, &entry, &mut scan) else {
             continue;
         };
         let post = Post::of(home, &label, entry.generation());
+        if options.dry_run {
+            if !post.is_held() {
+                scan.revived.push((label, why.to_owned()));
+            }
+            continue;
+        }
         let is_taken = post.is_held() && !is_abandoned(home, &post);
         if is_taken && !is_freed(home, &label, &post, &mut scan) {
             continue;
         }
         start(home, &label, entry.generation(), why, &mut scan);
     }
-    close_sessions(home, &book, &mut scan);
+    if !options.dry_run && options.label.is_none() {
+        close_sessions(home, &book, &mut scan);
+    }
+    retry_overloads(home, &book, options, &mut scan)?;
     Ok(scan)
 }
 

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::Reader;
 use super::ending::{Ending, content};
-use crate::completion::cap::{ArtifactOutcome, header};
-use crate::delivery::{owe, owe_stdout};
+use crate::completion::cap::{ArtifactOutcome, failure_header, header};
+use crate::delivery::{DeliveryMode, owe, owe_stdout};
 use crate::record::{Content, DeliveryKind, Entry, Failure, Generation, Phase, Status, Steer};
+use crate::recovery::retries::{self, Next};
 
 /// The label in a watcher's charge.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +110,74 @@ impl Charge<'_> {
         let header = header(self.brand, self.label);
         let content = content(header, &text, &artifact, bytes.unwrap_or(0));
         self.owe(entry, kind, &content, now_ms);
+    }
+
+    /// Puts the label's work off until its retry: the attempt has failed, and the label has not. Who wants to hear of
+    /// everything hears of it.
+    pub fn put_off(
+        &self,
+        entry: &mut Entry,
+        steers: &[Steer],
+        attempt: u32,
+        failure: &Failure,
+        next: Next,
+        now_ms: i64,
+    ) -> Recorded {
+        let is_overtaken = !self.is_at_work(entry)
+            || entry.cancel_requested()
+            || entry.is_signalled()
+            || entry.attempt() != attempt
+            || entry.steers() != steers;
+        if is_overtaken {
+            return Recorded::Overtaken;
+        }
+        if entry.phase() == Some(Phase::RetryWait) {
+            return Recorded::Yes;
+        }
+        retries::put_off(entry, failure, next.delay, now_ms);
+        let Next {
+            number,
+            at_most,
+            delay,
+        } = next;
+        let seconds = delay.as_secs();
+        let text = format!(
+            "{}
+
+Retry {number} of {at_most} follows in {seconds} s.",
+            failure.message
+        );
+        let header = failure_header(self.brand, self.label, failure.kind.as_str());
+        self.owe_progress(entry, DeliveryKind::Failure, header, text, now_ms);
+        Recorded::Yes
+    }
+
+    /// Tells those who want to hear of everything that the next attempt begins.
+    pub fn tell_retry(&self, entry: &mut Entry, now_ms: i64) {
+        let (brand, label, attempt) = (self.brand, self.label, entry.attempt());
+        let header = format!("🌶️ *{brand}* [{label}] starting again (attempt {attempt})...");
+        self.owe_progress(entry, DeliveryKind::Starting, header, String::new(), now_ms);
+    }
+
+    fn owe_progress(
+        &self,
+        entry: &mut Entry,
+        kind: DeliveryKind,
+        header: String,
+        text: String,
+        now_ms: i64,
+    ) {
+        let mode = DeliveryMode::from_text(entry.text("deliveryMode"));
+        if mode != DeliveryMode::AnnounceAlways || self.reader == Reader::Stdout {
+            return;
+        }
+        let content = Content {
+            header,
+            bytes: text.len() as u64,
+            text,
+            ..Content::default()
+        };
+        owe(self.label, entry, kind, &content, now_ms);
     }
 
     /// Records a request for the final reply that is about to be sent.

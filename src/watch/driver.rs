@@ -1,18 +1,18 @@
 //! The watcher's driver: looks at ledger and backend, lets the machine decide, performs what it says, sleeps until
 //! something changes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 mod perform;
+mod retrying;
 
 use super::Reader;
 use super::ending::Ending;
 use super::liveness::{Effort, Policy};
 use super::machine::{EntrySight, Leaving, Sight, State, step};
+use super::orders::{Listener, Orders};
 use super::outbox::{Left, Outbox};
 use super::sighting::{entry_sight, past};
 use super::verify::{Checker, Note};
@@ -21,8 +21,9 @@ use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
 use crate::completion::cap::inline_limit_from;
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::process::{Detached, StopSignal, on_stop_signals};
+use crate::process::Detached;
 use crate::record::{Entry, Generation, Status};
+use crate::recovery::retries::Account;
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::Post;
 
@@ -104,20 +105,30 @@ pub enum Watched {
     Stopped,
 }
 
+/// What one watch is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// Its generation.
+    pub generation: Generation,
+    /// How long.
+    pub span: Span,
+    /// For whom.
+    pub reader: Reader,
+    /// By which limits.
+    pub limits: Limits,
+}
+
 /// Watches a label's run. The caller holds the post and has read `known`, the label's entry, which is gone on with when the
 /// ledger cannot be read by now.
 ///
 /// # Errors
 /// When the label names no run that this build can watch, or its backend cannot be used.
-pub fn watch(
-    home: &Home,
-    label: &str,
-    generation: Generation,
-    known: &Entry,
-    span: Span,
-    reader: Reader,
-    limits: Limits,
-) -> Result<Watched> {
+pub fn watch(home: &Home, task: &Task<'_>, known: &Entry, orders: &Orders) -> Result<Watched> {
+    let Task {
+        label, generation, ..
+    } = *task;
     let ledger = Ledger::new(home);
     let wake = Wake::new();
     let entry = match ledger.read() {
@@ -143,6 +154,8 @@ pub fn watch(
         voice: Voice::new(home, label, post.clone()),
         post,
         outbox: Outbox::new(home, label, generation, wake.waker()),
+        _listener: orders.wake(wake.waker()),
+        orders: orders.clone(),
         wake,
         carriers: Vec::new(),
         run: RunRef {
@@ -156,17 +169,19 @@ pub fn watch(
         ledger,
         ended: None,
         troubles: 0,
-        reader,
-        limits,
+        reader: task.reader,
+        limits: task.limits,
         ledger_seen: None,
+        is_new_run: false,
+        held_until: None,
     };
     driver.verify_note.end_what_was_left();
     match run_of(label, &driver.entry)? {
-        Some(_) => driver.watch(span),
+        Some(_) => driver.watch(task.span),
         // The label was only signalled done, or its run is not ours to watch: what it owes is.
         None => {
-            let stop = driver.listen(span)?;
-            driver.leave(&stop)
+            driver.heed_pokes(task.span);
+            driver.leave()
         }
     }
 }
@@ -200,37 +215,30 @@ struct Driver<'a> {
     limits: Limits,
     voice: Voice<'a>,
     ledger_seen: Option<crate::storage::FileFacts>,
+    /// The run is another attempt's since the last step.
+    is_new_run: bool,
+    /// Monotonic time until which the retry's provider is left alone.
+    held_until: Option<Duration>,
+    orders: Orders,
+    _listener: Listener,
 }
 
 impl Driver<'_> {
-    /// Listens to signals and pokes, where the watch lasts.
-    fn listen(&mut self, span: Span) -> Result<Arc<AtomicBool>> {
-        let stop = Arc::new(AtomicBool::new(false));
+    /// Has the watch woken by whoever changes its label, where it lasts.
+    fn heed_pokes(&mut self, span: Span) {
         if span == Span::UntilEnd {
-            let waker = self.wake.waker();
-            let flag = Arc::clone(&stop);
-            on_stop_signals(move |signal| {
-                if signal != StopSignal::HangUp {
-                    flag.store(true, Ordering::SeqCst);
-                }
-                waker.wake();
-            })
-            .context("cannot listen to signals")?;
             self.wake.watch(&self.post.lock_path());
         }
-        Ok(stop)
     }
 
     fn watch(&mut self, span: Span) -> Result<Watched> {
-        let stop = self.listen(span)?;
+        self.heed_pokes(span);
         if span == Span::UntilEnd {
-            for path in self.backend.wake_paths(&self.run) {
-                self.wake.watch(&path);
-            }
-            self.backend.attach(&self.run, self.wake.waker());
+            self.follow_run();
         }
         let mut state = State::default();
         loop {
+            self.orders.reread(self.home);
             let sight = self.look()?;
             let next = step(state, &sight, self.home.clock.monotonic());
             self.voice.note(&next, sight.evidence.position);
@@ -248,22 +256,41 @@ impl Driver<'_> {
             };
             match (left, span) {
                 (Some(Leaving::Superseded), _) => {
-                    self.drain(&stop);
+                    self.drain();
                     return Ok(Watched::Superseded);
                 }
-                (Some(Leaving::Ended), _) => return self.leave(&stop),
+                (Some(Leaving::Ended), _) => return self.leave(),
                 (None, Span::Once) => return Ok(Watched::Pending(next.reason)),
                 (None, Span::UntilEnd) => {}
             }
-            if stop.load(Ordering::SeqCst) {
-                self.voice.say("asked to stop; '529-recovery' or any command on the label starts a new watcher");
+            if self.orders.to_stop() {
+                self.voice
+                    .depart("the run goes on", sight.evidence.position);
                 return Ok(Watched::Stopped);
             }
-            state = next.state;
+            state = match std::mem::take(&mut self.is_new_run) {
+                true => {
+                    self.follow_run();
+                    State::default()
+                }
+                false => next.state,
+            };
+            if let Some(until) = self.held_until.take() {
+                state.hold_retry(until);
+                look_within = look_within.min(until.saturating_sub(self.home.clock.monotonic()));
+            }
             self.carriers.retain_mut(|carrier| !carrier.reap());
             let sending = self.send_due();
             self.wake.wait(look_within.min(sending));
         }
+    }
+
+    /// Has news of the run wake the watcher.
+    fn follow_run(&mut self) {
+        for path in self.backend.wake_paths(&self.run) {
+            self.wake.watch(&path);
+        }
+        self.backend.attach(&self.run, self.wake.waker());
     }
 
     /// Sends what is due meanwhile (the start, notes); says how soon to look again.
@@ -279,17 +306,18 @@ impl Driver<'_> {
     }
 
     /// The label has ended: delivers what it owes, then leaves.
-    fn leave(&mut self, stop: &AtomicBool) -> Result<Watched> {
-        if self.reader == Reader::Outbox && self.drain(stop) == Drained::Stopped {
+    fn leave(&mut self) -> Result<Watched> {
+        if self.reader == Reader::Outbox && self.drain() == Drained::Stopped {
             return Ok(Watched::Stopped);
         }
         self.farewell()
     }
 
     /// Works until nothing is left that time or another try could bring to its target.
-    fn drain(&mut self, stop: &AtomicBool) -> Drained {
+    fn drain(&mut self) -> Drained {
         let mut stopping: Option<Duration> = None;
         loop {
+            self.orders.reread(self.home);
             let worked = self.ledger.read().and_then(|book| {
                 let entry = book.get(&self.run.label);
                 let ours = entry.filter(|e| e.generation() == self.run.generation);
@@ -311,27 +339,23 @@ impl Driver<'_> {
                     LEDGER_LOOK
                 }
             };
-            if stop.load(Ordering::SeqCst) {
+            if self.orders.to_stop() {
                 let since = *stopping.get_or_insert(now);
                 if self.outbox.is_idle() || now.saturating_sub(since) >= STOP_PATIENCE {
                     self.voice
-                        .say("asked to stop; what is undelivered is taken up by the next watcher");
+                        .depart("the label has ended; not all of it is delivered", 0);
                     return Drained::Stopped;
                 }
             }
-            self.voice.beat(
-                "delivering",
-                "the label has ended; its deliveries go out",
-                pause,
-                0,
-            );
+            let reason = "the label has ended; its deliveries go out";
+            self.voice.tell("delivering", reason, pause, Some(pause), 0);
             self.wake.wait(pause.min(HEARTBEAT_EVERY));
         }
     }
 
     fn look(&mut self) -> Result<Sight> {
         // The backend first: an end that the ledger tells of later is then never mistaken for news.
-        let (mut evidence, blind) = match self.backend.observe(&self.run) {
+        let (mut evidence, mut blind) = match self.backend.observe(&self.run) {
             Ok(evidence) if evidence.is_known => (evidence, None),
             Ok(evidence) => (evidence, Some("no answer about it has come yet".to_owned())),
             Err(e) => (Evidence::unknown(), Some(e.to_string())),
@@ -344,6 +368,10 @@ impl Driver<'_> {
                     match book.get(&self.run.label) {
                         Some(entry) if entry.generation() == self.run.generation => {
                             self.entry = entry;
+                            if self.take_up_attempt() {
+                                evidence = Evidence::unknown();
+                                blind = Some("another attempt has begun".to_owned());
+                            }
                             // The end of what ran before a further message is no end.
                             if self.run.take_up_steers(&self.entry) {
                                 self.backend.attach(&self.run, self.wake.waker());
@@ -359,9 +387,25 @@ impl Driver<'_> {
                 Err(e) => self.voice.say(&format!("{e}; the watch goes on")),
             }
         }
-        let verify = self.checker.sight(&self.entry, self.home.clock.monotonic());
-        let entry = entry_sight(&self.entry, verify);
+        let verify = self.checker.sight(
+            &self.entry,
+            self.home.clock.monotonic(),
+            self.home.config.verify_timeout,
+        );
+        let account = Account::of(&self.run.label, &self.entry, &self.home.config.retry);
+        let entry = entry_sight(&self.entry, verify, account, self.home.now_ms());
         Ok(self.sight(Some(entry), evidence, blind))
+    }
+
+    /// Goes over to the entry's run when that is another attempt's. Says whether it was.
+    fn take_up_attempt(&mut self) -> bool {
+        let run = RunRef::of_entry(&self.run.label, &self.entry);
+        let Some(run) = run.filter(|run| run.run_id != self.run.run_id) else {
+            return false;
+        };
+        self.run = run;
+        self.is_new_run = true;
+        true
     }
 
     /// What is seen, with the policy by which it is judged.
@@ -375,6 +419,7 @@ impl Driver<'_> {
             policy: policy_of(self.home, &self.entry, &self.limits),
             past,
             blind,
+            is_carried: self.backend.takes_over(),
         }
     }
 

@@ -9,6 +9,7 @@ mod driver;
 pub mod ending;
 pub mod liveness;
 pub mod machine;
+mod orders;
 pub mod orphan;
 mod outbox;
 pub mod requests;
@@ -20,7 +21,8 @@ mod voice;
 use std::path::PathBuf;
 
 pub use conclude::file_text;
-pub use driver::{Limits, Span, Watched, watch};
+pub use driver::{Limits, Span, Task, Watched, watch};
+pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};
 
 use crate::completion::artifact::read_artifact;

@@ -167,6 +167,8 @@ pub enum Unsent {
     Cancelling,
     /// Its label has its result, which is being verified.
     Verifying,
+    /// Its label waits for its retry.
+    Waiting,
 }
 
 /// Records a message that is about to be sent, if the label still runs and its end is not being recorded.
@@ -182,6 +184,9 @@ pub fn steer(entry: &mut Entry, steer: &Steer) -> Result<(), Unsent> {
     }
     if entry.phase() == Some(Phase::Verifying) {
         return Err(Unsent::Verifying);
+    }
+    if entry.phase() == Some(Phase::RetryWait) {
+        return Err(Unsent::Waiting);
     }
     entry.put_steer(steer);
     Ok(())

@@ -13,6 +13,7 @@ use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
 use crate::record::{Entry, Status};
+use crate::recovery::retries::Account;
 use crate::watchers::{Post, ensure_watcher};
 
 /// What resolving a label makes of it.
@@ -34,7 +35,8 @@ pub enum Way {
 }
 
 /// What the evidence makes of a running label; `None` when it goes on, somebody watches it, or it has changed since
-/// `entry` was read. A result that a verify command has to pass first is its watcher's, which is started.
+/// `entry` was read. A result that a verify command has to pass first, and a failure that is followed by a retry, are its
+/// watcher's, which is started.
 ///
 /// # Errors
 /// When the ledger cannot be read or written; nothing is changed then.
@@ -53,10 +55,17 @@ pub fn resolve(
     if found == Verdict::GoesOn || entry.is_signalled() {
         return Ok(None);
     }
+    let is_watchers = |settled: &Settled, status: &Status| match (settled, status) {
+        (_, Status::Done) => entry.text("verifyCmd").is_some(),
+        (Settled::Failed { failure, .. }, Status::Error) => {
+            let account = Account::of(label, entry, &home.config.retry);
+            account.next(failure).is_some()
+        }
+        _ => false,
+    };
     if way == Way::Look {
         let (settled, status) = ending(home, &run, entry, evidence, &found);
-        let is_verified = status == Status::Done && entry.text("verifyCmd").is_some();
-        return Ok((!is_verified).then(|| Change {
+        return Ok((!is_watchers(&settled, &status)).then(|| Change {
             why: reason(&settled),
             to: status,
         }));
@@ -72,7 +81,7 @@ pub fn resolve(
         .get(label)
         .is_some_and(|now| now.generation() == generation && now.rev() == entry.rev());
     let (settled, status) = ending(home, &run, entry, evidence, &found);
-    if !is_unchanged || (status == Status::Done && entry.text("verifyCmd").is_some()) {
+    if !is_unchanged || is_watchers(&settled, &status) {
         drop(lock);
         // One that found the post taken by us has left.
         ensure_watcher(home, label, generation);

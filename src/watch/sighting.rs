@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::liveness::{Cause, Past};
 use super::machine::{EntrySight, Verify};
 use crate::record::{Entry, FailureKind};
+use crate::recovery::retries::{Account, due_in};
 
-/// What the machine takes of an entry; `verify` is what is known of its verify command.
-pub fn entry_sight(entry: &Entry, verify: Verify) -> EntrySight {
+/// What the machine takes of an entry; `verify` is what is known of its verify command, `account` what it has left of its
+/// budgets.
+pub fn entry_sight(entry: &Entry, verify: Verify, account: Account, now_ms: i64) -> EntrySight {
     EntrySight {
         status: entry.status(),
         phase: entry.phase(),
@@ -15,6 +17,8 @@ pub fn entry_sight(entry: &Entry, verify: Verify) -> EntrySight {
         signalled: entry.is_signalled(),
         verify,
         stopped: entry.stop_order(),
+        account,
+        retry_in: due_in(entry, now_ms),
     }
 }
 

@@ -21,9 +21,6 @@ use crate::process::{
 use crate::record::{Entry, FailureKind};
 use crate::storage::{Storage, replace_synced};
 
-/// A verify command that takes longer has failed.
-pub const TIME_OUT: Duration = Duration::from_secs(600);
-
 /// Becomes the verify command, with the text on stdin, once a line has come. When none does, its watcher is dead.
 const WAIT_THEN_VERIFY: &str = r#"read -r _ && exec /bin/sh -c "$1" <"$2""#;
 
@@ -92,7 +89,8 @@ pub struct Verification {
     child: Child,
     command: String,
     output: File,
-    until: Duration,
+    /// Monotonic time.
+    begun: Duration,
     note: Note,
 }
 
@@ -106,8 +104,8 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// How far it is for an entry. `now` is monotonic. What it said of this generation before, it has said.
-    pub fn sight(&mut self, entry: &Entry, now: Duration) -> Verify {
+    /// How far it is for an entry. `now` is monotonic, `limit` how long it may take. What it said of this generation before, it has said.
+    pub fn sight(&mut self, entry: &Entry, now: Duration, limit: Duration) -> Verify {
         let failure = entry.failure();
         if let Some(rejected) = failure.filter(|f| f.kind == FailureKind::Verify) {
             return Verify::Rejected(rejected.message);
@@ -122,7 +120,7 @@ impl Checker {
             self.signal = signal_of(entry);
         }
         if let Some(verification) = &mut self.under_way {
-            match verification.poll(now) {
+            match verification.poll(now, limit) {
                 Ok(None) => return Verify::UnderWay,
                 Ok(Some(verdict)) => self.verdict = Some(verdict),
                 Err(e) => {
@@ -192,15 +190,15 @@ impl Verification {
             child,
             command: subject.command.to_owned(),
             output: said,
-            until: now + TIME_OUT,
+            begun: now,
         })
     }
 
-    /// The verdict, once there is one. A command that takes too long is ended.
+    /// The verdict, once there is one. A command that takes longer than `limit` is ended.
     ///
     /// # Errors
     /// When the command cannot be waited for.
-    pub fn poll(&mut self, now: Duration) -> io::Result<Option<Verdict>> {
+    pub fn poll(&mut self, now: Duration, limit: Duration) -> io::Result<Option<Verdict>> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(match status.success() {
                 true => Verdict::Passed,
@@ -216,12 +214,12 @@ impl Verification {
                 }
             }));
         }
-        if now < self.until {
+        if now.saturating_sub(self.begun) < limit {
             return Ok(None);
         }
         signal_group(self.child.id(), Signal::KILL)?;
         self.child.wait()?;
-        let limit = TIME_OUT.as_secs();
+        let limit = limit.as_secs_f64();
         Ok(Some(Verdict::Rejected(format!(
             "the verify command `{}` took longer than {limit} s and was ended",
             self.command

@@ -46,29 +46,63 @@ impl<'a> Voice<'a> {
 
     /// Tells what a step decided: in the log when it is news, by a heartbeat when it is news or time for one.
     pub fn note(&mut self, step: &Step, position: u64) {
-        let line = format!("{}: {}", step.doing, step.reason);
+        let (look, act) = (step.look_within, step.acts_within);
+        self.tell(step.doing, &step.reason, look, act, position);
+    }
+
+    /// Tells what the watcher is doing and why. It looks again within `look`, and does something by itself within `act`
+    /// where that is known.
+    pub fn tell(
+        &mut self,
+        doing: &str,
+        reason: &str,
+        look: Duration,
+        act: Option<Duration>,
+        position: u64,
+    ) {
+        let line = format!("{doing}: {reason}");
         if line != self.last_note {
             self.say(&line);
             self.last_note = line;
             self.beat_due = Duration::ZERO;
         }
-        self.beat(step.doing, &step.reason, step.look_within, position);
-    }
-
-    /// Writes a heartbeat, at most one in a while.
-    pub fn beat(&mut self, doing: &str, reason: &str, look_within: Duration, position: u64) {
         let now = self.home.clock.monotonic();
         if now < self.beat_due {
             return;
         }
         self.beat_due = now + HEARTBEAT_EVERY;
-        let look = i64::try_from(look_within.as_millis()).unwrap_or(i64::MAX);
+        self.beat(doing, reason, Some(look), act, position);
+    }
+
+    /// The watcher leaves because it was asked to, and nothing of the label has changed by that.
+    pub fn depart(&mut self, what: &str, position: u64) {
+        let reason = format!(
+            "asked to stop; {what}; '529-recovery' or any command on the label starts a new watcher"
+        );
+        self.say(&format!("stopped: {reason}"));
+        self.beat("stopped", &reason, None, None, position);
+    }
+
+    fn beat(
+        &mut self,
+        doing: &str,
+        reason: &str,
+        look: Option<Duration>,
+        act: Option<Duration>,
+        position: u64,
+    ) {
+        let now_ms = self.home.now_ms();
+        let after = |pause: Duration| {
+            let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+            now_ms.saturating_add(pause_ms)
+        };
         let heartbeat = Heartbeat {
             process: ProcessIdentity::current(),
-            at: self.home.now_ms(),
+            at: now_ms,
             state: doing.to_owned(),
             reason: reason.to_owned(),
-            next_at: Some(self.home.now_ms().saturating_add(look)),
+            next_at: look.map(after),
+            acts_at: act.map(after),
             position,
         };
         if let Err(e) = self.post.write_heartbeat(self.home, &heartbeat) {

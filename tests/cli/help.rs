@@ -3,7 +3,7 @@
 use crate::support::House;
 
 /// Every command with all of its flags.
-const COMMANDS: [(&str, &[&str]); 16] = [
+const COMMANDS: [(&str, &[&str]); 17] = [
     (
         "enqueue",
         &[
@@ -67,6 +67,7 @@ const COMMANDS: [(&str, &[&str]); 16] = [
     ("note", &["--label"]),
     ("redeliver", &["--label"]),
     ("sync", &["--dry-run", "--no-import"]),
+    ("watcher-handoff", &["--label", "--all"]),
     ("doctor", &["--repair"]),
     ("completions", &[]),
     ("man", &[]),

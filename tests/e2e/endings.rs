@@ -19,18 +19,22 @@ fn a_model_that_refuses_the_request_is_a_failure_of_the_model(
 
 /// Gateways retry by themselves for up to a minute and a half; both are waited for at once.
 #[test]
-fn an_overloaded_model_is_told_apart_from_other_failures() {
+fn a_model_that_stays_overloaded_is_a_failure_after_the_last_retry() {
     let houses: Vec<GatewayHouse> = Version::ALL
         .into_iter()
         .filter_map(Version::house)
         .collect();
     for house in &houses {
+        house.configure(&json!({"retry": {"atMost": 1, "overloadSeconds": 0.1}}));
         house.ask("busy", "Much to do. @fake error=529", &[]);
     }
     for house in &houses {
         let entry = house.settled("busy");
         assert_eq!(entry["status"], "error", "{entry:#}");
         assert_eq!(entry["failure"]["kind"], "overload", "{entry:#}");
+        let attempts = (&entry["attempt"], &entry["retryCount"]);
+        assert_eq!(attempts, (&json!(2), &json!(1)), "{entry:#}");
+        assert!(!house.model_requests("This is a retry").is_empty());
     }
 }
 

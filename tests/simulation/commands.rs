@@ -4,8 +4,8 @@ use dispatch::completion::cap::ArtifactOutcome;
 use dispatch::delivery::outbox::unpark;
 use dispatch::delivery::{is_owed, owe};
 use dispatch::record::{
-    Baseline, Content, DeliveryKind, DeliveryState, Entry, Failure, FailureKind, Generation, Phase,
-    Status, Steer,
+    Content, DeliveryKind, DeliveryState, Entry, Failure, FailureKind, Generation, Phase, Status,
+    Steer,
 };
 use dispatch::watch::ending::content;
 use dispatch::watch::requests::{self, Signal, Signalled, answered};
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::gateway::Request;
 use super::process::{Me, Process, Then};
 use super::sabotage::Sabotage;
-use super::world::{BRAND, LABELS, World, run_of};
+use super::world::{BRAND, LABELS, World};
 
 /// `dispatch enqueue`.
 pub struct Enqueue {
@@ -42,7 +42,6 @@ impl Enqueue {
 
     /// As `new_entry` of `cli/enqueue/entry.rs`, without what nobody reads here.
     fn plan(&self, world: &mut World) -> Entry {
-        let label = LABELS[self.label];
         let old = world.read(self.label);
         let before = old.as_ref().and_then(|old| old.text("sessionKey"));
         let reused = before.filter(|_| self.is_reuse).map(str::to_owned);
@@ -50,15 +49,9 @@ impl Enqueue {
             Some(key) => key,
             None => world.name("agent:main:subagent:s"),
         };
-        let mut baseline = Baseline::default();
-        if let Some((started, lines)) = world.gateway.baseline(&key) {
-            baseline.session_id = Some(key.clone());
-            baseline.last_entry_id = Some(lines.to_string());
-            baseline.started_at = started;
-        }
+        let baseline = world.gateway.baseline(&key);
         let mut entry = Entry::new();
         entry.set("sessionKey", key);
-        entry.set("runId", world.name(&format!("r{label}")));
         entry.set("agent", "main");
         entry.set("deliverTo", "-100");
         entry.set("deliverChannel", "telegram");
@@ -103,6 +96,7 @@ impl Process for Enqueue {
                 let label = self.label;
                 let floor = world.truth(label).cloned();
                 let generation = world.next_generation(label, floor.as_deref(), world.now_ms());
+                let run_id = world.name(&format!("{}.{generation}.", LABELS[label]));
                 let forgets = world.is_broken_by(Sabotage::ForgetWhatIsOwed);
                 let entered = world.update(label, |old, now_ms| {
                     if requests::is_occupied(old) {
@@ -110,6 +104,8 @@ impl Process for Enqueue {
                     }
                     entry.set_generation(generation);
                     entry.set_time("spawnedAt", now_ms);
+                    entry.set("runId", run_id.as_str());
+                    entry.set("runIds", json!([run_id]));
                     let own_run =
                         format!("{}.{generation}", entry.text("runId").unwrap_or_default());
                     let tagged = own_run.replacen('r', "of ", 1);
@@ -417,12 +413,13 @@ impl Process for Send {
                     return Then::Exit;
                 };
                 let key = entry.text("sessionKey").unwrap_or_default().to_owned();
-                let Some((started, _)) = world.gateway.baseline(&key) else {
+                let found = world.gateway.baseline(&key);
+                if found.session_id.is_none() {
                     return Then::Exit;
-                };
+                }
                 let id = world.name("steer");
                 self.steer = Steer::new(&id, "go on", self.interrupts, world.now_ms());
-                self.steer.found_started_at = started;
+                self.steer.found_started_at = found.started_at;
                 self.target = Some((key, entry.generation()));
                 self.connection = connection;
                 Then::Go
@@ -514,9 +511,4 @@ impl Process for Redeliver {
             None => Then::Exit,
         }
     }
-}
-
-/// The run of a label's entry is the gateway's.
-pub fn is_watchable(label: usize, entry: &Entry) -> bool {
-    run_of(label, entry).is_some()
 }

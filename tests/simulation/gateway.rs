@@ -7,7 +7,7 @@
 use dispatch::backend::RunRef;
 use dispatch::backend::openclaw::{Followed, Seen, WaitAnswer, latest};
 use dispatch::failure::Facts;
-use dispatch::record::{Generation, Steer};
+use dispatch::record::{Baseline, Generation, Steer};
 use dispatch::session::store::{SessionRow, SessionStatus};
 use dispatch::session::terminal::{FailedStop, Failure, Pending, Reply, Turn};
 
@@ -196,20 +196,27 @@ impl Gateway {
         self.sessions.iter().position(|session| session.key == key)
     }
 
-    pub fn has_session(&self, key: &str) -> bool {
-        self.find(key).is_some()
+    /// What the session looks like now; empty where there is none.
+    pub fn baseline(&self, key: &str) -> Baseline {
+        let Some(session) = self.find(key).map(|index| &self.sessions[index]) else {
+            return Baseline::default();
+        };
+        Baseline {
+            session_id: Some(key.to_owned()),
+            last_entry_id: Some(session.messages.len().to_string()),
+            started_at: session.told.map(|run| START_MS + self.runs[run].began_at),
+            ..Baseline::default()
+        }
     }
 
-    pub fn is_at_work(&self, key: &str) -> bool {
-        self.find(key)
-            .is_some_and(|index| self.sessions[index].live.is_some())
-    }
-
-    /// When the session's last run started, and how many lines it has.
-    pub fn baseline(&self, key: &str) -> Option<(Option<i64>, usize)> {
-        let session = &self.sessions[self.find(key)?];
-        let started = session.told.map(|run| START_MS + self.runs[run].began_at);
-        Some((started, session.messages.len()))
+    /// As `has_begun` of `backend/openclaw/mod.rs`: the session is there, or tells of the run where it was there before.
+    pub fn has_begun(&self, run: &RunRef) -> bool {
+        let (before, now) = (&run.baseline, self.baseline(&run.session_key));
+        let is_there = now.session_id.is_some();
+        let is_told = before.session_id.is_none()
+            || now.started_at > before.started_at
+            || now.last_entry_id != before.last_entry_id;
+        is_there && is_told
     }
 
     /// Does what is asked. The answer says whether a turn was stopped.

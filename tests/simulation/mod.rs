@@ -128,8 +128,11 @@ fn each_broken_rule_is_caught_by_its_invariant() {
 
 #[test]
 fn survey() {
-    let Some(seeds) = number("SURVEY") else { return };
-    let mut found: std::collections::BTreeMap<String, Vec<(usize, u64, String)>> = Default::default();
+    let Some(seeds) = number("SURVEY") else {
+        return;
+    };
+    let mut found: std::collections::BTreeMap<String, Vec<(usize, u64, String)>> =
+        Default::default();
     let mut events = 0;
     let begun = std::time::Instant::now();
     for seed in 0..seeds {
@@ -138,7 +141,10 @@ fn survey() {
         if let Some((invariant, what)) = outcome.broken {
             let mut key: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
             key.truncate(60);
-            found.entry(format!("{invariant} {key}")).or_default().push((outcome.events, seed, what));
+            found
+                .entry(format!("{invariant} {key}"))
+                .or_default()
+                .push((outcome.events, seed, what));
         }
     }
     println!("{seeds} seeds {events} events {:?}", begun.elapsed());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use dispatch::record::{
-    Delivery, DeliveryKind, Entry, Failure, FailureKind, Generation, Status,
+    Delivery, DeliveryKind, Entry, Failure, FailureKind, Generation, Phase, Status,
 };
 
 use super::gateway::{News, Run, RunState};
@@ -45,6 +45,23 @@ impl fmt::Display for Invariant {
     }
 }
 
+/// The budgets of a generation, and how often each may be spent.
+const BUDGETS: [(&str, u64); 3] = [
+    ("retryCount", 3),
+    ("gwRestartRetryCount", 2),
+    ("takeoverRetryCount", 1),
+];
+
+/// The scan has taken a label up again that had failed of an overload before its budget was spent.
+fn is_reopened(after: &Entry) -> bool {
+    let failure = after.failure().map(|failure| failure.kind);
+    after.phase() == Some(Phase::RetryWait)
+        && matches!(
+            failure,
+            Some(FailureKind::Overload | FailureKind::RateLimit)
+        )
+}
+
 /// How a generation ended first.
 #[derive(Debug, Clone)]
 struct End {
@@ -67,9 +84,11 @@ pub struct Observer {
     /// Per label: what the next end is decided over was true then.
     deciding: BTreeMap<&'static str, i64>,
     texts: BTreeMap<String, String>,
+    /// How many tries of a record the ledger has counted.
+    tries: BTreeMap<String, u32>,
     shown: Vec<(String, String)>,
     at_post: Vec<(&'static str, Generation, Pid)>,
-    begun: Vec<String>,
+    begun: Vec<(String, (usize, Generation))>,
 }
 
 impl Observer {
@@ -101,6 +120,7 @@ impl Observer {
         }
         let is_fair = match (&from, &to) {
             (Status::Done | Status::Cancelled, to) => *to == from,
+            (Status::Error | Status::Interrupted, Status::Running) => is_reopened(after),
             (Status::Error | Status::Interrupted, to) => {
                 matches!(to, Status::Error | Status::Interrupted | Status::Done)
             }
@@ -117,8 +137,40 @@ impl Observer {
         if let Some(records) = &records {
             self.check_records(label, records, after);
         }
+        if new == old {
+            self.check_budgets(label, before, after);
+        }
         if new == old && from == Status::Running && to.is_ended() {
             self.ended(label, before, after, now);
+        }
+    }
+
+    /// Each attempt after the first is counted in one budget and has a run id of its own.
+    fn check_budgets(&mut self, label: &str, before: &Entry, after: &Entry) {
+        let generation = after.generation();
+        if after.attempt() != before.attempt() {
+            let same = before.text("runId") == after.text("runId");
+            if same || after.attempt() != before.attempt() + 1 {
+                let what = format!("{label} {generation}: an attempt without a key of its own");
+                self.is_wrong(Invariant::OneKey, what);
+            }
+        } else if after.text("runId") != before.text("runId") {
+            let what = format!("{label} {generation}: another key for the same attempt");
+            self.is_wrong(Invariant::OneKey, what);
+        }
+        let mut made = 0;
+        for (field, at_most) in BUDGETS {
+            let count = after.number(field).unwrap_or(0);
+            made += count;
+            if count > at_most {
+                let what = format!("{label} {generation}: {field} is {count}");
+                self.is_wrong(Invariant::Budget, what);
+            }
+        }
+        if u64::from(after.attempt()) != made + 1 {
+            let attempt = after.attempt();
+            let what = format!("{label} {generation}: attempt {attempt}, {made} retries counted");
+            self.is_wrong(Invariant::Budget, what);
         }
     }
 
@@ -173,6 +225,8 @@ impl Observer {
                 let what = format!("{} says something else by now", record.key);
                 self.is_wrong(Invariant::OneKey, what);
             }
+            let tries = self.tries.entry(record.key.clone()).or_default();
+            *tries = record.attempts.max(*tries);
             if before.iter().any(|old| old.key == record.key) {
                 continue;
             }
@@ -214,9 +268,10 @@ impl Observer {
         }
     }
 
-    /// A try goes out, while the ledger has its record as `kept`: `RecordedFirst`.
-    pub fn sent(&mut self, label: &str, record: &Delivery, kept: Option<Delivery>) {
-        let is_there = kept.is_some_and(|kept| kept.attempts >= record.attempts);
+    /// A try goes out: `RecordedFirst`.
+    pub fn sent(&mut self, label: &str, record: &Delivery) {
+        let counted = self.tries.get(&record.key).copied().unwrap_or(0);
+        let is_there = counted >= record.attempts;
         if !is_there {
             let what = format!("{label}: {} goes out unrecorded", record.key);
             self.is_wrong(Invariant::RecordedFirst, what);
@@ -272,15 +327,22 @@ impl Observer {
     }
 
     fn began(&mut self, run: &Run, runs: &[Run], entry: Option<&Entry>) {
-        if self.begun.contains(&run.id) && !run.is_steer {
+        if self.begun.iter().any(|(id, _)| *id == run.id) && !run.is_steer {
             let what = format!("the run {} begins a second time", run.id);
-            let invariant = match entry.is_some_and(|e| e.text("runId") == Some(&run.id)) {
-                true => Invariant::Budget,
-                false => Invariant::OneRun,
-            };
-            self.is_wrong(invariant, what);
+            self.is_wrong(Invariant::OneRun, what);
         }
-        self.begun.push(run.id.clone());
+        let place = (run.label, run.generation);
+        if !run.is_steer {
+            self.begun.push((run.id.clone(), place));
+        }
+        let begun = self.begun.iter().filter(|(_, of)| *of == place).count();
+        let attempt = entry
+            .filter(|entry| entry.generation() == run.generation)
+            .map(Entry::attempt);
+        if let Some(attempt) = attempt.filter(|attempt| begun > *attempt as usize) {
+            let what = format!("{}: {begun} runs have begun in {attempt} attempts", run.id);
+            self.is_wrong(Invariant::Budget, what);
+        }
         let ours = runs
             .iter()
             .filter(|other| other.label == run.label && other.generation == run.generation);

@@ -149,9 +149,7 @@ impl Outbox {
 
     fn send(&mut self, world: &mut World, record: Delivery) {
         world.tell(|_| format!("    {} goes out, try {}", record.key, record.attempts));
-        let known = world.truth(self.label).cloned();
-        let kept = known.as_ref().and_then(|entry| find(entry, &record.key));
-        world.observer.sent(LABELS[self.label], &record, kept);
+        world.observer.sent(LABELS[self.label], &record);
         let has_faults = world.has_faults;
         let random = &mut world.random;
         let id = world

@@ -9,10 +9,12 @@ pub enum Sabotage {
     EndOwesNothing,
     /// A record's key differs from try to try.
     KeyPerTry,
-    /// A run is asked for under a new key each time.
-    CarryUnderNewKey,
-    /// A run that a restart cut is asked for again without a claim.
-    RunAgainUncounted,
+    /// A run is asked for again without asking whether it has begun.
+    RunAgain,
+    /// A retry is claimed under the key of the attempt before it.
+    ClaimUnderOldKey,
+    /// A claim does not raise the count of its budget.
+    ClaimUncounted,
     /// A watcher records that a run failed over whatever the label has become.
     FailureOverAll,
     /// A late signal for an older generation is taken for the current one.
@@ -31,11 +33,12 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Each with the invariant that catches it.
-    pub const ALL: [(Sabotage, Invariant); 11] = [
+    pub const ALL: [(Sabotage, Invariant); 12] = [
         (Sabotage::EndOwesNothing, Invariant::Delivered),
         (Sabotage::KeyPerTry, Invariant::OneKey),
-        (Sabotage::CarryUnderNewKey, Invariant::OneRun),
-        (Sabotage::RunAgainUncounted, Invariant::Budget),
+        (Sabotage::RunAgain, Invariant::OneRun),
+        (Sabotage::ClaimUnderOldKey, Invariant::OneKey),
+        (Sabotage::ClaimUncounted, Invariant::Budget),
         (Sabotage::FailureOverAll, Invariant::NoDowngrade),
         (Sabotage::LateSignalCounts, Invariant::NoMixing),
         (Sabotage::NobodySends, Invariant::Settles),

@@ -2,6 +2,7 @@
 //! `watch/resolve.rs` does it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use dispatch::backend::openclaw::{evidence, left_behind};
 use dispatch::backend::{Evidence, RunRef, Settled, Text};
@@ -9,6 +10,8 @@ use dispatch::completion::cap::ArtifactOutcome;
 use dispatch::delivery::is_owed;
 use dispatch::record::{Entry, Status};
 use dispatch::recovery::needed;
+use dispatch::recovery::overloads::{Candidacy, MAX_AGE, candidacy};
+use dispatch::recovery::retries::{Account, reopen};
 use dispatch::watch::ending::told;
 use dispatch::watch::machine::Conclusion;
 use dispatch::watch::orphan::{Orphan, Verdict, verdict};
@@ -45,6 +48,7 @@ impl Process for Scan {
             return Then::Exit;
         };
         // A gateway's last words are not looked for by the scan.
+        self.retry_overload(world, label);
         let why = needed(LABELS[label], &entry, || false).ok().flatten();
         let is_passed_over = world.is_broken_by(Sabotage::NobodySends) && entry.status().is_ended();
         if why.is_none() || is_passed_over {
@@ -66,6 +70,24 @@ impl Process for Scan {
             None => world.start_watcher(label, generation),
         }
         Then::Go
+    }
+}
+
+impl Scan {
+    /// As `retry` of `recovery/overloads.rs`, which then waits for the watcher to act.
+    fn retry_overload(&mut self, world: &mut World, label: usize) {
+        let own = world.settings.retry.clone();
+        let reopened = world.amend(label, |entry, now_ms| {
+            let found = candidacy(LABELS[label], entry, &own, MAX_AGE, now_ms);
+            let is_due = found == Candidacy::Due;
+            if is_due {
+                reopen(entry, Duration::ZERO, now_ms);
+            }
+            (is_due.then(|| entry.generation()), is_due)
+        });
+        if let Ok(Some(Some(generation))) = reopened {
+            world.ensure_watcher(label, generation);
+        }
     }
 }
 
@@ -162,8 +184,16 @@ impl Process for Resolve {
                 let is_unchanged = now.is_some_and(|now| {
                     now.generation() == generation && now.rev() == self.entry.rev()
                 });
-                let is_done = matches!(&self.end, Some((_, Status::Done)));
-                if !is_unchanged || (is_done && self.entry.text("verifyCmd").is_some()) {
+                let is_watchers = match &self.end {
+                    Some((_, Status::Done)) => self.entry.text("verifyCmd").is_some(),
+                    Some((Settled::Failed { failure, .. }, Status::Error)) => {
+                        let own = &world.settings.retry;
+                        let account = Account::of(LABELS[label], &self.entry, own);
+                        account.next(failure).is_some()
+                    }
+                    _ => false,
+                };
+                if !is_unchanged || is_watchers {
                     world.leave(label, generation, me.pid);
                     world.observer.left_post(LABELS[label], generation, me.pid);
                     world.ensure_watcher(label, generation);

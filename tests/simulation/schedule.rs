@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dispatch::config::RetryWindows;
 use dispatch::delivery::is_owed;
 use dispatch::record::{DeliveryState, Generation, Status};
 use dispatch::watch::liveness::{Effort, Policy};
@@ -98,6 +99,12 @@ fn settings(random: &mut Random) -> Settings {
             Duration::from_secs(3_600),
             Duration::from_secs(48 * 3_600),
         ]),
+        retry: RetryWindows {
+            overload_seconds: Some(random.between(1, 60) as f64),
+            rate_limit_seconds: Some(random.between(1, 60) as f64),
+            max_age_seconds: Some(random.between(1, 600) as f64),
+            ..RetryWindows::default()
+        },
         crashes: random.pick(&[0, 2, 10, 40]),
         mishaps: random.pick(&[0, 10, 50, 150]),
     }

@@ -3,15 +3,17 @@
 //! Every line on which the real one touches ledger, storage, gateway or post is a step of its own here.
 
 mod acts;
+mod retrying;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use dispatch::backend::RunRef;
+use dispatch::backend::{Evidence, RunRef};
 use dispatch::completion::cap::ArtifactOutcome;
 use dispatch::delivery::is_owed;
-use dispatch::record::{Entry, Generation, Steer};
-use dispatch::watch::machine::{Leaving, Sight, State, Step, Verify, step};
+use dispatch::record::{Attempt, Entry, Generation, Steer};
+use dispatch::recovery::retries::Account;
+use dispatch::watch::machine::{Leaving, Sight, State, Step, step};
 use dispatch::watch::sighting::{entry_sight, past};
 
 use super::link::Link;
@@ -76,6 +78,9 @@ pub struct Watcher {
     artifact: Option<ArtifactOutcome>,
     connection: Option<u64>,
     steer: Option<Steer>,
+    attempt: Option<Attempt>,
+    is_new_run: bool,
+    held_until: Option<Duration>,
 }
 
 impl Watcher {
@@ -99,6 +104,9 @@ impl Watcher {
             artifact: None,
             connection: None,
             steer: None,
+            attempt: None,
+            is_new_run: false,
+            held_until: None,
         }
     }
 
@@ -123,12 +131,24 @@ impl Watcher {
         };
         self.run = run.unwrap_or_default();
         self.entry = entry;
+        self.is_new_run = false;
         Then::Go
+    }
+
+    /// Goes over to the entry's run when that is another attempt's.
+    fn take_up_attempt(&mut self) -> bool {
+        let run = run_of(self.label, &self.entry);
+        let Some(run) = run.filter(|run| run.run_id != self.run.run_id) else {
+            return false;
+        };
+        self.run = run;
+        self.is_new_run = true;
+        true
     }
 
     /// As `look` and `sight` of the driver: the backend first, then the ledger where it is news.
     fn look(&mut self, world: &mut World) -> Then {
-        let (mut evidence, blind) = self.link.look(world, &self.run);
+        let (mut evidence, mut blind) = self.link.look(world, &self.run);
         let facts = Some(world.version);
         let mut is_there = true;
         if facts != self.ledger_seen || evidence.settled.is_some() {
@@ -136,6 +156,10 @@ impl Watcher {
                 Some(entry) if entry.generation() == self.generation => {
                     self.ledger_seen = facts;
                     self.entry = entry;
+                    if self.take_up_attempt() {
+                        evidence = Evidence::unknown();
+                        blind = Some("another attempt has begun".to_owned());
+                    }
                     if self.run.take_up_steers(&self.entry) {
                         self.link = Link::default();
                         evidence.settled = None;
@@ -147,7 +171,8 @@ impl Watcher {
         let now = world.monotonic();
         let seen = is_there.then(|| {
             let verify = self.checker.sight(&self.entry, now);
-            entry_sight(&self.entry, verify)
+            let account = Account::of(LABELS[self.label], &self.entry, &world.settings.retry);
+            entry_sight(&self.entry, verify, account, world.now_ms())
         });
         let (since_ms, active_ms) = (self.run.since_ms, evidence.last_activity_ms);
         let past = past(&self.entry, since_ms, active_ms, world.now_ms());
@@ -158,6 +183,7 @@ impl Watcher {
             policy: world.settings.policy.clone(),
             past,
             blind,
+            is_carried: false,
         };
         let next = step(self.state.clone(), &sight, now);
         world.tell(|_| format!("    {}: {}", next.doing, next.reason));
@@ -182,6 +208,13 @@ impl Watcher {
     fn close_round(&mut self) {
         if let Some(next) = self.next.take() {
             self.state = next.state;
+        }
+        if std::mem::take(&mut self.is_new_run) {
+            self.link = Link::default();
+            self.state = State::default();
+        }
+        if let Some(until) = self.held_until.take() {
+            self.state.hold_retry(until);
         }
         self.at = At::Mail;
     }
@@ -304,14 +337,6 @@ impl Process for Watcher {
 
     fn die(&mut self, world: &mut World) {
         self.outbox.break_off(world);
-    }
-}
-
-/// What is known of a verify command that is not wanted.
-impl Watcher {
-    fn is_signalled(&self) -> bool {
-        let entry = self.sight.as_ref().and_then(|sight| sight.entry.as_ref());
-        entry.is_some_and(|entry| entry.signalled && entry.verify != Verify::NotWanted)
     }
 }
 

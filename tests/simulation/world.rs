@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dispatch::backend::{BackendName, Evidence, RunRef};
 use dispatch::completion::cap::ArtifactOutcome;
+use dispatch::config::RetryWindows;
 use dispatch::record::{Delivery, Entry, Generation};
 use dispatch::watch::Reader;
 use dispatch::watch::changes::Charge;
@@ -44,6 +45,7 @@ pub struct Settings {
     pub policy: Policy,
     pub start_grace: Duration,
     pub ttl: Duration,
+    pub retry: RetryWindows,
     /// How often, of a thousand steps, a process is killed after one.
     pub crashes: u64,
     /// How often, of a thousand calls and reads, something goes wrong.

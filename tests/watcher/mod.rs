@@ -1,7 +1,10 @@
 //! The watcher: one per label, in the background and in the foreground, through its death and the ledger's damage.
 
+mod configuration;
 mod crashes;
 mod damaged_ledger;
 mod done_signal;
 mod foreground;
+mod handoff;
 mod liveness;
+mod states;

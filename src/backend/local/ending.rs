@@ -1,6 +1,7 @@
 //! How a local run ended, as a decision on what is known. Pure.
 
 use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord};
+use crate::failure::{self, policy};
 use crate::record::FailureKind;
 
 /// The most bytes of stderr that go into an error message.
@@ -19,6 +20,8 @@ pub enum Ending {
         message: String,
         /// It was cancelled on request.
         cancelled: bool,
+        /// How long the provider asked to be left alone, in ms.
+        retry_after_ms: Option<u64>,
     },
 }
 
@@ -33,6 +36,11 @@ pub struct Remains<'a> {
     pub timeout_ms: Option<u64>,
     /// The end of stderr.
     pub stderr_tail: &'a str,
+    /// What an agent said last, on stderr and on stdout; `None` for a command without a prompt, whose words are no
+    /// provider's, whatever they look like.
+    pub last_words: Option<[&'a str; 2]>,
+    /// Now, ms since the epoch.
+    pub now_ms: i64,
 }
 
 /// The command ended before it was asked to stop: by itself, whatever came later.
@@ -58,13 +66,7 @@ pub fn ending(remains: &Remains<'_>) -> Ending {
     };
     match &exit.exit {
         Exit::Code(0) => Ending::Reply,
-        Exit::Code(code) => failed(
-            FailureKind::Command,
-            &with_tail(
-                &format!("the command exited with code {code}"),
-                remains.stderr_tail,
-            ),
-        ),
+        Exit::Code(code) => agents_failure(*code, remains),
         Exit::Signal(signal) => failed(
             FailureKind::Command,
             &with_tail(
@@ -76,12 +78,39 @@ pub fn ending(remains: &Remains<'_>) -> Ending {
     }
 }
 
+/// An agent that gives up after an error of its model's side says so in its last line.
+fn agents_failure(code: i32, remains: &Remains<'_>) -> Ending {
+    let said = remains.last_words.iter().flatten();
+    let told = said
+        .filter_map(|words| last_line(words))
+        .map(|line| (line, failure::read_text(line, remains.now_ms)))
+        .find(|(_, reading)| policy::of(reading.kind).model_side);
+    let exited = format!("the command exited with code {code}");
+    match told {
+        Some((line, reading)) => Ending::Failed {
+            kind: reading.kind,
+            message: format!("{exited}: {line}"),
+            cancelled: false,
+            retry_after_ms: reading.retry_after_ms,
+        },
+        None => failed(
+            FailureKind::Command,
+            &with_tail(&exited, remains.stderr_tail),
+        ),
+    }
+}
+
+fn last_line(words: &str) -> Option<&str> {
+    words.lines().map(str::trim).rfind(|line| !line.is_empty())
+}
+
 fn stopped_ending(reason: StopReason, remains: &Remains<'_>) -> Ending {
     match reason {
         StopReason::Cancel => Ending::Failed {
             kind: FailureKind::Aborted,
             message: "cancelled on request".to_owned(),
             cancelled: true,
+            retry_after_ms: None,
         },
         StopReason::Timeout => {
             let limit = remains.timeout_ms.map_or_else(String::new, |ms| {
@@ -106,6 +135,7 @@ fn failed(kind: FailureKind, message: &str) -> Ending {
         kind,
         message: message.to_owned(),
         cancelled: false,
+        retry_after_ms: None,
     }
 }
 
@@ -146,6 +176,8 @@ mod tests {
             stop: stop.as_ref(),
             timeout_ms: Some(90_000),
             stderr_tail,
+            last_words: None,
+            now_ms: 0,
         });
         match ending {
             Ending::Reply => (None, false, String::new()),
@@ -153,6 +185,7 @@ mod tests {
                 kind,
                 message,
                 cancelled,
+                ..
             } => (Some(kind), cancelled, message),
         }
     }
@@ -219,5 +252,47 @@ mod tests {
                 "cancelled on request".to_owned()
             )
         );
+    }
+
+    #[test]
+    fn an_agents_last_line_names_the_models_failure_and_a_commands_words_do_not() {
+        let overload = "API Error: 529 {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}";
+        let limit = "error: 429 Too Many Requests: try again in 20s";
+        let harmless = "see issue 529 for what is overloaded";
+        let cases = [
+            (Some([overload, ""]), Some(FailureKind::Overload)),
+            (
+                Some(["", "working\n\nAPI Error: 529 Overloaded\n\n"]),
+                Some(FailureKind::Overload),
+            ),
+            (Some([limit, "fine"]), Some(FailureKind::RateLimit)),
+            (Some([harmless, harmless]), Some(FailureKind::Command)),
+            (
+                Some(["529 Overloaded\nbut that is long ago", ""]),
+                Some(FailureKind::Command),
+            ),
+            (None, Some(FailureKind::Command)),
+        ];
+        let exit = exit(Exit::Code(1), 5);
+        for (last_words, expected) in cases {
+            let ending = ending(&Remains {
+                exit: Some(&exit),
+                stop: None,
+                timeout_ms: None,
+                stderr_tail: last_words.map_or(overload, |[stderr, _]| stderr),
+                last_words,
+                now_ms: 0,
+            });
+            let Ending::Failed {
+                kind,
+                retry_after_ms,
+                ..
+            } = ending
+            else {
+                panic!("{last_words:?}");
+            };
+            assert_eq!(Some(kind), expected, "{last_words:?}");
+            assert_eq!(retry_after_ms.is_some(), kind == FailureKind::RateLimit);
+        }
     }
 }

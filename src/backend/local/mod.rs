@@ -25,10 +25,14 @@ use super::{Backend, Evidence, Liveness, RunRef, Settled, Text};
 use crate::failure;
 use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
-use crate::record::{Baseline, Failure, FailureKind};
+use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind};
 use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
+use uuid::Uuid;
+
+/// Tells a command which attempt at its work it is, from 2.
+const ATTEMPT_VARIABLE: &str = "DISPATCH_ATTEMPT";
 
 /// The embedded backend of a state directory.
 pub struct LocalBackend<'a> {
@@ -153,6 +157,33 @@ impl Backend for LocalBackend<'_> {
             )
             .current_dir("/");
         spawn_detached(command, Some(log)).map(Some)
+    }
+
+    fn next_attempt(&self, run: &RunRef) -> io::Result<Attempt> {
+        let storage = self.home.storage.as_ref();
+        let mut spec = self.files(run).spec(storage)?;
+        let run_id = Uuid::new_v4().to_string();
+        let baseline = self.baseline(&spec.session_id)?;
+        spec.run_id = run_id.clone();
+        let number = run.attempt.saturating_add(1);
+        spec.env.retain(|(name, _)| name != ATTEMPT_VARIABLE);
+        spec.env
+            .push((ATTEMPT_VARIABLE.to_owned(), number.to_string()));
+        let mut entry = Entry::from_fields(std::mem::take(&mut spec.entry));
+        entry.set_baseline(&baseline);
+        entry.set("runId", run_id.as_str());
+        entry.set("attempt", number);
+        spec.entry = entry.fields().clone();
+        RunFiles::of(self.home, &run_id).write_spec(storage, &spec)?;
+        Ok(Attempt {
+            run_id,
+            session_key: run.session_key.clone(),
+            baseline,
+        })
+    }
+
+    fn takes_over(&self) -> bool {
+        true
     }
 
     fn observe(&self, run: &RunRef) -> io::Result<Evidence> {

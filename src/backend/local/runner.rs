@@ -172,11 +172,15 @@ impl Runner<'_> {
                 let exit = self.files.exit(storage.as_ref())?;
                 let stop = self.files.stop(storage.as_ref())?;
                 let stderr_tail = tail_of(&self.files.stderr(), STDERR_TAIL_BYTES as u64);
+                let stdout_tail = tail_of(&self.files.stdout(), STDERR_TAIL_BYTES as u64);
+                let is_agent = self.spec.prompt_path.is_some();
                 let ending = ending(&Remains {
                     exit: exit.as_ref(),
                     stop: stop.as_ref(),
                     timeout_ms: self.spec.timeout_ms,
                     stderr_tail: &stderr_tail,
+                    last_words: is_agent.then_some([&stderr_tail, &stdout_tail]),
+                    now_ms: self.home.now_ms(),
                 });
                 self.finish(&ending)?;
                 waiter.reap();
@@ -377,6 +381,7 @@ impl Runner<'_> {
                 kind,
                 message: why,
                 cancelled,
+                retry_after_ms,
             } => {
                 set(
                     &mut message,
@@ -386,6 +391,9 @@ impl Runner<'_> {
                 set(&mut message, "errorMessage", json!(why));
                 note.insert("kind".to_owned(), json!(kind));
                 note.insert("cancelled".to_owned(), json!(cancelled));
+                if let Some(ms) = retry_after_ms {
+                    note.insert("retryAfterMs".to_owned(), json!(ms));
+                }
                 match kind {
                     FailureKind::Timeout => "timeout",
                     FailureKind::Aborted => "killed",

@@ -188,6 +188,17 @@ impl Seen {
         self.wait.ended_at.is_none() && !model_said && said(self).is_none()
     }
 
+    /// The session was there before, nothing works on it, and nothing tells of our run.
+    pub fn is_not_there_yet(&self) -> bool {
+        self.reused
+            && self.followed.is_empty()
+            && self.is_active == Some(false)
+            && self.current_row().is_none()
+            && self.task.is_none()
+            && self.wait.ended_at.is_none()
+            && self.wait.status == "timeout"
+    }
+
     /// The row says that it runs, but nothing works on it: what a crash of the gateway leaves. Its task, if it has failed,
     /// was failed by the restart: a failure of the run itself is told by `agent.wait`, or by the row soon after.
     pub fn is_left_behind(&self) -> bool {
@@ -204,6 +215,7 @@ impl Seen {
 pub fn evidence(seen: &Seen) -> Evidence {
     let liveness = match (&seen.row, seen.is_left_behind()) {
         (None, _) => Liveness::Absent,
+        (Some(_), _) if seen.is_not_there_yet() => Liveness::Absent,
         (Some(_), true) => Liveness::Gone,
         (Some(_), false) => Liveness::Alive,
     };

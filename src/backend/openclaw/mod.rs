@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 pub use evidence::{Seen, Task, WaitAnswer, evidence};
 pub use link::left_behind;
@@ -30,7 +31,7 @@ use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::Steer;
+use crate::record::{Attempt, FailureKind, Steer};
 use crate::session::key::SessionKey;
 use crate::session::line::{Line, Message};
 use crate::session::terminal::{Turn, TurnSearch};
@@ -81,10 +82,14 @@ impl Spawn {
             .as_ref()
             .ok_or_else(|| io::Error::other("no prompt is recorded"))?;
         let prompt = std::fs::read(path)?;
+        let prompt = String::from_utf8_lossy(&prompt).into_owned();
         Ok(Self {
             session_key: run.session_key.clone(),
             run_id: run.run_id.clone(),
-            message: String::from_utf8_lossy(&prompt).into_owned(),
+            message: match run.attempt {
+                0 | 1 => prompt,
+                attempt => retold(attempt, run.retry_of, &prompt),
+            },
             label: run.label.clone(),
             model: run.model.clone(),
             thinking: run.thinking.clone(),
@@ -92,6 +97,20 @@ impl Spawn {
             timeout_s: hard_limit_s(run.timeout_s),
         })
     }
+}
+
+/// The prompt of a further attempt: the whole of the first one's, and why it comes again.
+fn retold(attempt: u32, retry_of: Option<FailureKind>, prompt: &str) -> String {
+    let why = match retry_of {
+        Some(FailureKind::GatewayRestart) => "the gateway was restarted",
+        Some(FailureKind::RateLimit) => "the model's provider had too many requests",
+        Some(FailureKind::SessionTakeover) => "something else wrote to the session",
+        Some(FailureKind::Overload) | None => "the model's provider was overloaded",
+        Some(_) => "it failed",
+    };
+    format!(
+        "[This is a retry (attempt {attempt}): the attempt before it ended early because {why}. Go on with what is already done, if anything is; the task is the same:]\n\n{prompt}"
+    )
 }
 
 /// When the gateway ends a run by itself, in seconds after its start: later than any deadline that rolls on.
@@ -178,6 +197,24 @@ pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> 
         }
     }
     client.call("agent", &params, CALL_LIMIT)
+}
+
+/// The gateway has begun the run, or has had it: its session is there, or tells of it where it was there before.
+fn has_begun(client: &mut Client, run: &RunRef) -> Result<bool, GatewayError> {
+    let (row, _) = describe(client, &run.session_key)?;
+    let Some(row) = row else {
+        return Ok(false);
+    };
+    let before = &run.baseline;
+    if before.session_id.is_none() || row.started_at_ms > before.started_at {
+        return Ok(true);
+    }
+    let is_ours = |task: &Value| task.get("runId").and_then(Value::as_str) == Some(&run.run_id);
+    if tasks(client, &run.session_key)?.iter().any(is_ours) {
+        return Ok(true);
+    }
+    let newest = messages(client, &run.session_key)?.pop();
+    Ok(newest.and_then(|message| message.id) != before.last_entry_id)
 }
 
 /// The run's task, `None` while it goes on or where there is no task.
@@ -338,15 +375,31 @@ pub fn fate_of(
 impl Backend for OpenclawBackend<'_> {
     fn carry(&self, run: &RunRef) -> io::Result<Option<Detached>> {
         let mut client = self.reopen().map_err(io::Error::other)?;
-        let (row, _) = describe(&mut client, &run.session_key).map_err(io::Error::other)?;
         // A gateway that forgot the key after a restart would run the prompt a second time.
-        let is_fresh = run.baseline.last_entry_id.is_none();
-        if row.is_some() && is_fresh {
+        if has_begun(&mut client, run).map_err(io::Error::other)? {
             return Ok(None);
         }
         let again = Spawn::of_run(run)?;
         spawn(&mut client, &again).map_err(io::Error::other)?;
         Ok(None)
+    }
+
+    fn next_attempt(&self, run: &RunRef) -> io::Result<Attempt> {
+        let mut client = self.reopen().map_err(io::Error::other)?;
+        let baseline = take_baseline(&mut client, &run.session_key).map_err(io::Error::other)?;
+        let session_key = match baseline.session_id {
+            Some(_) => run.session_key.clone(),
+            None => {
+                let old = SessionKey::parse(&run.session_key).map_err(io::Error::other)?;
+                let fresh = SessionKey::subagent(old.agent_id(), Uuid::new_v4());
+                fresh.map_err(io::Error::other)?.as_str().to_owned()
+            }
+        };
+        Ok(Attempt {
+            run_id: Uuid::new_v4().to_string(),
+            session_key,
+            baseline,
+        })
     }
 
     fn observe(&self, run: &RunRef) -> io::Result<Evidence> {

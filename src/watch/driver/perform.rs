@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::backend::{Settled, Text};
 use crate::completion::cap::ArtifactOutcome;
 use crate::ledger::LedgerError;
-use crate::record::{Failure, Phase, Steer};
+use crate::record::{Failure, FailureKind, Phase, Steer};
 
 /// What the agent is asked at its deadline.
 const FINAL_REQUEST: &str = "Your time is up. Stop what you are doing, start nothing new, and send your final reply now: what is done, what is not, and what whoever goes on with it must know.";
@@ -117,6 +117,32 @@ impl Driver<'_> {
                         return Ok(self.look_again());
                     }
                 }
+                Action::PutOff { failure, next } => {
+                    if self.put_off(failure, *next, sight.evidence.settled.as_ref())?
+                        == Recorded::Overtaken
+                    {
+                        return Ok(self.look_again());
+                    }
+                }
+                Action::Retry => {
+                    if let Some(leaving) = self.retry()? {
+                        return Ok(Some(leaving));
+                    }
+                }
+                Action::ConcludeWaiting => {
+                    let settled = Settled::Failed {
+                        failure: Failure::new(
+                            FailureKind::Aborted,
+                            "cancelled on request",
+                            self.home.now_ms(),
+                        ),
+                        partial: Text::Inline(String::new()),
+                        cancelled: true,
+                    };
+                    if self.conclude(Conclusion::Cancelled, &settled)? == Recorded::Overtaken {
+                        return Ok(self.look_again());
+                    }
+                }
                 Action::FileLastWords => {
                     if let Some(settled) = &sight.evidence.settled {
                         file_last_words(self.home, &self.ledger, &self.run, settled)?;
@@ -163,7 +189,7 @@ impl Driver<'_> {
         .map(|_| ())
     }
 
-    fn carry(&mut self) {
+    pub(super) fn carry(&mut self) {
         match self.backend.carry(&self.run) {
             Ok(carrier) => self.carriers.extend(carrier),
             Err(e) => self.voice.say(&format!("cannot start a runner: {e}")),
@@ -183,7 +209,7 @@ impl Driver<'_> {
 
     /// Files the end. As long as the ledger cannot take it the caller comes again: the artifact is there, and nobody else
     /// has a reason to record another end.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         conclusion: Conclusion,
         settled: &Settled,
@@ -209,7 +235,7 @@ impl Driver<'_> {
     }
 
     /// Something else came first: what to do is decided anew, at once.
-    fn look_again(&self) -> Option<Leaving> {
+    pub(super) fn look_again(&self) -> Option<Leaving> {
         self.wake.waker().wake();
         None
     }

@@ -1,7 +1,7 @@
 //! What a watcher does of what the machine says, as `watch/driver/perform.rs` and `watch/conclude.rs` do it.
 
 use dispatch::backend::{Settled, Text};
-use dispatch::record::{Failure, Phase, Steer};
+use dispatch::record::{Failure, FailureKind, Phase, Steer};
 use dispatch::watch::changes::Recorded;
 use dispatch::watch::ending::{given_up, set_artifact, told};
 use dispatch::watch::machine::{Action, Conclusion, Leaving};
@@ -13,7 +13,7 @@ use super::super::world::{LABELS, Trouble, World};
 use super::{At, Watcher};
 
 /// What became of a part of an action.
-enum Part {
+pub(super) enum Part {
     /// The action has further parts.
     More,
     Done,
@@ -67,11 +67,7 @@ impl Watcher {
                     _ => Text::Inline(self.entry.text("summary").unwrap_or_default().to_owned()),
                 };
                 let settled = Settled::Failed {
-                    failure: Failure::new(
-                        dispatch::record::FailureKind::Verify,
-                        why.as_str(),
-                        world.now_ms(),
-                    ),
+                    failure: Failure::new(FailureKind::Verify, why.as_str(), world.now_ms()),
                     partial,
                     cancelled: false,
                 };
@@ -121,37 +117,46 @@ impl Watcher {
                 let settled = given_up(*kind, message, world.now_ms());
                 self.conclude(world, Conclusion::Failed, &settled, part)
             }
+            Action::PutOff { failure, next } => self.put_off(world, failure, *next, part),
+            Action::Retry => self.retry(world, part),
+            Action::ConcludeWaiting => {
+                let settled = Settled::Failed {
+                    failure: Failure::new(FailureKind::Aborted, "cancelled", world.now_ms()),
+                    partial: Text::Inline(String::new()),
+                    cancelled: true,
+                };
+                self.conclude(world, Conclusion::Cancelled, &settled, part)
+            }
             Action::FileLastWords => self.file_last_words(world),
             Action::Leave(Leaving::Ended | Leaving::Superseded) => Ok(Part::Done),
         }
     }
 
-    fn settled(&self) -> Option<Settled> {
+    fn is_signalled(&self) -> bool {
+        let entry = self.sight.as_ref().and_then(|sight| sight.entry.as_ref());
+        entry.is_some_and(|entry| entry.signalled)
+    }
+
+    pub(super) fn settled(&self) -> Option<Settled> {
         self.sight.as_ref()?.evidence.settled.clone()
     }
 
     /// As `carry` of the OpenClaw backend: it asks whether the run has begun, then for the run.
-    fn carry(&mut self, world: &mut World, part: usize) -> Part {
+    pub(super) fn carry(&mut self, world: &mut World, part: usize) -> Part {
         if part == 0 {
             let Ok(connection) = world.connect() else {
                 return Part::Done;
             };
-            let is_fresh = self.run.baseline.last_entry_id.is_none();
-            let is_there = world.gateway.has_session(&self.run.session_key);
-            let is_broken = world.is_broken_by(Sabotage::RunAgainUncounted);
-            if is_there && is_fresh && !is_broken {
+            let is_broken = world.is_broken_by(Sabotage::RunAgain);
+            if world.gateway.has_begun(&self.run) && !is_broken {
                 return Part::Done;
             }
             self.connection = Some(connection);
             return Part::More;
         }
-        let run_id = match world.is_broken_by(Sabotage::CarryUnderNewKey) {
-            true => world.name("again"),
-            false => self.run.run_id.clone(),
-        };
         let request = Request::Agent {
             session: self.run.session_key.clone(),
-            run_id,
+            run_id: self.run.run_id.clone(),
             label: self.label,
             generation: self.generation,
         };
@@ -230,7 +235,7 @@ impl Watcher {
     }
 
     /// The artifact, then state and outbox in one write.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         world: &mut World,
         conclusion: Conclusion,
