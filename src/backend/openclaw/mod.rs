@@ -22,7 +22,7 @@ pub use link::left_behind;
 pub use sessions::{
     Listed, find_session, list_sessions, recent_sessions, session_row, take_baseline,
 };
-pub use steers::{Fate, Followed, latest};
+pub use steers::{Fate, Followed, is_arriving, latest};
 
 use self::link::Link;
 use self::sessions::{describe, messages, tasks};
@@ -294,7 +294,7 @@ fn look(
     };
     // What the row tells of the turn that we stopped is not about ours.
     let interruption = run.interruption();
-    if let Some(steer) = interruption.filter(|s| now_ms.saturating_sub(s.at) < steers::ARRIVAL_MS) {
+    if let Some(steer) = interruption.filter(|steer| steers::is_arriving(steer, now_ms)) {
         seen.reused = true;
         seen.baseline_started_ms = steer.found_started_at;
         seen.since_ms = steer.at;
