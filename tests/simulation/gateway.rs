@@ -5,16 +5,13 @@
 //! real rules make the evidence.
 
 use dispatch::backend::RunRef;
-use dispatch::backend::openclaw::{Followed, Seen, WaitAnswer, latest};
+use dispatch::backend::openclaw::{Followed, Seen, WaitAnswer, is_arriving, latest};
 use dispatch::failure::Facts;
 use dispatch::record::{Baseline, Generation, Steer};
 use dispatch::session::store::{SessionRow, SessionStatus};
 use dispatch::session::terminal::{FailedStop, Failure, Pending, Reply, Turn};
 
 use super::random::Random;
-
-/// A message of ours whose run is unknown is waited for this long, as `backend/openclaw/steers.rs` says.
-const ARRIVAL_MS: i64 = 30_000;
 
 /// Words of failures, one of each kind that is treated in its own way.
 const FAILURES: [&str; 6] = [
@@ -59,6 +56,8 @@ pub struct Run {
     pub session: usize,
     /// It was sent into a session, rather than asked for.
     pub is_steer: bool,
+    /// Its session has worked for another generation.
+    pub is_reused: bool,
     pub state: RunState,
     plan: Plan,
     pub began_at: i64,
@@ -273,8 +272,11 @@ impl Gateway {
         self.sessions[session]
             .messages
             .push(Said::Asked(id.clone()));
+        let mut others = self.runs.iter().filter(|run| run.session == session);
+        let is_reused = others.any(|run| run.generation != generation);
         self.runs.push(Run {
             id,
+            is_reused,
             label,
             generation,
             session,
@@ -551,8 +553,7 @@ impl Gateway {
             followed,
             is_unanswered: false,
         };
-        let young = |steer: &&Steer| now_ms.saturating_sub(steer.at) < ARRIVAL_MS;
-        if let Some(steer) = run.interruption().filter(young) {
+        if let Some(steer) = run.interruption().filter(|s| is_arriving(s, now_ms)) {
             seen.reused = true;
             seen.baseline_started_ms = steer.found_started_at;
             seen.since_ms = steer.at;

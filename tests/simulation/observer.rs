@@ -141,7 +141,7 @@ impl Observer {
             self.check_budgets(label, before, after);
         }
         if new == old && from == Status::Running && to.is_ended() {
-            self.ended(label, before, after, now);
+            self.ended(label, after, now);
         }
     }
 
@@ -174,7 +174,7 @@ impl Observer {
         }
     }
 
-    fn ended(&mut self, label: &'static str, before: &Entry, after: &Entry, now: i64) {
+    fn ended(&mut self, label: &'static str, after: &Entry, now: i64) {
         let is_signalled = after.value("completion").is_some_and(|c| c.is_object());
         let failure = after.failure();
         let is_announced = after.text("deliverTo").is_some()
@@ -201,7 +201,7 @@ impl Observer {
                 kind,
                 &record.target,
             );
-            record.key.starts_with(&key) && !before.deliveries().iter().any(|d| d.key == key)
+            record.key == key
         });
         if is_announced && !is_refusal && end.status != Status::Cancelled && !owes {
             let what = format!("{label} {} ended and owes nobody its end", end.generation);
@@ -251,6 +251,9 @@ impl Observer {
         let key = Delivery::key_of(label, generation, after.attempt(), kind, target);
         let expected = match kind {
             DeliveryKind::Note => format!("{key}#{}", after.number("noteCount").unwrap_or(0)),
+            DeliveryKind::Failure if after.phase() == Some(Phase::RetryWait) => {
+                format!("{key}#retry")
+            }
             _ => key,
         };
         if record.key != expected {
@@ -318,7 +321,8 @@ impl Observer {
             News::Ended(_) => {}
             News::Stopped { by, run } => {
                 let run = &runs[run];
-                if run.generation > by {
+                // A session that is reused is stopped by its key, whoever works in it.
+                if run.generation > by && !run.is_reused {
                     let what = format!("{by} stops the run {}", run.id);
                     self.is_wrong(Invariant::NoMixing, what);
                 }

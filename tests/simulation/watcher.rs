@@ -149,12 +149,12 @@ impl Watcher {
     /// As `look` and `sight` of the driver: the backend first, then the ledger where it is news.
     fn look(&mut self, world: &mut World) -> Then {
         let (mut evidence, mut blind) = self.link.look(world, &self.run);
-        let facts = Some(world.version);
         let mut is_there = true;
-        if facts != self.ledger_seen || evidence.settled.is_some() {
-            match world.read(self.label) {
+        let insists = evidence.settled.is_some();
+        if let Some((version, entry)) = world.reread(self.label, self.ledger_seen, insists) {
+            self.ledger_seen = Some(version);
+            match entry {
                 Some(entry) if entry.generation() == self.generation => {
-                    self.ledger_seen = facts;
                     self.entry = entry;
                     if self.take_up_attempt() {
                         evidence = Evidence::unknown();

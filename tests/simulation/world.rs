@@ -174,6 +174,22 @@ impl World {
         }
     }
 
+    /// As `read`, for a reader who has seen this version of the ledger, and reads if there is news or `insists`. Whoever
+    /// sees an old ledger sees its version, too.
+    pub fn reread(
+        &mut self,
+        label: usize,
+        seen: Option<u64>,
+        insists: bool,
+    ) -> Option<(u64, Option<Rc<Entry>>)> {
+        let row = &self.rows[label];
+        let (version, entry) = match self.has_faults && self.random.chance(self.settings.mishaps) {
+            true => (self.version.saturating_sub(1), row.before.clone()),
+            false => (self.version, row.now.clone()),
+        };
+        (insists || seen != Some(version)).then_some((version, entry))
+    }
+
     /// Changes the ledger under its lock. `change` is given the entry and the wall time, and returns what it becomes.
     pub fn update<T>(
         &mut self,
