@@ -219,6 +219,7 @@ impl Process for Done {
         self.part += 1;
         let label = LABELS[self.label];
         let is_blind = world.is_broken_by(Sabotage::LateSignalCounts);
+        let is_deaf = world.is_broken_by(Sabotage::SignalOverCancelled);
         let generation = Some(self.generation).filter(|_| self.is_fenced && !is_blind);
         let summary = match self.is_fenced {
             true => format!("signal of {label}.{}", self.generation),
@@ -226,7 +227,7 @@ impl Process for Done {
         };
         match self.part {
             1 => match world.read(self.label) {
-                Some(entry) if answered(label, &entry, generation).is_none() => Then::Go,
+                Some(entry) if answered(label, &entry, generation).is_none() || is_deaf => Then::Go,
                 _ => Then::Exit,
             },
             2 => {
@@ -249,6 +250,11 @@ impl Process for Done {
                     artifact: &artifact,
                 };
                 let taken = world.amend(self.label, |entry, now_ms| {
+                    let is_ours = generation.is_none_or(|wanted| wanted == entry.generation());
+                    if is_deaf && is_ours && entry.status() == Status::Cancelled {
+                        signal.complete(entry, DeliveryKind::Result, now_ms);
+                        return (true, true);
+                    }
                     let answer = signal.apply(entry, now_ms);
                     let is_taken = answer == Signalled::Taken;
                     (is_taken, is_taken)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dispatch::backend::openclaw::{Seen, evidence, left_behind};
 use dispatch::backend::{Evidence, RunRef, Settled};
 
+use super::sabotage::Sabotage;
 use super::world::World;
 
 /// As in `link.rs` of the backend.
@@ -38,6 +39,12 @@ impl Link {
                 }
                 Err(_) => self.is_in_trouble = true,
             }
+        }
+        if world.is_broken_by(Sabotage::ReplyIsNoNews)
+            && let Some(evidence) = &mut self.evidence
+            && matches!(evidence.settled, Some(Settled::Reply { .. }))
+        {
+            evidence.settled = None;
         }
         match &self.evidence {
             Some(evidence) if evidence.settled.is_some() || !self.is_in_trouble => {

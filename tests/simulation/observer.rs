@@ -76,6 +76,14 @@ struct End {
     is_announced: bool,
 }
 
+/// What people saw.
+#[derive(Debug)]
+struct Shown {
+    key: String,
+    text: String,
+    attempts: u32,
+}
+
 /// The one who sees everything.
 #[derive(Debug, Default)]
 pub struct Observer {
@@ -86,7 +94,7 @@ pub struct Observer {
     texts: BTreeMap<String, String>,
     /// How many tries of a record the ledger has counted.
     tries: BTreeMap<String, u32>,
-    shown: Vec<(String, String)>,
+    shown: Vec<Shown>,
     at_post: Vec<(&'static str, Generation, Pid)>,
     begun: Vec<(String, (usize, Generation))>,
 }
@@ -281,15 +289,20 @@ impl Observer {
         }
     }
 
-    /// A message is shown to people: `RepeatSays`.
+    /// A message is shown to people: `RepeatSays`. A try that its sender had recorded before the other one, and made later
+    /// because it hung in between, cannot know.
     pub fn received(&mut self, label: &str, record: &Delivery) {
-        let is_repeat = self.shown.iter().any(|(key, _)| *key == record.key);
+        let mut others = self.shown.iter().filter(|shown| shown.key == record.key);
+        let is_repeat = others.any(|shown| shown.attempts <= record.attempts);
         if is_repeat && !record.may_be_repeat {
             let what = format!("{label}: {} is shown twice without a word", record.key);
             self.is_wrong(Invariant::RepeatSays, what);
         }
-        self.shown
-            .push((record.key.clone(), record.content.text.clone()));
+        self.shown.push(Shown {
+            key: record.key.clone(),
+            text: record.content.text.clone(),
+            attempts: record.attempts,
+        });
     }
 
     pub fn took_post(&mut self, label: &'static str, generation: Generation, pid: Pid) {
@@ -393,7 +406,7 @@ impl Observer {
             let is_shown = self
                 .shown
                 .iter()
-                .any(|(key, text)| key.contains("/result/") && text.contains(&run.text));
+                .any(|shown| shown.key.contains("/result/") && shown.text.contains(&run.text));
             if !is_shown {
                 let what = format!("the reply of {} was told to nobody", run.id);
                 self.is_wrong(Invariant::Delivered, what);

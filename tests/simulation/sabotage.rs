@@ -15,8 +15,10 @@ pub enum Sabotage {
     ClaimUnderOldKey,
     /// A claim does not raise the count of its budget.
     ClaimUncounted,
-    /// A watcher records that a run failed over whatever the label has become.
-    FailureOverAll,
+    /// A signal makes a cancelled label done.
+    SignalOverCancelled,
+    /// A watcher does not notice that there is a reply.
+    ReplyIsNoNews,
     /// A late signal for an older generation is taken for the current one.
     LateSignalCounts,
     /// The scan passes over labels that owe a delivery, and watchers leave without having sent.
@@ -33,13 +35,14 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Each with the invariant that catches it.
-    pub const ALL: [(Sabotage, Invariant); 12] = [
+    pub const ALL: [(Sabotage, Invariant); 13] = [
         (Sabotage::EndOwesNothing, Invariant::Delivered),
         (Sabotage::KeyPerTry, Invariant::OneKey),
         (Sabotage::RunAgain, Invariant::OneRun),
         (Sabotage::ClaimUnderOldKey, Invariant::OneKey),
         (Sabotage::ClaimUncounted, Invariant::Budget),
-        (Sabotage::FailureOverAll, Invariant::NoDowngrade),
+        (Sabotage::ReplyIsNoNews, Invariant::Delivered),
+        (Sabotage::SignalOverCancelled, Invariant::NoDowngrade),
         (Sabotage::LateSignalCounts, Invariant::NoMixing),
         (Sabotage::NobodySends, Invariant::Settles),
         (Sabotage::RepeatWithoutWords, Invariant::RepeatSays),

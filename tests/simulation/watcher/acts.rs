@@ -258,15 +258,10 @@ impl Watcher {
         let charge = World::charge(self.label, self.generation);
         let (seen, steers) = (&self.entry, &self.run.steers);
         let owes_nothing = world.is_broken_by(Sabotage::EndOwesNothing);
-        let over_all = world.is_broken_by(Sabotage::FailureOverAll);
         let name = LABELS[self.label];
         world.observer.decides(name, self.link.heard_at);
         let recorded = world.amend(self.label, |entry, now_ms| {
             let before = entry.clone();
-            if over_all && ending.failure.is_some() && entry.generation() == charge.generation {
-                ending.write(entry);
-                return (Recorded::Yes, true);
-            }
             let recorded = charge.end(entry, seen, steers, &ending, now_ms);
             if owes_nothing {
                 match before.value("deliveries") {
