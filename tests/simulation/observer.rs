@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use dispatch::delivery::STDOUT;
 use dispatch::record::{
     Delivery, DeliveryKind, Entry, Failure, FailureKind, Generation, Phase, Status,
 };
@@ -175,6 +176,8 @@ impl Observer {
                 self.is_wrong(Invariant::Budget, what);
             }
         }
+        // The one attempt with the fallback spends no budget.
+        made += u64::from(after.fallback_use().is_some());
         if u64::from(after.attempt()) != made + 1 {
             let attempt = after.attempt();
             let what = format!("{label} {generation}: attempt {attempt}, {made} retries counted");
@@ -188,7 +191,7 @@ impl Observer {
         let is_announced = after.text("deliverTo").is_some()
             && after.text("deliveryMode").is_none_or(|mode| mode != "none");
         let is_refusal = after.value("refused").is_some();
-        let end = End {
+        let mut end = End {
             label,
             generation: after.generation(),
             status: after.status(),
@@ -201,6 +204,7 @@ impl Observer {
             Status::Done => DeliveryKind::Result,
             _ => DeliveryKind::Failure,
         };
+        let mut is_for_stdout = false;
         let owes = after.deliveries().iter().any(|record| {
             let key = Delivery::key_of(
                 label,
@@ -209,9 +213,12 @@ impl Observer {
                 kind,
                 &record.target,
             );
+            is_for_stdout |= record.key == key && record.target == STDOUT;
             record.key == key
         });
-        if is_announced && !is_refusal && end.status != Status::Cancelled && !owes {
+        // Whoever watches in the foreground is the run's only sink.
+        end.is_announced &= !is_for_stdout;
+        if end.is_announced && !is_refusal && end.status != Status::Cancelled && !owes {
             let what = format!("{label} {} ended and owes nobody its end", end.generation);
             self.is_wrong(Invariant::Delivered, what);
         }

@@ -166,7 +166,7 @@ impl Process for Resolve {
                 let found = verdict(&self.orphan(world), &self.evidence, world.now_ms());
                 if found == Verdict::GoesOn
                     || self.entry.is_signalled()
-                    || !world.take(label, generation, me.pid)
+                    || !world.take(label, generation, me.pid, false)
                 {
                     return Then::Exit;
                 }

@@ -13,6 +13,7 @@ use super::process::{Me, Pid, Process, Then};
 use super::random::Random;
 use super::sabotage::Sabotage;
 use super::scan::{Resolve, Scan};
+use super::watcher::{Watcher, Way};
 use super::world::{LABELS, Settings, World};
 
 /// A history that takes more events than this does not come to rest.
@@ -150,6 +151,12 @@ impl Schedule {
                 }
             }
         }
+        for pid in std::mem::take(&mut self.world.told_to_stop) {
+            for slot in self.slots.iter_mut().filter(|slot| slot.pid == pid) {
+                slot.is_told_to_stop = true;
+                slot.due = slot.due.min(self.world.now + 1);
+            }
+        }
         for pid in std::mem::take(&mut self.world.killed) {
             self.kill(pid);
         }
@@ -229,7 +236,12 @@ impl Schedule {
                 Box::new(Done::new(label, generation, random.chance(850)))
             }
             9 | 10 => Box::new(Cancel::new(label)),
-            11..=13 => Box::new(Note::new(label)),
+            11 => {
+                let generation = known.last().copied().unwrap_or_default();
+                let way = random.pick(&[Way::Foreground, Way::HandOff]);
+                Box::new(Watcher::called(label, generation, way))
+            }
+            12 | 13 => Box::new(Note::new(label)),
             14 | 15 => Box::new(Send::new(label, random.chance(300))),
             16 | 17 => Box::new(Resolve::new(label)),
             18 => Box::new(Redeliver::new(label)),

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use dispatch::backend::{Evidence, RunRef};
 use dispatch::completion::cap::ArtifactOutcome;
-use dispatch::delivery::is_owed;
+use dispatch::delivery::{is_owed, settle_stdout};
 use dispatch::record::{Attempt, Entry, Generation, Steer};
 use dispatch::recovery::retries::Account;
+use dispatch::watch::Reader;
+use dispatch::watch::changes::Charge;
 use dispatch::watch::machine::{Leaving, Sight, State, Step, step};
 use dispatch::watch::sighting::{entry_sight, past};
 
@@ -26,13 +28,18 @@ use super::world::{LABELS, Trouble, World, run_of};
 /// Pauses before the ledger is tried again, as `watch/driver.rs` has them.
 const RETRY_PAUSES_MS: [i64; 5] = [1_000, 2_000, 5_000, 15_000, 30_000];
 
+/// How long one at the post may take to hand over, as `cli/watcher.rs` says.
+const HANDOVER_WAIT_MS: i64 = 30_000;
+
 /// Where it is.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum At {
     /// Its program starts.
     Start,
     /// It has read that its label is there, and takes the post.
     Take,
+    /// It has asked the one at the post to leave, and waits for that until then.
+    Wait(i64),
     /// It is at its post and reads the entry.
     Begin,
     Look,
@@ -42,6 +49,10 @@ enum At {
     Mail,
     /// The label has ended: it sends what is owed.
     Drain(After),
+    /// It prints the end.
+    Print,
+    /// It notes that it has.
+    Mark,
     /// It gives the post back.
     Leave(After),
     /// The post is free; whoever added a record meanwhile has started nobody.
@@ -56,8 +67,21 @@ enum After {
     Stopped,
 }
 
+/// How a watcher is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By dispatch.
+    Detached,
+    /// `watcher-handoff`: a detached one that takes over from another.
+    HandOff,
+    /// By a person, or a scheduler that reads its stdout.
+    Foreground,
+}
+
 /// The watcher of a label and generation.
 pub struct Watcher {
+    way: Way,
+    reader: Reader,
     label: usize,
     generation: Generation,
     at: At,
@@ -85,7 +109,16 @@ pub struct Watcher {
 
 impl Watcher {
     pub fn new(label: usize, generation: Generation) -> Self {
+        Self::called(label, generation, Way::Detached)
+    }
+
+    pub fn called(label: usize, generation: Generation, way: Way) -> Self {
         Self {
+            way,
+            reader: match way {
+                Way::Foreground => Reader::Stdout,
+                Way::Detached | Way::HandOff => Reader::Outbox,
+            },
             label,
             generation,
             at: At::Start,
@@ -110,6 +143,45 @@ impl Watcher {
         }
     }
 
+    fn charge(&self) -> Charge<'static> {
+        Charge {
+            reader: self.reader,
+            ..World::charge(self.label, self.generation)
+        }
+    }
+
+    /// The label has ended, and somebody reads what this one prints.
+    fn tells_recorded(&self, entry: &Entry) -> bool {
+        self.way == Way::Foreground
+            && entry.status().is_ended()
+            && entry.generation() == self.generation
+    }
+
+    fn take(&mut self, world: &mut World, me: Me) -> Then {
+        let is_detached = self.way != Way::Foreground;
+        if world.take(self.label, self.generation, me.pid, is_detached) {
+            world
+                .observer
+                .took_post(LABELS[self.label], self.generation, me.pid);
+            self.at = At::Begin;
+            return Then::Go;
+        }
+        let place = (self.label, self.generation);
+        let mut others = world.posts.iter();
+        let holder = others.find(|held| (held.label, held.generation) == place);
+        let holder = holder.filter(|held| held.is_detached && self.way != Way::Detached);
+        match (holder, self.at) {
+            (Some(holder), At::Take) => {
+                let holder = holder.by;
+                world.told_to_stop.push(holder);
+                self.at = At::Wait(world.now + HANDOVER_WAIT_MS);
+                Then::Go
+            }
+            (_, At::Wait(until)) if world.now < until => Then::Sleep(50),
+            _ => Then::Exit,
+        }
+    }
+
     fn begin(&mut self, world: &mut World) -> Then {
         let Some(entry) = world.read(self.label) else {
             self.at = At::Leave(After::Superseded);
@@ -117,6 +189,10 @@ impl Watcher {
         };
         if entry.generation() != self.generation {
             self.at = At::Leave(After::Superseded);
+            return Then::Go;
+        }
+        if self.tells_recorded(&entry) {
+            self.at = At::Print;
             return Then::Go;
         }
         self.state = State::default();
@@ -226,7 +302,10 @@ impl Watcher {
                 return Then::Go;
             }
             Some(Leaving::Ended) => {
-                self.at = At::Drain(After::Ended);
+                self.at = match self.reader {
+                    Reader::Outbox => At::Drain(After::Ended),
+                    Reader::Stdout => At::Print,
+                };
                 return Then::Go;
             }
             None => {}
@@ -290,27 +369,36 @@ impl Process for Watcher {
     fn step(&mut self, world: &mut World, me: Me) -> Then {
         match self.at {
             At::Start => match world.read(self.label) {
-                Some(_) => {
-                    self.at = At::Take;
+                Some(entry) => {
+                    self.at = match self.tells_recorded(&entry) {
+                        true => At::Print,
+                        false => At::Take,
+                    };
                     Then::Go
                 }
                 None => Then::Exit,
             },
-            At::Take => match world.take(self.label, self.generation, me.pid) {
-                true => {
-                    world
-                        .observer
-                        .took_post(LABELS[self.label], self.generation, me.pid);
-                    self.at = At::Begin;
-                    Then::Go
-                }
-                false => Then::Exit,
-            },
+            At::Take | At::Wait(_) => self.take(world, me),
             At::Begin => self.begin(world),
             At::Look => self.look(world),
             At::Act(index, part) => self.act(world, index, part),
             At::Mail => self.mail(world, me),
             At::Drain(after) => self.drain(world, me, after),
+            At::Print => {
+                let entry = world.read(self.label).unwrap_or_default();
+                world.tell(|_| format!("    printed: {}", entry.text("summary").unwrap_or("")));
+                self.at = At::Mark;
+                Then::Go
+            }
+            At::Mark => {
+                let generation = self.generation;
+                let _ = world.amend(self.label, |entry, _| {
+                    let is_ours = entry.generation() == generation;
+                    ((), is_ours && settle_stdout(entry))
+                });
+                self.at = At::Leave(After::Ended);
+                Then::Go
+            }
             At::Leave(after) => {
                 world.leave(self.label, self.generation, me.pid);
                 world
@@ -327,6 +415,10 @@ impl Process for Watcher {
                 let still_owes = entry
                     .is_some_and(|entry| entry.generation() == self.generation && is_owed(&entry));
                 if !still_owes || world.is_broken_by(Sabotage::NobodySends) {
+                    return Then::Exit;
+                }
+                if self.reader == Reader::Stdout {
+                    world.ensure_watcher(self.label, self.generation);
                     return Then::Exit;
                 }
                 self.at = At::Take;

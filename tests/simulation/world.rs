@@ -35,6 +35,8 @@ pub struct Held {
     pub label: usize,
     pub generation: Generation,
     pub by: Pid,
+    /// It was started by dispatch, and hands over to whoever asks.
+    pub is_detached: bool,
     /// When its holder showed that it lives, by the wall clock.
     pub stirred_ms: i64,
 }
@@ -81,6 +83,8 @@ pub struct World {
     pub spawned: Vec<Box<dyn Process>>,
     pub woken: Vec<(usize, Generation)>,
     pub killed: Vec<Pid>,
+    /// Whom SIGTERM goes to.
+    pub told_to_stop: Vec<Pid>,
     pub history: Option<Vec<String>>,
     names: u64,
 }
@@ -111,6 +115,7 @@ impl World {
             spawned: Vec::new(),
             woken: Vec::new(),
             killed: Vec::new(),
+            told_to_stop: Vec::new(),
             history: is_told.then(Vec::new),
             names: 0,
         }
@@ -265,7 +270,13 @@ impl World {
     }
 
     /// Takes the post; false when another has it.
-    pub fn take(&mut self, label: usize, generation: Generation, by: Pid) -> bool {
+    pub fn take(
+        &mut self,
+        label: usize,
+        generation: Generation,
+        by: Pid,
+        is_detached: bool,
+    ) -> bool {
         let is_free = !self.is_held(label, generation);
         if !is_free && !self.is_broken_by(Sabotage::NoPost) {
             return false;
@@ -274,6 +285,7 @@ impl World {
             label,
             generation,
             by,
+            is_detached,
             stirred_ms: self.now_ms(),
         });
         true

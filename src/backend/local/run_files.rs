@@ -49,6 +49,9 @@ pub struct RunSpec {
     /// The model the user asked for; the command may heed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The account the user asked for; the command may heed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_profile: Option<String>,
 }
 
 /// The command was started: written by the waiter before it starts it, so that it is never started twice.

@@ -119,6 +119,9 @@ fn start(home: &Home, spec: &RunSpec, files: &RunFiles) -> io::Result<std::proce
     if let Some(model) = &spec.model {
         command.env("DISPATCH_MODEL", model);
     }
+    if let Some(profile) = &spec.auth_profile {
+        command.env("DISPATCH_AUTH_PROFILE", profile);
+    }
     if let Some(path) = &spec.prompt_path {
         command.env("DISPATCH_MESSAGE_FILE", path);
         if let Some(prompt) = environment_prompt(path)? {

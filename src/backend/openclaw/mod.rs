@@ -31,7 +31,7 @@ use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::{Attempt, FailureKind, Steer};
+use crate::record::{Attempt, FailureKind, Selection, Steer};
 use crate::session::key::SessionKey;
 use crate::session::line::{Line, Message};
 use crate::session::terminal::{Turn, TurnSearch};
@@ -91,7 +91,7 @@ impl Spawn {
                 attempt => retold(attempt, run.retry_of, &prompt),
             },
             label: run.label.clone(),
-            model: run.model.clone(),
+            model: run.selection.model.clone(),
             thinking: run.thinking.clone(),
             // The watcher alone enforces the deadline, which rolls on while the run works.
             timeout_s: hard_limit_s(run.timeout_s),
@@ -384,7 +384,7 @@ impl Backend for OpenclawBackend<'_> {
         Ok(None)
     }
 
-    fn next_attempt(&self, run: &RunRef) -> io::Result<Attempt> {
+    fn next_attempt(&self, run: &RunRef, _selection: &Selection) -> io::Result<Attempt> {
         let mut client = self.reopen().map_err(io::Error::other)?;
         let baseline = take_baseline(&mut client, &run.session_key).map_err(io::Error::other)?;
         let session_key = match baseline.session_id {

@@ -38,6 +38,7 @@ pub struct Plan {
     pub target: Option<Target>,
     pub origin: Option<String>,
     pub content_hash: String,
+    pub auth_profile: Option<String>,
 }
 
 /// Checks the command line and reads the prompt.
@@ -116,6 +117,7 @@ pub fn plan(
         target,
         origin,
         content_hash,
+        auth_profile: args.auth_profile.clone(),
     })
 }
 
@@ -299,6 +301,17 @@ fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<
         delivery_mode_text(args.delivery_mode),
         args.requester,
     ]);
+    let selection = [
+        &args.auth_profile,
+        &args.fallback_model,
+        &args.fallback_auth_profile,
+    ];
+    // A call that names none has the hash that it had before there were any.
+    let more = selection.iter().any(|name| name.is_some());
+    let content = match more {
+        true => json!([content, selection]),
+        false => content,
+    };
     let mut hasher = Sha256::new();
     hasher.update(content.to_string());
     hasher.update([0]);

@@ -2,6 +2,7 @@
 
 use dispatch::backend::{Settled, Text};
 use dispatch::record::{Failure, FailureKind, Phase, Steer};
+use dispatch::watch::Reader;
 use dispatch::watch::changes::Recorded;
 use dispatch::watch::ending::{given_up, set_artifact, told};
 use dispatch::watch::machine::{Action, Conclusion, Leaving};
@@ -11,6 +12,9 @@ use super::super::process::Then;
 use super::super::sabotage::Sabotage;
 use super::super::world::{LABELS, Trouble, World};
 use super::{At, Watcher};
+
+/// As in `watch/driver.rs`.
+const FOREGROUND_TRIES: usize = 2;
 
 /// What became of a part of an action.
 pub(super) enum Part {
@@ -47,9 +51,22 @@ impl Watcher {
                 self.pause = 0;
                 self.close_round();
             }
+            Err(Trouble) if self.prints_unrecorded(&action) => {
+                // Whoever reads this stdout gets the end; the next watcher records it.
+                self.left = Some(Leaving::Ended);
+                self.close_round();
+            }
             Err(Trouble) => self.pause_after(),
         }
         Then::Go
+    }
+
+    fn prints_unrecorded(&self, action: &Action) -> bool {
+        let concludes = matches!(
+            action,
+            Action::Conclude(_) | Action::GiveUp { .. } | Action::ConcludeStopped(_)
+        );
+        concludes && self.reader == Reader::Stdout && self.troubles >= FOREGROUND_TRIES
     }
 
     fn part(&mut self, world: &mut World, action: &Action, part: usize) -> Result<Part, Trouble> {
@@ -82,7 +99,7 @@ impl Watcher {
             Action::Stop { kind, message } => match part {
                 0 => {
                     let why = Failure::new(*kind, message.clone(), world.now_ms());
-                    let charge = World::charge(self.label, self.generation);
+                    let charge = self.charge();
                     let ordered =
                         world.amend(self.label, |entry, _| ((), charge.order_stop(entry, &why)));
                     if ordered.is_err() {
@@ -117,7 +134,7 @@ impl Watcher {
                 let settled = given_up(*kind, message, world.now_ms());
                 self.conclude(world, Conclusion::Failed, &settled, part)
             }
-            Action::PutOff { failure, next } => self.put_off(world, failure, *next, part),
+            Action::PutOff { failure, next } => self.put_off(world, failure, next, part),
             Action::Retry => self.retry(world, part),
             Action::ConcludeWaiting => {
                 let settled = Settled::Failed {
@@ -181,7 +198,7 @@ impl Watcher {
             let id = world.name("ask");
             let mut steer = Steer::new(&id, "final", false, world.now_ms());
             steer.request = Some(number);
-            let charge = World::charge(self.label, self.generation);
+            let charge = self.charge();
             let asked = world.amend(self.label, |entry, _| {
                 let is_asked = charge.ask(entry, &steer);
                 (is_asked, is_asked)
@@ -207,7 +224,7 @@ impl Watcher {
     }
 
     fn move_phase(&mut self, world: &mut World, from: &[Phase], to: Phase) {
-        let charge = World::charge(self.label, self.generation);
+        let charge = self.charge();
         let _ = world.amend(self.label, |entry, _| {
             ((), charge.move_phase(entry, from, to))
         });
@@ -255,7 +272,7 @@ impl Watcher {
         };
         let bytes = text.len() as u64;
         let ending = told.ending(conclusion, text, bytes, artifact);
-        let charge = World::charge(self.label, self.generation);
+        let charge = self.charge();
         let (seen, steers) = (&self.entry, &self.run.steers);
         let owes_nothing = world.is_broken_by(Sabotage::EndOwesNothing);
         let name = LABELS[self.label];
@@ -278,7 +295,7 @@ impl Watcher {
     }
 
     fn conclude_signal(&mut self, world: &mut World) -> Result<Part, Trouble> {
-        let charge = World::charge(self.label, self.generation);
+        let charge = self.charge();
         let seen = &self.entry;
         let recorded = world.amend(self.label, |entry, now_ms| {
             let recorded = charge.stand(entry, seen, now_ms);

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use dispatch::backend::{Settled, Text};
 use dispatch::record::{Attempt, Entry, Failure};
+use dispatch::recovery::fallback::last_message;
 use dispatch::recovery::retries::{Claimed, Next, claim};
 use dispatch::watch::changes::Recorded;
 use dispatch::watch::ending::told;
@@ -20,7 +21,7 @@ impl Watcher {
         &mut self,
         world: &mut World,
         failure: &Failure,
-        next: Next,
+        next: &Next,
         part: usize,
     ) -> Result<Part, Trouble> {
         if part == 0 {
@@ -35,7 +36,7 @@ impl Watcher {
         if failure.at == 0 {
             failure.at = world.now_ms();
         }
-        let charge = World::charge(self.label, self.generation);
+        let charge = self.charge();
         let run = &self.run;
         let recorded = world.amend(self.label, |entry, now_ms| {
             let recorded = charge.put_off(entry, &run.steers, run.attempt, &failure, next, now_ms);
@@ -96,7 +97,7 @@ impl Watcher {
 
     fn claim(&mut self, world: &mut World, attempt: &Attempt) -> Result<Claimed, Trouble> {
         let label = LABELS[self.label];
-        let charge = World::charge(self.label, self.generation);
+        let charge = self.charge();
         let seen = Rc::clone(&self.entry);
         let others: Vec<Entry> = (0..LABELS.len())
             .filter(|other| *other != self.label)
@@ -129,9 +130,10 @@ impl Watcher {
     }
 
     fn end_retries(&mut self, world: &mut World) -> Result<Part, Trouble> {
-        let Some(failure) = self.entry.failure() else {
+        let Some(mut failure) = self.entry.failure() else {
             return Ok(Part::Done);
         };
+        failure.message = last_message(&self.entry, &failure);
         let settled = Settled::Failed {
             failure,
             partial: Text::Inline(String::new()),
