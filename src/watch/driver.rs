@@ -22,7 +22,7 @@ use crate::completion::cap::inline_limit_from;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::Detached;
-use crate::record::{Entry, Generation, Status};
+use crate::record::{Entry, Generation, Phase, Status};
 use crate::recovery::retries::Account;
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::Post;
@@ -234,6 +234,7 @@ impl Driver<'_> {
     fn watch(&mut self, span: Span) -> Result<Watched> {
         self.heed_pokes(span);
         if span == Span::UntilEnd {
+            self.make_way();
             self.follow_run();
         }
         let mut state = State::default();
@@ -282,6 +283,15 @@ impl Driver<'_> {
             self.carriers.retain_mut(|carrier| !carrier.reap());
             let sending = self.send_due();
             self.wake.wait(look_within.min(sending));
+        }
+    }
+
+    /// Waits until whoever has just enqueued the run has asked for it, which ends with a poke.
+    fn make_way(&mut self) {
+        let age_ms = self.home.now_ms().abs_diff(self.run.since_ms);
+        let left = (self.backend.makes_way_for()).saturating_sub(Duration::from_millis(age_ms));
+        if self.entry.phase() == Some(Phase::Accepting) && !left.is_zero() {
+            self.wake.wait(left);
         }
     }
 
