@@ -87,7 +87,7 @@ pub fn run(home: &Home, output: Output, args: &SyncArgs) -> Result<u8> {
             }
         }
     }
-    print(home, output, args, &details)?;
+    print(home, output, args, &details, is_whole)?;
     Ok(if is_whole { OK } else { FAILURE })
 }
 
@@ -218,12 +218,18 @@ fn imported(key: &SessionKey, row: &SessionRow, now_ms: i64) -> Entry {
     entry
 }
 
-fn print(home: &Home, output: Output, args: &SyncArgs, details: &[Detail]) -> Result<()> {
+fn print(
+    home: &Home,
+    output: Output,
+    args: &SyncArgs,
+    details: &[Detail],
+    is_whole: bool,
+) -> Result<()> {
     let changes = details.iter().filter(|detail| detail.is_change()).count();
     if output.is_json() {
         let list: Vec<Value> = details.iter().map(Detail::value).collect();
         output.json(&json!({
-            "ok": true,
+            "ok": is_whole,
             "dryRun": args.dry_run,
             "changes": changes,
             "details": list,

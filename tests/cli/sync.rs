@@ -1,5 +1,6 @@
 //! `sync` and what `status` resolves, on local labels.
 
+use super::doctor::house_at;
 use crate::support::{House, eventually, kill_hard};
 
 #[test]
@@ -96,4 +97,15 @@ fn a_result_that_is_to_be_verified_is_left_to_a_watcher() {
     });
     assert_eq!(entry["status"], "error", "{entry:#}");
     assert_eq!(entry["failure"]["kind"], "verify", "{entry:#}");
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_is_no_success() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    drop(listener);
+    let ran = house_at(port).dispatch(&["sync"]).exits(1);
+    assert_eq!(ran.json()["ok"], false);
+    let told = "[dispatch] the gateway's sessions were neither checked nor imported: no gateway answers at ";
+    assert!(ran.stderr.starts_with(told), "{ran:?}");
 }
