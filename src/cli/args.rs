@@ -192,7 +192,7 @@ pub struct EnqueueArgs {
     /// Model; a local command finds it in DISPATCH_MODEL
     #[arg(long, allow_hyphen_values = true)]
     pub model: Option<String>,
-    /// Profile of the provider's credentials, or "inherit"; a local command finds it in DISPATCH_AUTH_PROFILE
+    /// Profile of credentials, or "inherit"; a local command finds it in DISPATCH_AUTH_PROFILE
     #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
     pub auth_profile: Option<String>,
     /// Model that is tried once when the model's side fails

@@ -5,6 +5,7 @@
 
 mod entry;
 mod plan;
+mod profile;
 mod requester;
 mod target;
 

@@ -72,6 +72,8 @@ pub enum StopReason {
     Cancel,
     /// Its time limit passed.
     Timeout,
+    /// Another program wrote to its session's transcript.
+    Takeover,
 }
 
 /// A request to stop: the first one counts.
@@ -82,6 +84,9 @@ pub struct StopRecord {
     pub reason: StopReason,
     /// When it was asked, ms since the epoch.
     pub at_ms: i64,
+    /// What was seen that asks for it, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
 }
 
 /// How the command ended, written by its waiter.

@@ -192,10 +192,14 @@ impl Seen {
 
     /// The session was there before, nothing works on it, and nothing tells of our run.
     pub fn is_not_there_yet(&self) -> bool {
-        self.reused
+        let has_no_run = |row: &SessionRow| row.status.is_none() && row.started_at_ms.is_none();
+        let is_older = match self.reused {
+            true => self.current_row().is_none(),
+            false => self.row.as_ref().is_some_and(has_no_run),
+        };
+        is_older
             && self.followed.is_empty()
             && self.is_active == Some(false)
-            && self.current_row().is_none()
             && self.task.is_none()
             && self.wait.ended_at.is_none()
             && self.wait.status == "timeout"

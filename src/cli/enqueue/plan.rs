@@ -8,6 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::profile;
 use super::requester;
 use super::target::{self, Target};
 use crate::backend::BackendName;
@@ -76,6 +77,7 @@ pub fn plan(
         ));
     }
     let (target, origin) = target::given(home, args)?;
+    let auth_profile = profile::auth_profile(home, args, gateway.as_deref())?;
     let prompt = prompt::read_prompt(home, &args.prompt, env)?;
     if backend == BackendName::Openclaw {
         check_for_gateway(args, prompt.as_deref())?;
@@ -122,7 +124,7 @@ pub fn plan(
         target,
         origin,
         content_hash,
-        auth_profile: args.auth_profile.clone(),
+        auth_profile,
     })
 }
 
