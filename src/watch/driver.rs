@@ -10,10 +10,11 @@ mod retrying;
 
 use super::Reader;
 use super::ending::Ending;
-use super::liveness::{Cause, Effort, Past, Policy};
+use super::liveness::{Effort, Policy};
 use super::machine::{EntrySight, Leaving, Sight, State, step};
 use super::orders::{Listener, Orders};
 use super::outbox::{Left, Outbox};
+use super::sighting::{entry_sight, past};
 use super::verify::{Checker, Note};
 use super::voice::{HEARTBEAT_EVERY, Voice};
 use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
@@ -21,8 +22,8 @@ use crate::completion::cap::inline_limit_from;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::Detached;
-use crate::record::{Entry, FailureKind, Generation, Status};
-use crate::recovery::retries::{Account, due_in};
+use crate::record::{Entry, Generation, Status};
+use crate::recovery::retries::Account;
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watchers::Post;
 
@@ -386,20 +387,13 @@ impl Driver<'_> {
                 Err(e) => self.voice.say(&format!("{e}; the watch goes on")),
             }
         }
-        let entry = EntrySight {
-            status: self.entry.status(),
-            phase: self.entry.phase(),
-            cancel_requested: self.entry.cancel_requested(),
-            signalled: self.entry.is_signalled(),
-            verify: self.checker.sight(
-                &self.entry,
-                self.home.clock.monotonic(),
-                self.home.config.verify_timeout,
-            ),
-            stopped: self.entry.stop_order(),
-            account: Account::of(&self.run.label, &self.entry, &self.home.config.retry),
-            retry_in: due_in(&self.entry, self.home.now_ms()),
-        };
+        let verify = self.checker.sight(
+            &self.entry,
+            self.home.clock.monotonic(),
+            self.home.config.verify_timeout,
+        );
+        let account = Account::of(&self.run.label, &self.entry, &self.home.config.retry);
+        let entry = entry_sight(&self.entry, verify, account, self.home.now_ms());
         Ok(self.sight(Some(entry), evidence, blind))
     }
 
@@ -416,25 +410,8 @@ impl Driver<'_> {
 
     /// What is seen, with the policy by which it is judged.
     fn sight(&self, entry: Option<EntrySight>, evidence: Evidence, blind: Option<String>) -> Sight {
-        let now_ms = self.home.now_ms();
-        let since = |at_ms: i64| {
-            Duration::from_millis(u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0))
-        };
-        let asked = self
-            .entry
-            .steers()
-            .iter()
-            .filter_map(|steer| steer.request)
-            .max();
-        let past = Past {
-            age: since(self.run.since_ms),
-            idle: since(evidence.last_activity_ms.unwrap_or(self.run.since_ms)),
-            requests: asked.unwrap_or(0),
-            stopped: self.entry.stop_order().map(|why| match why.kind {
-                FailureKind::Stalled => Cause::Stalled,
-                _ => Cause::Deadline,
-            }),
-        };
+        let (since_ms, active_ms) = (self.run.since_ms, evidence.last_activity_ms);
+        let past = past(&self.entry, since_ms, active_ms, self.home.now_ms());
         Sight {
             entry,
             evidence,

@@ -23,6 +23,9 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// How often a verify command at work is looked at.
 const VERIFY_LOOK: Duration = Duration::from_millis(50);
 
+/// How long a run that was asked to stop may take, before it is asked again.
+const ABORT_AGAIN: Duration = Duration::from_secs(30);
+
 /// Pauses between attempts to carry a run.
 const CARRY_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
 
@@ -91,8 +94,8 @@ pub struct State {
     next_carry: Duration,
     /// Monotonic time until which the agent's last words are waited for.
     last_words_until: Option<Duration>,
-    /// The request to abort is out.
-    aborted: bool,
+    /// When the request to abort goes out again: one of them may have been lost.
+    next_abort: Option<Duration>,
     /// How the run's work is judged.
     watchfulness: Watchfulness,
     /// Monotonic time of the next retry.
@@ -328,8 +331,8 @@ fn verified(state: State, verify: &Verify, conclude: Action) -> Step {
 
 fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) -> Step {
     let mut actions = Vec::new();
-    if entry.cancel_requested && !state.aborted {
-        state.aborted = true;
+    if entry.cancel_requested && state.next_abort.is_none_or(|at| now >= at) {
+        state.next_abort = Some(now + ABORT_AGAIN);
         actions.push(Action::Abort);
     }
     if let Some(why) = &sight.blind {
@@ -345,7 +348,7 @@ fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) 
             if entry.phase == Some(Phase::Accepting) {
                 actions.push(Action::ConfirmRunning);
             }
-            match state.aborted {
+            match entry.cancel_requested {
                 true => Step::new(state, "aborting", "cancellation was requested"),
                 false => judge(state, sight, now),
             }

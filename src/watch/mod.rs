@@ -10,9 +10,11 @@ pub mod ending;
 pub mod liveness;
 pub mod machine;
 mod orders;
-mod orphan;
+pub mod orphan;
 mod outbox;
+pub mod requests;
 mod resolve;
+pub mod sighting;
 mod verify;
 mod voice;
 

@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub use evidence::{Seen, Task, WaitAnswer};
+pub use evidence::{Seen, Task, WaitAnswer, evidence};
+pub use link::left_behind;
 pub use sessions::{
     Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, take_baseline,
 };
 pub use spawn::{Account, Spawn, spawn};
-pub use steers::{Fate, Followed};
+pub use steers::{Fate, Followed, is_arriving, latest};
 
 use self::link::Link;
 use self::sessions::{describe, messages, tasks};
@@ -192,7 +193,7 @@ fn look(
     };
     // What the row tells of the turn that we stopped is not about ours.
     let interruption = run.interruption();
-    if let Some(steer) = interruption.filter(|s| now_ms.saturating_sub(s.at) < steers::ARRIVAL_MS) {
+    if let Some(steer) = interruption.filter(|steer| steers::is_arriving(steer, now_ms)) {
         seen.reused = true;
         seen.baseline_started_ms = steer.found_started_at;
         seen.since_ms = steer.at;

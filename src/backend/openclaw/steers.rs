@@ -11,7 +11,13 @@ use crate::session::line::{Message, Role};
 use crate::session::store::SessionStatus;
 
 /// A message whose run no gateway knows is waited for this long: whoever recorded it may be about to send it.
-pub const ARRIVAL_MS: i64 = 30_000;
+const ARRIVAL_MS: u64 = 30_000;
+
+/// The message was recorded so lately that it may be on its way. A time far in the future is what a clock that was put
+/// back leaves, and not lately.
+pub fn is_arriving(steer: &Steer, now_ms: i64) -> bool {
+    now_ms.abs_diff(steer.at) < ARRIVAL_MS
+}
 
 /// One message and what the gateway says of its run.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +42,7 @@ impl Followed {
         if self.wait.ended_at.is_some() {
             return false;
         }
-        let is_young = now_ms.saturating_sub(self.steer.at) < ARRIVAL_MS;
+        let is_young = is_arriving(&self.steer, now_ms);
         self.wait.status == "pending" || is_young || !is_session_idle
     }
 }
@@ -186,6 +192,13 @@ mod tests {
             wait: wait(status, ended_at),
             is_seen,
         }
+    }
+
+    #[test]
+    fn a_message_is_waited_for_no_longer_when_the_clock_is_put_back() {
+        let steer = Steer::new("s", "Also this.", false, 1_000_000);
+        assert!(is_arriving(&steer, 1_029_999) && is_arriving(&steer, 999_000));
+        assert!(!is_arriving(&steer, 1_030_000) && !is_arriving(&steer, 900_000));
     }
 
     #[test]
