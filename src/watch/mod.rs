@@ -59,6 +59,24 @@ pub fn recorded_text(entry: &Entry) -> String {
     })
 }
 
+/// What stands in a failure's text between the failure and what the run had said.
+const SAID_BEFORE: &str = "\n\nWhat it had said until then:\n\n";
+
+/// What an ended label's session said last: of one that failed, what there was before; `None` where it said nothing.
+pub fn last_reply(entry: &Entry) -> Option<String> {
+    let text = recorded_text(entry);
+    let Some(failure) = entry.failure().filter(|_| entry.status() != Status::Done) else {
+        return Some(text);
+    };
+    match text.split_once(SAID_BEFORE) {
+        Some((_, said)) => Some(said.to_owned()),
+        // A long partial text stands alone.
+        None => (artifact_path(entry, "artifact").is_some()
+            && text.trim() != failure.message.trim())
+        .then_some(text),
+    }
+}
+
 /// What was, or would have been, delivered for an ended label.
 pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
     let text = recorded_text(entry);

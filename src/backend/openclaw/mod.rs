@@ -21,7 +21,8 @@ use uuid::Uuid;
 pub use evidence::{Seen, Task, WaitAnswer, evidence};
 pub use link::left_behind;
 pub use sessions::{
-    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, take_baseline,
+    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, stored_sessions,
+    take_baseline,
 };
 pub use spawn::{Account, Spawn, spawn};
 pub use steers::{Fate, Followed, is_arriving, latest};
