@@ -78,6 +78,8 @@ pub struct RunRef {
     pub prompt_path: Option<PathBuf>,
     /// The model and the account that it is to use.
     pub selection: Selection,
+    /// An attempt before it had an account of its own, and this one has none.
+    pub had_profile: bool,
     /// The thinking level that was asked for.
     pub thinking: Option<String>,
     /// The time limit that was asked for, in seconds.
@@ -109,6 +111,10 @@ impl RunRef {
             },
             prompt_path: entry.text("promptPath").map(PathBuf::from),
             selection: entry.selection(),
+            had_profile: entry
+                .fallback_use()
+                .is_some_and(|used| used.selection.auth_profile.is_some())
+                && entry.selection().auth_profile.is_none(),
             thinking: entry.text("thinking").map(str::to_owned),
             timeout_s: entry.number("timeoutSeconds"),
             steers: entry.steers(),

@@ -273,6 +273,9 @@ fn print(
     if !outbox.is_empty() {
         facts.push(("delivery", outbox));
     }
+    for delivery in views::open_deliveries(entry) {
+        facts.push(("", views::open_delivery_line(&delivery, now)));
+    }
     if let Some(summary) = entry.text("summary") {
         facts.push(("summary", summary.chars().take(200).collect()));
     }

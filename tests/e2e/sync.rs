@@ -59,10 +59,7 @@ fn sessions_that_vanished_are_told_and_unknown_ones_are_imported(
         let change = (&gone["from"], &gone["to"]);
         assert_eq!(change, (&json!("running"), &json!("running")), "{gone:#}");
         let why = gone["reason"].to_string();
-        assert!(
-            why.contains("gateway-restart: the session vanished"),
-            "{why}"
-        );
+        assert!(why.starts_with("\"gateway-restart: "), "{why}");
         assert!(why.contains("retry 1 of 2 follows"), "{why}");
     };
     is_retried(&gone);

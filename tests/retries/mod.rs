@@ -3,7 +3,9 @@
 
 mod attempts;
 mod fallback;
+mod many;
 mod scans;
+mod takeovers;
 
 use serde_json::{Value, json};
 

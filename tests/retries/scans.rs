@@ -8,9 +8,9 @@ use super::{agent, ask, house, quick, waiting};
 use crate::outbox::quiet;
 use crate::support::{House, finish_soon};
 
-const MINUTE_MS: i64 = 60_000;
+pub const MINUTE_MS: i64 = 60_000;
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292,000,000")
 }

@@ -8,6 +8,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::profile;
+use super::requester;
 use super::target::{self, Target};
 use crate::backend::BackendName;
 use crate::backend::local::LocalBackend;
@@ -75,9 +77,14 @@ pub fn plan(
         ));
     }
     let (target, origin) = target::given(home, args)?;
+    let auth_profile = profile::auth_profile(home, args, gateway.as_deref())?;
     let prompt = prompt::read_prompt(home, &args.prompt, env)?;
     if backend == BackendName::Openclaw {
         check_for_gateway(args, prompt.as_deref())?;
+    }
+    // A call that was made before is answered again, whatever has become of who made it.
+    if !target::is_answered(home, args)? {
+        requester::check(home, args, gateway.as_deref_mut())?;
     }
     let (target, origin) = match gateway.as_deref_mut() {
         Some(client) if target.is_none() => target::found(home, args, client, origin)?,
@@ -117,7 +124,7 @@ pub fn plan(
         target,
         origin,
         content_hash,
-        auth_profile: args.auth_profile.clone(),
+        auth_profile,
     })
 }
 
