@@ -18,6 +18,7 @@ use crate::ledger::{Ledger, Patience};
 use crate::paths::process_environment;
 use crate::process::{FileLock, LockHolder, ProcessIdentity, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
+use crate::wake::Source;
 use crate::watch::{Limits, Orders, Reader, Span, Task, Watched, recorded_message, watch};
 use crate::watchers::{DETACHED, FOREGROUND, LOOK, OF_EVERY_LABEL, Post, ensure_watcher};
 
@@ -123,6 +124,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         timeout: args.timeout,
         idle_threshold: args.idle_threshold,
     };
+    let source = Source::new();
     let task = Task {
         label,
         generation,
@@ -131,7 +133,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         limits,
     };
     loop {
-        let watched = watch(home, &task, &entry, &orders)?;
+        let watched = watch(home, &task, &entry, &orders, &source)?;
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.

@@ -24,7 +24,7 @@ use crate::process::{
 use crate::record::FailureKind;
 use crate::session::line::{Line, Message};
 use crate::session::reader::read_all;
-use crate::wake::Wake;
+use crate::wake::{Source, Wake};
 
 /// No more of the output than this is copied into chunk lines; the raw file always has all of it.
 const MAX_STREAMED_BYTES: u64 = 16 * 1024 * 1024;
@@ -158,7 +158,8 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     fn follow(&mut self) -> io::Result<()> {
-        let mut wake = Wake::new();
+        // There may be hundreds of runners, and few sources of events.
+        let mut wake = Wake::patient(&Source::new());
         wake.watch(self.files.dir());
         let storage = self.home.storage.clone();
         let mut waiter = Waiter::default();
