@@ -5,6 +5,7 @@
 
 mod conclude;
 mod driver;
+mod every;
 pub mod liveness;
 pub mod machine;
 mod orders;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub use conclude::{content, file_text, finish_signal, set_artifact};
 pub use driver::{Limits, Span, Task, Watched, watch};
+pub use every::{still_owes, watch_every_label};
 pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};
 

@@ -4,6 +4,7 @@ mod configuration;
 mod crashes;
 mod damaged_ledger;
 mod done_signal;
+mod every;
 mod foreground;
 mod handoff;
 mod liveness;
