@@ -249,6 +249,7 @@ impl Driver<'_> {
             self.orders.reread(self.home);
             let sight = self.look()?;
             let next = step(state, &sight, self.home.clock.monotonic());
+            self.voice.polls = self.wake.is_degraded();
             self.voice.note(&next, sight.evidence.position);
             let mut look_within = next.look_within.min(SAFETY_POLL);
             let left = match self.perform(&next, &sight) {

@@ -8,4 +8,5 @@ mod every;
 mod foreground;
 mod handoff;
 mod liveness;
+mod many;
 mod states;
