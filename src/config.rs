@@ -4,6 +4,7 @@
 //! wrong type is refused, or warned about where a completion would be lost by refusing.
 
 mod live;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use self::windows::{LivenessWindows, RetryWindows};
 use crate::duration::{self, Unit};
 use crate::nearest::nearest;
 use crate::paths::Environment;
@@ -26,7 +28,7 @@ pub use live::Settings;
 const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-const KNOWN_KEYS: [(&str, Kind); 16] = [
+const KNOWN_KEYS: [(&str, Kind); 17] = [
     ("name", Kind::Text),
     ("agents", Kind::Object),
     ("aliases", Kind::TextObject),
@@ -42,6 +44,7 @@ const KNOWN_KEYS: [(&str, Kind); 16] = [
     ("commands", Kind::Commands),
     ("gateway", Kind::Gateway),
     ("liveness", Kind::Windows),
+    ("retry", Kind::Retry),
     ("verifyTimeoutSeconds", Kind::Number),
 ];
 
@@ -55,6 +58,7 @@ enum Kind {
     Commands,
     Gateway,
     Windows,
+    Retry,
 }
 
 impl Kind {
@@ -71,6 +75,7 @@ impl Kind {
                 .is_ok_and(|commands| commands.values().all(|argv| !argv.is_empty())),
             Kind::Gateway => Gateway::deserialize(value).is_ok(),
             Kind::Windows => LivenessWindows::deserialize(value).is_ok(),
+            Kind::Retry => RetryWindows::deserialize(value).is_ok(),
         }
     }
 }
@@ -98,6 +103,9 @@ impl fmt::Display for Kind {
             Kind::Commands => "an object such as {\"mail\": [\"sendmail\", \"me\"]}",
             Kind::Gateway => {
                 "an object such as {\"transport\": \"cli\", \"cli\": \"openclaw\"}, with transport \"websocket\" or \"cli\""
+            }
+            Kind::Retry => {
+                "an object such as {\"atMost\": 3, \"overloadSeconds\": 30, \"spacingSeconds\": 5}"
             }
             Kind::Windows => {
                 "an object of seconds such as {\"idleFailureSeconds\": 600, \"flatSeconds\": 180}"
@@ -180,6 +188,8 @@ pub struct Config {
     pub startup_grace: Option<Duration>,
     /// The operator's own windows of the liveness policy.
     pub liveness: LivenessWindows,
+    /// The operator's own pauses and counts of automatic retries.
+    pub retry: RetryWindows,
     /// A verify command that takes longer has failed.
     pub verify_timeout: Duration,
     /// How long a local command has between TERM and KILL.
@@ -188,37 +198,6 @@ pub struct Config {
     pub inline_limit: Option<String>,
     /// The limit that `DISPATCH_LOCK_TIMEOUT` puts on waiting for the ledger, where it is set.
     pub lock_timeout: Option<Duration>,
-}
-
-/// Windows of the liveness policy that the operator sets, in seconds (`liveness` in `config.json`); what is absent follows
-/// from the run's time limit and thinking level.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct LivenessWindows {
-    /// A run that was not seen for so long never started.
-    pub startup_grace_seconds: Option<f64>,
-    /// How often a silent run is asked about anew; at least 1.
-    pub probe_seconds: Option<f64>,
-    /// A run without progress for so long has stalled.
-    pub idle_failure_seconds: Option<f64>,
-    /// Past this age `ceilingSilenceSeconds` is enough.
-    pub ceiling_seconds: Option<f64>,
-    /// How long a run past its ceiling may be without progress.
-    pub ceiling_silence_seconds: Option<f64>,
-    /// The age past which the deadline is never moved.
-    pub longest_seconds: Option<f64>,
-    /// Without growth for so long, a run is flat.
-    pub flat_seconds: Option<f64>,
-    /// What activity gains at the deadline; at least 1.
-    pub extension_seconds: Option<f64>,
-    /// How long the first request for a final reply may stay without one.
-    pub first_request_seconds: Option<f64>,
-    /// The same of the second.
-    pub second_request_seconds: Option<f64>,
-    /// A run that answers the last request is stopped once it was silent for so long.
-    pub last_words_seconds: Option<f64>,
-    /// How long a run may take to end once it was told to.
-    pub abort_seconds: Option<f64>,
 }
 
 impl Default for Config {
@@ -235,6 +214,7 @@ impl Default for Config {
             delivery_timeout: None,
             startup_grace: None,
             liveness: LivenessWindows::default(),
+            retry: RetryWindows::default(),
             verify_timeout: Duration::from_secs(600),
             term_grace: Duration::from_secs(10),
             inline_limit: None,
@@ -425,6 +405,7 @@ impl Config {
             }
             "startupGraceMs" => self.startup_grace = Some(Duration::from_millis(number() as u64)),
             "liveness" => self.liveness = LivenessWindows::deserialize(value).unwrap_or_default(),
+            "retry" => self.retry = RetryWindows::deserialize(value).unwrap_or_default(),
             "verifyTimeoutSeconds" => {
                 self.verify_timeout = Duration::from_secs_f64(number().clamp(0.1, 86_400.0));
             }

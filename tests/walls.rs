@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 20] = [
+const PURE: [&str; 28] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -39,8 +39,16 @@ const PURE: [&str; 20] = [
     "session/exec_event.rs",
     "session/key.rs",
     "session/routing.rs",
+    "watch/changes.rs",
+    "watch/ending.rs",
+    "watch/liveness.rs",
+    "recovery/fallback.rs",
+    "recovery/retries.rs",
     "watch/machine.rs",
+    "watch/machine/",
     "watch/orphan.rs",
+    "watch/requests.rs",
+    "watch/sighting.rs",
     "delivery/mod.rs",
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",

@@ -12,7 +12,7 @@ use self::openclaw::OpenclawBackend;
 use crate::gateway::GatewayError;
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::{Baseline, Entry, Failure, Generation, Steer};
+use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Generation, Selection, Steer};
 use crate::wake::Waker;
 
 /// The backends' names as flags and ledger write them.
@@ -76,14 +76,20 @@ pub struct RunRef {
     pub since_ms: i64,
     /// The prompt's file.
     pub prompt_path: Option<PathBuf>,
-    /// The model that was asked for.
-    pub model: Option<String>,
+    /// The model and the account that it is to use.
+    pub selection: Selection,
+    /// An attempt before it had an account of its own, and this one has none.
+    pub had_profile: bool,
     /// The thinking level that was asked for.
     pub thinking: Option<String>,
     /// The time limit that was asked for, in seconds.
     pub timeout_s: Option<u64>,
     /// What was sent into the session since, oldest first.
     pub steers: Vec<Steer>,
+    /// Which attempt of the generation it is, from 1.
+    pub attempt: u32,
+    /// How the attempt before it failed.
+    pub retry_of: Option<FailureKind>,
 }
 
 impl RunRef {
@@ -99,12 +105,24 @@ impl RunRef {
                 BackendName::Openclaw => String::new(),
             },
             baseline: entry.baseline(),
-            since_ms: entry.time("spawnedAt").unwrap_or(0),
+            since_ms: match entry.claim() {
+                Some(claim) => claim.at,
+                None => entry.time("spawnedAt").unwrap_or(0),
+            },
             prompt_path: entry.text("promptPath").map(PathBuf::from),
-            model: entry.text("model").map(str::to_owned),
+            selection: entry.selection(),
+            had_profile: entry
+                .fallback_use()
+                .is_some_and(|used| used.selection.auth_profile.is_some())
+                && entry.selection().auth_profile.is_none(),
             thinking: entry.text("thinking").map(str::to_owned),
             timeout_s: entry.number("timeoutSeconds"),
             steers: entry.steers(),
+            attempt: entry.attempt(),
+            retry_of: entry
+                .claim()
+                .and_then(|_| entry.failure())
+                .map(|failure| failure.kind),
         })
     }
 
@@ -265,6 +283,18 @@ pub trait Backend {
     /// # Errors
     /// When the request cannot be recorded.
     fn abort(&self, run: &RunRef) -> io::Result<()>;
+
+    /// Prepares another attempt at the run's work, made with `selection`, in its session where that is still there; nothing is started. The failed
+    /// attempt has settled.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when there is nothing left to go on with; any other when that is not known now.
+    fn next_attempt(&self, run: &RunRef, selection: &Selection) -> io::Result<Attempt>;
+
+    /// A run whose carrier is gone is taken over by a new one: it cannot vanish.
+    fn takes_over(&self) -> bool {
+        false
+    }
 
     /// Asks the agent for something while its run goes on; `steer` is on record by then.
     ///

@@ -1,23 +1,26 @@
 //! The `529-recovery` program.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
-use super::{parse, prepare};
+use super::{labels, parse, prepare};
 use crate::config::Strictness;
+use crate::duration::parse_seconds;
 use crate::home::Home;
+use crate::ledger::Ledger;
 use crate::paths::process_environment;
-use crate::recovery::{Scan, scan};
+use crate::recovery::{Options, Scan, scan};
 
-/// Take up what a crash left undone: labels whose watcher is dead get a new one, and owed deliveries go out.
+/// Retry overloaded sessions, and take up what a crash left undone: labels whose watcher is dead get a new one, and owed
+/// deliveries go out.
 ///
-/// Safe to run at any time, and twice at once. Prints nothing when there was nothing to do. Retries of overloaded
-/// sessions come with a later version.
+/// Safe to run at any time, and twice at once. Prints nothing when there was nothing to do.
 #[derive(Debug, Parser)]
 #[command(
     name = "529-recovery",
@@ -25,6 +28,18 @@ use crate::recovery::{Scan, scan};
     after_help = "Example (crontab):\n  * * * * * 529-recovery"
 )]
 struct RecoveryArgs {
+    /// Look at this label alone
+    #[arg(long, allow_hyphen_values = true)]
+    label: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Retry no failure older than this (seconds, or a text such as 60m) [default: 60m]
+    #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
+    max_age: Option<Duration>,
+    /// Retry each label so often at most [default: 3]
+    #[arg(long, value_name = "N")]
+    max_retries: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,51 +56,77 @@ pub fn main() -> ExitCode {
         Ok(home) => home,
         Err(error) => return exit::finish("529-recovery", Err(error.into())),
     };
-    let outcome = scan(&home)
-        .map_err(Into::into)
-        .and_then(|scan| report(&scan, args.json));
+    let outcome = recover(&home, args);
     exit::finish(&home.config.brand.clone(), outcome)
 }
 
-fn report(scan: &Scan, as_json: bool) -> Result<u8> {
+fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
+    if let Some(label) = &args.label {
+        labels::find(&Ledger::new(home).read()?, label)?;
+    }
+    let options = Options {
+        dry_run: args.dry_run,
+        max_age: args.max_age,
+        max_retries: args.max_retries,
+        label: args.label,
+    };
+    let scan = scan(home, &options)?;
     let code = if scan.failed.is_empty() { OK } else { FAILURE };
-    if as_json {
-        let pairs = |list: &[(String, String)]| -> Vec<serde_json::Value> {
-            list.iter()
-                .map(|(label, why)| json!({"label": label, "reason": why}))
-                .collect()
-        };
-        let view = json!({
-            "ok": code == OK,
-            "revived": pairs(&scan.revived),
-            "closed": scan.closed,
-            "wedged": pairs(&scan.wedged),
-            "failed": pairs(&scan.failed),
-            "skipped": pairs(&scan.skipped),
-        });
-        write_stdout(format!("{view:#}\n").as_bytes())?;
-        return Ok(code);
+    match args.json {
+        true => write_stdout(format!("{:#}\n", view(&scan, code, args.dry_run)).as_bytes())?,
+        false => write_stdout(summary(&scan, args.dry_run).as_bytes())?,
     }
+    Ok(code)
+}
+
+fn view(scan: &Scan, code: u8, dry_run: bool) -> Value {
+    let pairs = |list: &[(String, String)]| -> Vec<Value> {
+        list.iter()
+            .map(|(label, why)| json!({"label": label, "reason": why}))
+            .collect()
+    };
+    json!({
+        "ok": code == OK,
+        "dryRun": dry_run,
+        "retried": pairs(&scan.retried),
+        "givenUp": pairs(&scan.given_up),
+        "revived": pairs(&scan.revived),
+        "closed": scan.closed,
+        "wedged": pairs(&scan.wedged),
+        "failed": pairs(&scan.failed),
+        "skipped": pairs(&scan.skipped),
+    })
+}
+
+/// What was done, for people; empty when that is nothing. What was left alone is told beside something that was done.
+fn summary(scan: &Scan, dry_run: bool) -> String {
+    let (retried, revived) = match dry_run {
+        true => ("would retry", "would start a watcher for"),
+        false => ("retried", "started a watcher for"),
+    };
     let mut text = String::new();
-    for (label, why) in &scan.revived {
-        text.push_str(&format!("started a watcher for \"{label}\": {why}\n"));
-    }
+    let mut tell = |what: &str, list: &[(String, String)]| {
+        for (label, why) in list {
+            text.push_str(&format!("{what} \"{label}\": {why}\n"));
+        }
+    };
+    tell(retried, &scan.retried);
+    tell(revived, &scan.revived);
+    tell("wedged", &scan.wedged);
+    tell("could not help", &scan.failed);
     for label in &scan.closed {
         text.push_str(&format!(
             "closed the session of \"{label}\": it has ended\n"
         ));
     }
-    for (label, why) in &scan.wedged {
-        text.push_str(&format!("wedged \"{label}\": {why}\n"));
-    }
-    for (label, why) in &scan.failed {
-        text.push_str(&format!("could not help \"{label}\": {why}\n"));
-    }
     if !text.is_empty() {
-        for (label, why) in &scan.skipped {
-            text.push_str(&format!("left alone \"{label}\": {why}\n"));
-        }
+        let mut tell = |what: &str, list: &[(String, String)]| {
+            for (label, why) in list {
+                text.push_str(&format!("{what} \"{label}\": {why}\n"));
+            }
+        };
+        tell("gave up on", &scan.given_up);
+        tell("left alone", &scan.skipped);
     }
-    write_stdout(text.as_bytes())?;
-    Ok(code)
+    text
 }

@@ -98,6 +98,13 @@ fn view(
         "runtime",
         "endedAt",
         "failure",
+        "authProfile",
+        "fallbackModel",
+        "fallbackAuthProfile",
+        "fallbackUse",
+        "retryAt",
+        "retryCount",
+        "lastRetryAt",
         "runIds",
         "steers",
         "requester",
@@ -230,6 +237,14 @@ fn print(
     if let Some(failure) = entry.failure() {
         facts.push(("failure", format!("{}: {}", failure.kind, failure.message)));
     }
+    if let Some(at) = entry.time("retryAt") {
+        let left = at.saturating_sub(home.now_ms());
+        let when = match left > 0 {
+            true => format!("in {}", format_duration(left)),
+            false => "due".to_owned(),
+        };
+        facts.push(("retry", when));
+    }
     facts.push(("started", ago(entry.time("spawnedAt"))));
     match (entry.time("spawnedAt"), entry.time("endedAt")) {
         (Some(start), Some(end)) => facts.push(("took", format_duration(end - start))),
@@ -257,6 +272,9 @@ fn print(
     let outbox = views::outbox_line(entry);
     if !outbox.is_empty() {
         facts.push(("delivery", outbox));
+    }
+    for delivery in views::open_deliveries(entry) {
+        facts.push(("", views::open_delivery_line(&delivery, now)));
     }
     if let Some(summary) = entry.text("summary") {
         facts.push(("summary", summary.chars().take(200).collect()));

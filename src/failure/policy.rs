@@ -2,6 +2,7 @@
 //! asked. Data and pure functions; who keeps the counts is the caller's business.
 
 use super::retry_after::MAX_MS;
+use crate::config::RetryWindows;
 use crate::record::{Failure, FailureKind};
 
 /// Which count a retry is taken from. They are separate: a coordination failure spends nothing of the model's.
@@ -60,6 +61,26 @@ const MODEL_SIDE: Policy = Policy {
     model_side: true,
     ..NOTHING
 };
+
+/// The retry of a kind, with the operator's own pauses and counts.
+pub fn retry_of(kind: FailureKind, own: &RetryWindows) -> Option<Retry> {
+    let mut retry = of(kind).retry?;
+    let pause = match kind {
+        FailureKind::Overload => own.overload_seconds,
+        FailureKind::RateLimit => own.rate_limit_seconds,
+        FailureKind::SessionTakeover => own.takeover_seconds,
+        _ => own.restart_seconds,
+    };
+    if let Some(seconds) = pause {
+        // A cast of a float to an integer keeps to the integer's bounds.
+        retry.first_ms = (seconds.max(0.0) * 1000.0) as u64;
+        retry.longest_ms = retry.longest_ms.max(retry.first_ms);
+    }
+    if retry.budget == Budget::Model {
+        retry.at_most = own.at_most.unwrap_or(retry.at_most);
+    }
+    Some(retry)
+}
 
 /// The policy of a kind.
 pub fn of(kind: FailureKind) -> Policy {
@@ -124,30 +145,25 @@ pub fn allows_fallback(failure: &Failure) -> bool {
     }
 }
 
-/// The pause before the next retry, in ms, or `None` when there is none: the kind has no retry, or all of its budget is spent.
-/// `spent` retries were made already; `key` names the attempt and spreads retries of many labels that failed together (up to
-/// a quarter longer), the same for the same key. A provider's own wish is never undercut.
-pub fn next_delay_ms(
-    kind: FailureKind,
-    spent: u32,
-    retry_after_ms: Option<u64>,
-    key: &str,
-) -> Option<u64> {
-    let policy = of(kind);
-    let retry = policy.retry.filter(|retry| spent < retry.at_most)?;
+/// The pause before the next retry, in ms, or `None` when all of its budget is spent. `spent` retries were made already;
+/// `key` names the attempt and spreads retries of many labels that failed together (up to a quarter longer), the same for
+/// the same key. A provider's own wish, where the kind heeds one, is never undercut.
+pub fn next_delay_ms(retry: Retry, spent: u32, wished_ms: Option<u64>, key: &str) -> Option<u64> {
+    if spent >= retry.at_most {
+        return None;
+    }
     let doubled = retry.first_ms.saturating_mul(1 << spent.min(20));
     let base = doubled.min(retry.longest_ms);
-    let wished = retry_after_ms.filter(|_| policy.waits).unwrap_or(0);
-    let base = base.max(wished.min(MAX_MS));
-    Some(base + base / 4 * spread(key) / 1_000)
+    let base = base.max(wished_ms.unwrap_or(0)).min(MAX_MS);
+    Some(base + base / 4 * u64::from(spread(key)) / 1_000)
 }
 
-/// 0..=999 by FNV-1a, the same on every machine.
-fn spread(key: &str) -> u64 {
+/// 0..=999 by FNV-1a, the same on every machine: what spreads things that happen together, each by its key.
+pub fn spread(key: &str) -> u16 {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    (hash >> 20) % 1_000
+    u16::try_from((hash >> 20) % 1_000).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -156,6 +172,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    fn retry(kind: FailureKind) -> Retry {
+        of(kind).retry.expect("it has one")
+    }
 
     const KINDS: [FailureKind; 16] = [
         FailureKind::Overload,
@@ -188,8 +208,8 @@ mod tests {
     ) {
         let retry = of(kind).retry.expect("it has one");
         assert_eq!((retry.at_most, retry.budget), (at_most, budget));
-        assert!(next_delay_ms(kind, at_most - 1, None, "k").is_some());
-        assert_eq!(next_delay_ms(kind, at_most, None, "k"), None);
+        assert!(next_delay_ms(retry, at_most - 1, None, "k").is_some());
+        assert_eq!(next_delay_ms(retry, at_most, None, "k"), None);
     }
 
     #[test]
@@ -204,24 +224,49 @@ mod tests {
     #[test]
     fn overloads_wait_from_half_a_minute_and_twice_as_long_each_time() {
         for (spent, base) in [(0, 30_000), (1, 60_000), (2, 120_000)] {
-            let pause = next_delay_ms(FailureKind::Overload, spent, None, "a/1").expect("a retry");
+            let pause =
+                next_delay_ms(retry(FailureKind::Overload), spent, None, "a/1").expect("a retry");
             assert!((base..=base * 5 / 4).contains(&pause), "{pause}");
         }
     }
 
     #[test]
-    fn a_providers_wish_is_kept_and_a_restart_has_none() {
-        let pause = |kind, wish| next_delay_ms(kind, 0, Some(wish), "k").expect("a retry");
+    fn a_providers_wish_is_kept_and_never_undercut() {
+        let pause = |kind, wish| next_delay_ms(retry(kind), 0, Some(wish), "k").expect("a retry");
         assert!(pause(FailureKind::RateLimit, 200_000) >= 200_000);
         assert!(pause(FailureKind::RateLimit, 1) >= 60_000);
-        assert!(pause(FailureKind::GatewayRestart, 200_000) < 20_000);
         assert!(pause(FailureKind::Overload, u64::MAX) <= MAX_MS * 5 / 4);
+    }
+
+    #[test]
+    fn the_operators_pauses_and_counts_replace_the_built_in_ones() {
+        let own = RetryWindows {
+            at_most: Some(7),
+            overload_seconds: Some(0.5),
+            restart_seconds: Some(f64::MAX),
+            ..RetryWindows::default()
+        };
+        let overload = retry_of(FailureKind::Overload, &own).expect("a retry");
+        assert_eq!((overload.first_ms, overload.at_most), (500, 7));
+        let restart = retry_of(FailureKind::GatewayRestart, &own).expect("a retry");
+        assert_eq!(restart.at_most, 2);
+        assert!(next_delay_ms(restart, 1, None, "k").is_some_and(|ms| ms <= MAX_MS * 5 / 4));
+        let limit = retry_of(FailureKind::RateLimit, &own).expect("a retry");
+        assert_eq!((limit.first_ms, limit.at_most), (60_000, 7));
+        assert_eq!(retry_of(FailureKind::Verify, &own), None);
     }
 
     #[test]
     fn labels_that_failed_together_come_back_apart() {
         let pauses: std::collections::BTreeSet<_> = (0..50)
-            .filter_map(|n| next_delay_ms(FailureKind::Overload, 0, None, &format!("label-{n}/1")))
+            .filter_map(|n| {
+                next_delay_ms(
+                    retry(FailureKind::Overload),
+                    0,
+                    None,
+                    &format!("label-{n}/1"),
+                )
+            })
             .collect();
         assert!(pauses.len() > 40, "{pauses:?}");
     }
@@ -254,10 +299,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_pause_overflows(kind in 0..KINDS.len(), spent in any::<u32>(), wish in any::<Option<u64>>(), key in ".{0,20}") {
-            let pause = next_delay_ms(KINDS[kind], spent, wish, &key);
+        fn no_pause_overflows(kind in 0..4_usize, spent in any::<u32>(), wish in any::<Option<u64>>(), key in ".{0,20}") {
+            let retry = retry(KINDS[kind]);
+            let pause = next_delay_ms(retry, spent, wish, &key);
             prop_assert!(pause.is_none_or(|pause| pause <= MAX_MS * 5 / 4));
-            prop_assert_eq!(pause, next_delay_ms(KINDS[kind], spent, wish, &key));
+            prop_assert_eq!(pause, next_delay_ms(retry, spent, wish, &key));
         }
     }
 }

@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Baseline, Delivery, Failure, Generation, Phase, Status, Steer, time};
+use super::{
+    Baseline, Claim, Delivery, Failure, FallbackUse, Generation, Phase, Selection, Status, Steer,
+    time,
+};
 
 /// The most bytes of any one text in the ledger; the whole is in the artifact or the prompt file.
 pub const MAX_TEXT_BYTES: usize = 2048;
@@ -173,6 +176,58 @@ impl Entry {
         self.set("error", failure.message);
     }
 
+    /// Records why an attempt failed that is not the last one: the label has no `error` yet.
+    pub fn set_passing_failure(&mut self, failure: &Failure) {
+        let mut failure = failure.clone();
+        failure.message = clip_text(&failure.message, MAX_TEXT_BYTES);
+        self.set_object("failure", &failure);
+    }
+
+    /// The claim to the current attempt, where it is not the first.
+    pub fn claim(&self) -> Option<Claim> {
+        self.object("claim")
+    }
+
+    /// Records the claim; its run becomes the entry's.
+    pub fn set_claim(&mut self, claim: &Claim) {
+        self.set_object("claim", claim);
+        self.set("attempt", claim.attempt);
+        self.set("runId", claim.key.as_str());
+        self.join_run(&claim.key);
+    }
+
+    /// The attempt that was made with the fallback, if one was.
+    pub fn fallback_use(&self) -> Option<FallbackUse> {
+        self.object("fallbackUse")
+    }
+
+    /// Records the attempt with the fallback.
+    pub fn set_fallback_use(&mut self, used: &FallbackUse) {
+        self.set_object("fallbackUse", used);
+    }
+
+    /// What the label was enqueued with.
+    pub fn primary_selection(&self) -> Selection {
+        Selection {
+            model: self.text("model").map(str::to_owned),
+            auth_profile: self.text("authProfile").map(str::to_owned),
+        }
+    }
+
+    /// What the current attempt uses.
+    pub fn selection(&self) -> Selection {
+        match self.fallback_use() {
+            Some(used) if used.attempt == self.attempt() => used.selection,
+            _ => self.primary_selection(),
+        }
+    }
+
+    fn join_run(&mut self, run_id: &str) {
+        let mut runs: Vec<Value> = self.object("runIds").unwrap_or_default();
+        runs.push(Value::from(run_id));
+        self.set("runIds", runs);
+    }
+
     /// What the session looked like before the run.
     pub fn baseline(&self) -> Baseline {
         self.object("baseline").unwrap_or_default()
@@ -193,9 +248,7 @@ impl Entry {
         let mut steers = self.steers();
         steers.push(steer.clone());
         self.set_object("steers", &steers);
-        let mut runs: Vec<Value> = self.object("runIds").unwrap_or_default();
-        runs.push(Value::from(steer.run_id.as_str()));
-        self.set("runIds", runs);
+        self.join_run(&steer.run_id);
     }
 
     /// The watcher's order to stop the run, and why, where there is one.

@@ -2,6 +2,7 @@
 //!
 //! Pure data and serde: nothing here reads a file, a clock or the environment.
 
+mod attempt;
 mod baseline;
 mod delivery;
 mod entry;
@@ -13,6 +14,7 @@ mod status;
 mod steer;
 pub mod time;
 
+pub use attempt::{Attempt, Claim, FallbackUse, Selection};
 pub use baseline::Baseline;
 pub use delivery::{Content, Delivery, DeliveryKind, DeliveryState};
 pub use entry::{Entry, MAX_TEXT_BYTES, clip_text};

@@ -2,10 +2,14 @@
 //!
 //! A running label whose watcher is dead gets a new one, which finds the run where it is, or its end on the disk, and
 //! records it; so does an ended label that still owes a delivery. A wedged watcher (its lock is held, its heartbeat is
-//! old) is reported, and after ten minutes that very process is ended and replaced. Safe to run at any time and twice at
+//! old) is reported, and after ten minutes that very process is ended and replaced. A label that failed of an overload while its
+//! budget was not spent is retried. Safe to run at any time and twice at
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
 mod adopt;
+pub mod fallback;
+pub mod overloads;
+pub mod retries;
 
 use std::collections::HashSet;
 use std::thread;
@@ -20,6 +24,7 @@ use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::watchers::{Heartbeat, Post, STALE_MS, start_watcher};
 
+use self::overloads::retry_overloads;
 pub use adopt::{adopt_forgotten_runs, forgotten_runs};
 
 /// A watcher whose heartbeat is older than this is ended.
@@ -32,11 +37,34 @@ const LAST_WORDS_MS: i64 = 15 * 60_000;
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 const DEATH_LOOK: Duration = Duration::from_millis(2);
 
+/// What a scan is to do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    /// It only tells.
+    pub dry_run: bool,
+    /// Failures that are older are not retried.
+    pub max_age: Option<Duration>,
+    /// How often a label is retried at most.
+    pub max_retries: Option<u32>,
+    /// The only label that it is for.
+    pub label: Option<String>,
+}
+
+impl Options {
+    fn concerns(&self, label: &str) -> bool {
+        self.label.as_deref().is_none_or(|only| only == label)
+    }
+}
+
 /// What a scan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
     /// Labels that got a new watcher, and why.
     pub revived: Vec<(String, String)>,
+    /// Labels whose retry has started.
+    pub retried: Vec<(String, String)>,
+    /// Labels whose retries are used up.
+    pub given_up: Vec<(String, String)>,
     /// Ended labels whose sessions the store still showed as running.
     pub closed: Vec<String>,
     /// Watchers that hold their post and do not stir.
@@ -51,21 +79,33 @@ pub struct Scan {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn scan(home: &Home) -> Result<Scan, LedgerError> {
+pub fn scan(home: &Home, options: &Options) -> Result<Scan, LedgerError> {
     let mut scan = Scan::default();
     let book = Ledger::new(home).read()?;
     for (label, entry) in candidates(&book) {
+        if !options.concerns(&label) {
+            continue;
+        }
         let Some(why) = need(home, &label, &entry, &mut scan) else {
             continue;
         };
         let post = Post::of(home, &label, entry.generation());
+        if options.dry_run {
+            if !post.is_held() {
+                scan.revived.push((label, why.to_owned()));
+            }
+            continue;
+        }
         let is_taken = post.is_held() && !is_abandoned(home, &post);
         if is_taken && !is_freed(home, &label, &post, &mut scan) {
             continue;
         }
         start(home, &label, entry.generation(), why, &mut scan);
     }
-    close_sessions(home, &book, &mut scan);
+    if !options.dry_run && options.label.is_none() {
+        close_sessions(home, &book, &mut scan);
+    }
+    retry_overloads(home, &book, options, &mut scan)?;
     Ok(scan)
 }
 
@@ -108,28 +148,44 @@ pub fn in_need(home: &Home, book: &Book) -> Vec<(String, Entry)> {
 
 /// Why the label needs a watcher, if it does.
 fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'static str> {
+    match needed(label, entry, || owes_last_words(home, label, entry)) {
+        Ok(why) => why,
+        Err(skipped) => {
+            scan.skipped.push((label.to_owned(), skipped.to_owned()));
+            None
+        }
+    }
+}
+
+/// Why the label needs a watcher, if it does. Pure but for `owes_last_words`, which looks at the session of one that has
+/// ended.
+///
+/// # Errors
+/// Why a label that runs is left alone.
+pub fn needed(
+    label: &str,
+    entry: &Entry,
+    owes_last_words: impl FnOnce() -> bool,
+) -> Result<Option<&'static str>, &'static str> {
     if entry.status().is_ended() {
         if is_owed(entry) {
-            return Some("it owes a delivery");
+            return Ok(Some("it owes a delivery"));
         }
         if entry.is_signalled() {
-            return Some("its late result waits for the verify command");
+            return Ok(Some("its late result waits for the verify command"));
         }
-        return owes_last_words(home, label, entry)
-            .then_some("its agent's last words are not kept yet");
+        return Ok(owes_last_words().then_some("its agent's last words are not kept yet"));
     }
     if entry.status() != Status::Running {
-        return None;
+        return Ok(None);
     }
     if RunRef::of_entry(label, entry).is_some() {
-        return Some("it is running without a watcher");
+        return Ok(Some("it is running without a watcher"));
     }
-    let skipped = match BackendName::of_entry(entry) {
+    Err(match BackendName::of_entry(entry) {
         Some(_) => "it names no session",
         None => "another tool started it and watches it",
-    };
-    scan.skipped.push((label.to_owned(), skipped.to_owned()));
-    None
+    })
 }
 
 /// The agent signalled done, and its run goes on or has said more since, but nobody has kept that.

@@ -64,8 +64,8 @@ pub fn read_turn(path: &Path, baseline: &Baseline) -> io::Result<TurnReading> {
     read_again(path, baseline, None)
 }
 
-/// As [`read_turn`], passing over messages that say that they are of another run: where runs share a session, one may
-/// have begun before anybody looked at the end of the one before.
+/// As [`read_turn`], passing over every line that does not say that it is of this run: where runs share a session, one may
+/// have begun before anybody looked at the end of the one before, and another program may have written to it.
 ///
 /// # Errors
 /// As [`read_turn`].
@@ -124,7 +124,7 @@ fn read_turn_once(
         if line.id().is_some() && line.id() == baseline.last_entry_id.as_deref() {
             break;
         }
-        if run_id.is_some_and(|run_id| is_of_another_run(&line, run_id)) {
+        if run_id.is_some_and(|run_id| !is_of_run(&line, run_id)) {
             continue;
         }
         if let ControlFlow::Break(turn) = search.push(line) {
@@ -137,9 +137,9 @@ fn read_turn_once(
     Ok(reading)
 }
 
-fn is_of_another_run(line: &Line, run_id: &str) -> bool {
+fn is_of_run(line: &Line, run_id: &str) -> bool {
     match line {
-        Line::Message(message) => message.run_id.as_deref().is_some_and(|id| id != run_id),
+        Line::Message(message) => message.run_id.as_deref() == Some(run_id),
         _ => false,
     }
 }

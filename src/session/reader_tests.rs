@@ -213,3 +213,36 @@ fn a_directory_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     assert!(read_turn(dir.path(), &Baseline::default()).is_err());
 }
+
+#[test]
+fn a_runs_turn_is_told_by_its_own_lines_alone() {
+    let ours = |id: &str, message: &str| {
+        format!(
+            r#"{{"dispatch":{{"runId":"r"}},"type":"message","id":"{id}","message":{message}}}"#
+        )
+    };
+    let of = |more: &[&str]| {
+        let prompt = ours("1", r#"{"role":"user","content":"go"}"#);
+        let end = ours(
+            "2",
+            r#"{"role":"assistant","content":"whole","stopReason":"stop"}"#,
+        );
+        let file = transcript(&[&[HEADER, &prompt, &end], more].concat());
+        read_run_turn(&file.path, &Baseline::default(), "r").unwrap()
+    };
+    let event = r#"{"type":"custom","customType":"openclaw:prompt-error","data":{"error":"no"}}"#;
+    let other = r#"{"dispatch":{"runId":"q"},"type":"message","id":"9","message":{"role":"user","content":"next"}}"#;
+    let cases: [&[&str]; 5] = [
+        &[],
+        &[&user("3")],
+        &[&says("4", "theirs")],
+        &[event],
+        &[other],
+    ];
+    for more in cases {
+        assert_eq!(reply(&of(more)), "whole", "{more:?}");
+    }
+    let nothing = transcript(&[HEADER, &user("3"), &says("4", "theirs")]);
+    let reading = read_run_turn(&nothing.path, &Baseline::default(), "r").unwrap();
+    assert_eq!(reading.turn, Turn::Nothing);
+}

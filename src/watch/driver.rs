@@ -7,20 +7,24 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 mod perform;
+mod retrying;
 
 use super::Reader;
-use super::conclude::Ending;
-use super::liveness::{Cause, Effort, Past, Policy};
+use super::ending::Ending;
+use super::liveness::{Effort, Policy};
 use super::machine::{EntrySight, Leaving, Sight, State, step};
 use super::orders::{Listener, Orders};
 use super::outbox::{Left, Outbox};
+use super::sighting::{entry_sight, past};
 use super::verify::{Checker, Note};
 use super::voice::{HEARTBEAT_EVERY, Voice};
 use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
+use crate::completion::cap::inline_limit_from;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::Detached;
-use crate::record::{Entry, FailureKind, Generation, Status};
+use crate::record::{Entry, Generation, Status};
+use crate::recovery::retries::Account;
 use crate::storage::FileFacts;
 use crate::wake::{SAFETY_POLL, Source, Wake};
 use crate::watchers::Post;
@@ -179,6 +183,8 @@ pub fn watch(
         ledger_seen: None,
         poke_seen: None,
         ledger_due: Duration::ZERO,
+        is_new_run: false,
+        held_until: None,
     };
     driver.verify_note.end_what_was_left();
     match run_of(label, &driver.entry)? {
@@ -224,6 +230,10 @@ struct Driver<'a> {
     poke_seen: Option<FileFacts>,
     /// Monotonic time when the ledger is compared again without a poke.
     ledger_due: Duration,
+    /// The run is another attempt's since the last step.
+    is_new_run: bool,
+    /// Monotonic time until which the retry's provider is left alone.
+    held_until: Option<Duration>,
     orders: Orders,
     _listener: Listener,
 }
@@ -239,10 +249,7 @@ impl Driver<'_> {
     fn watch(&mut self, span: Span) -> Result<Watched> {
         self.heed_pokes(span);
         if span == Span::UntilEnd {
-            for path in self.backend.wake_paths(&self.run) {
-                self.wake.watch(&path);
-            }
-            self.backend.attach(&self.run, self.wake.waker());
+            self.follow_run();
         }
         let mut state = State::default();
         loop {
@@ -263,6 +270,10 @@ impl Driver<'_> {
                     None
                 }
             };
+            if !next.actions.is_empty() {
+                // Nobody pokes a watcher for what it writes itself.
+                self.ledger_seen = None;
+            }
             match (left, span) {
                 (Some(Leaving::Superseded), _) => {
                     self.drain();
@@ -277,16 +288,38 @@ impl Driver<'_> {
                     .depart("the run goes on", sight.evidence.position);
                 return Ok(Watched::Stopped);
             }
-            state = next.state;
+            state = match std::mem::take(&mut self.is_new_run) {
+                true => {
+                    self.follow_run();
+                    State::default()
+                }
+                false => next.state,
+            };
+            if let Some(until) = self.held_until.take() {
+                state.hold_retry(until);
+                look_within = look_within.min(until.saturating_sub(self.home.clock.monotonic()));
+            }
             self.carriers.retain_mut(|carrier| !carrier.reap());
             let sending = self.send_due();
             self.wake.wait(look_within.min(sending));
         }
     }
 
+    /// Has news of the run wake the watcher.
+    fn follow_run(&mut self) {
+        for path in self.backend.wake_paths(&self.run) {
+            self.wake.watch(&path);
+        }
+        self.backend.attach(&self.run, self.wake.waker());
+    }
+
     /// Sends what is due meanwhile (the start, notes); says how soon to look again.
     fn send_due(&mut self) -> Duration {
-        match self.outbox.work(&self.entry) {
+        let left = self.outbox.work(&self.entry);
+        if !matches!(left, Ok(Left::Nothing)) {
+            self.ledger_seen = None;
+        }
+        match left {
             Ok(Left::After(pause)) => pause,
             Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
             Err(e) => {
@@ -346,7 +379,7 @@ impl Driver<'_> {
 
     fn look(&mut self) -> Result<Sight> {
         // The backend first: an end that the ledger tells of later is then never mistaken for news.
-        let (mut evidence, blind) = match self.backend.observe(&self.run) {
+        let (mut evidence, mut blind) = match self.backend.observe(&self.run) {
             Ok(evidence) if evidence.is_known => (evidence, None),
             Ok(evidence) => (evidence, Some("no answer about it has come yet".to_owned())),
             Err(e) => (Evidence::unknown(), Some(e.to_string())),
@@ -357,6 +390,10 @@ impl Driver<'_> {
                     match book.get(&self.run.label) {
                         Some(entry) if entry.generation() == self.run.generation => {
                             self.entry = entry;
+                            if self.take_up_attempt() {
+                                evidence = Evidence::unknown();
+                                blind = Some("another attempt has begun".to_owned());
+                            }
                             // The end of what ran before a further message is no end.
                             if self.run.take_up_steers(&self.entry) {
                                 self.backend.attach(&self.run, self.wake.waker());
@@ -375,18 +412,13 @@ impl Driver<'_> {
                 }
             }
         }
-        let entry = EntrySight {
-            status: self.entry.status(),
-            phase: self.entry.phase(),
-            cancel_requested: self.entry.cancel_requested(),
-            signalled: self.entry.is_signalled(),
-            verify: self.checker.sight(
-                &self.entry,
-                self.home.clock.monotonic(),
-                self.home.config.verify_timeout,
-            ),
-            stopped: self.entry.stop_order(),
-        };
+        let verify = self.checker.sight(
+            &self.entry,
+            self.home.clock.monotonic(),
+            self.home.config.verify_timeout,
+        );
+        let account = Account::of(&self.run.label, &self.entry, &self.home.config.retry);
+        let entry = entry_sight(&self.entry, verify, account, self.home.now_ms());
         Ok(self.sight(Some(entry), evidence, blind))
     }
 
@@ -409,27 +441,21 @@ impl Driver<'_> {
         is_news
     }
 
+    /// Goes over to the entry's run when that is another attempt's. Says whether it was.
+    fn take_up_attempt(&mut self) -> bool {
+        let run = RunRef::of_entry(&self.run.label, &self.entry);
+        let Some(run) = run.filter(|run| run.run_id != self.run.run_id) else {
+            return false;
+        };
+        self.run = run;
+        self.is_new_run = true;
+        true
+    }
+
     /// What is seen, with the policy by which it is judged.
     fn sight(&self, entry: Option<EntrySight>, evidence: Evidence, blind: Option<String>) -> Sight {
-        let now_ms = self.home.now_ms();
-        let since = |at_ms: i64| {
-            Duration::from_millis(u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0))
-        };
-        let asked = self
-            .entry
-            .steers()
-            .iter()
-            .filter_map(|steer| steer.request)
-            .max();
-        let past = Past {
-            age: since(self.run.since_ms),
-            idle: since(evidence.last_activity_ms.unwrap_or(self.run.since_ms)),
-            requests: asked.unwrap_or(0),
-            stopped: self.entry.stop_order().map(|why| match why.kind {
-                FailureKind::Stalled => Cause::Stalled,
-                _ => Cause::Deadline,
-            }),
-        };
+        let (since_ms, active_ms) = (self.run.since_ms, evidence.last_activity_ms);
+        let past = past(&self.entry, since_ms, active_ms, self.home.now_ms());
         Sight {
             entry,
             evidence,
@@ -437,6 +463,7 @@ impl Driver<'_> {
             policy: policy_of(self.home, &self.entry, &self.limits),
             past,
             blind,
+            is_carried: self.backend.takes_over(),
         }
     }
 
@@ -445,7 +472,11 @@ impl Driver<'_> {
         if let Some(ending) = &self.ended {
             return Ok(Watched::Ended {
                 status: ending.status.clone(),
-                message: ending.message(self.home, &self.run.label),
+                message: ending.message(
+                    &self.home.config.brand,
+                    &self.run.label,
+                    inline_limit_from(self.home.config.inline_limit.as_deref()),
+                ),
             });
         }
         let book = self.ledger.read()?;

@@ -4,11 +4,15 @@
 //! settled failure, then liveness. A session is never called done because it went quiet. The driver performs the
 //! actions, and looks again when something changes or `look_within` has passed.
 
+mod retrying;
+
 use std::time::Duration;
 
+use self::retrying::{put_off, vanished, wait_for_retry};
 use super::liveness::{Advice, Cause, Past, Policy, Signs, Stage, Watchfulness};
 use crate::backend::{Evidence, Liveness, Settled};
 use crate::record::{Failure, FailureKind, Phase, Status};
+use crate::recovery::retries::{Account, Next};
 
 /// After the agent's own signal the run is followed to its end for this long.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
@@ -18,6 +22,9 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 
 /// How often a verify command at work is looked at.
 const VERIFY_LOOK: Duration = Duration::from_millis(50);
+
+/// How long a run that was asked to stop may take, before it is asked again.
+const ABORT_AGAIN: Duration = Duration::from_secs(30);
 
 /// Pauses between attempts to carry a run.
 const CARRY_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
@@ -37,6 +44,10 @@ pub struct EntrySight {
     pub verify: Verify,
     /// The watcher has ordered the run to stop, for this reason.
     pub stopped: Option<Failure>,
+    /// What is left of its retries.
+    pub account: Account,
+    /// How long its retry is to be waited for yet, by the wall clock.
+    pub retry_in: Duration,
 }
 
 /// How far the verify command is.
@@ -69,6 +80,8 @@ pub struct Sight {
     pub past: Past,
     /// Why nothing can be seen of the run just now, if that is so.
     pub blind: Option<String>,
+    /// A run whose carrier is gone is taken over: it cannot vanish.
+    pub is_carried: bool,
 }
 
 /// What the watcher remembers from step to step.
@@ -81,10 +94,19 @@ pub struct State {
     next_carry: Duration,
     /// Monotonic time until which the agent's last words are waited for.
     last_words_until: Option<Duration>,
-    /// The request to abort is out.
-    aborted: bool,
+    /// When the request to abort goes out again: one of them may have been lost.
+    next_abort: Option<Duration>,
     /// How the run's work is judged.
     watchfulness: Watchfulness,
+    /// Monotonic time of the next retry.
+    retry_at: Option<Duration>,
+}
+
+impl State {
+    /// The retry was not let through: it is tried again at this monotonic time.
+    pub fn hold_retry(&mut self, until: Duration) {
+        self.retry_at = Some(until);
+    }
 }
 
 /// How a run is to be recorded.
@@ -142,6 +164,17 @@ pub enum Action {
         /// One sentence.
         message: String,
     },
+    /// Put the label's work off: its attempt has failed, and is followed by another.
+    PutOff {
+        /// Why it failed.
+        failure: Failure,
+        /// The retry.
+        next: Next,
+    },
+    /// Claim the next attempt and have it carried.
+    Retry,
+    /// Record that the label was stopped on request while it waited for its retry.
+    ConcludeWaiting,
     /// Keep the agent's last words beside its own signal.
     FileLastWords,
     /// End the watch.
@@ -238,6 +271,7 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
         (_, Some(Settled::Reply { .. })) => {
             verified(state, &entry.verify, Action::Conclude(Conclusion::Done))
         }
+        _ if entry.phase == Some(Phase::RetryWait) => wait_for_retry(state, entry, now),
         (
             _,
             Some(Settled::Failed {
@@ -250,7 +284,11 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
                     .act(Action::ConcludeStopped(why.clone()))
                     .act(Action::Leave(Leaving::Ended));
             }
-            let (conclusion, reason) = match *cancelled || entry.cancel_requested {
+            let is_cancelled = *cancelled || entry.cancel_requested;
+            if let Some(next) = entry.account.next(failure).filter(|_| !is_cancelled) {
+                return put_off(state, failure, next);
+            }
+            let (conclusion, reason) = match is_cancelled {
                 true => (Conclusion::Cancelled, failure.message.clone()),
                 false => (
                     Conclusion::Failed,
@@ -293,8 +331,8 @@ fn verified(state: State, verify: &Verify, conclude: Action) -> Step {
 
 fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) -> Step {
     let mut actions = Vec::new();
-    if entry.cancel_requested && !state.aborted {
-        state.aborted = true;
+    if entry.cancel_requested && state.next_abort.is_none_or(|at| now >= at) {
+        state.next_abort = Some(now + ABORT_AGAIN);
         actions.push(Action::Abort);
     }
     if let Some(why) = &sight.blind {
@@ -310,10 +348,13 @@ fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) 
             if entry.phase == Some(Phase::Accepting) {
                 actions.push(Action::ConfirmRunning);
             }
-            match state.aborted {
+            match entry.cancel_requested {
                 true => Step::new(state, "aborting", "cancellation was requested"),
                 false => judge(state, sight, now),
             }
+        }
+        Liveness::Absent if entry.phase == Some(Phase::Running) && !sight.is_carried => {
+            vanished(state, entry, now)
         }
         missing => without_carrier(state, missing, sight, now),
     };

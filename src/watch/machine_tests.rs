@@ -40,12 +40,15 @@ fn sight(status: Status, cancel_requested: bool, evidence: Evidence) -> Sight {
             signalled: false,
             verify: Verify::NotWanted,
             stopped: None,
+            account: Account::default(),
+            retry_in: Duration::ZERO,
         }),
         evidence,
         start_grace: Duration::from_secs(1),
         policy: Policy::of_command(None, None),
         past: Past::default(),
         blind: None,
+        is_carried: true,
     }
 }
 
@@ -113,15 +116,16 @@ fn a_reply_after_a_recorded_failure_still_becomes_the_result() {
 }
 
 #[test]
-fn a_cancel_is_passed_on_once_and_its_settlement_waited_for() {
+fn a_cancel_is_passed_on_again_until_the_run_settles() {
     let wanted = sight(Status::Running, true, evidence(Liveness::Alive, None));
     let first = step(State::default(), &wanted, Duration::ZERO);
     assert_eq!(first.actions, [Action::Abort]);
     assert_eq!(first.doing, "aborting");
-    assert_eq!(
-        step(first.state, &wanted, Duration::from_secs(1)).actions,
-        []
-    );
+    let soon = step(first.state, &wanted, Duration::from_secs(29));
+    assert_eq!(soon.actions, []);
+    // Whoever was asked first may have been out of reach.
+    let later = step(soon.state, &wanted, Duration::from_secs(30));
+    assert_eq!(later.actions, [Action::Abort]);
 }
 
 /// The seconds at which a run without a carrier is carried, and when and as what it is given up.
@@ -181,6 +185,7 @@ fn a_label_that_is_gone_or_newer_is_left_alone() {
         policy: Policy::of_command(None, None),
         past: Past::default(),
         blind: None,
+        is_carried: true,
     };
     assert_eq!(actions(&gone), [Action::Leave(Leaving::Superseded)]);
 }
@@ -302,4 +307,118 @@ fn a_run_that_cannot_be_seen_is_not_judged() {
     seen.past.age = Duration::from_secs(299);
     let next = step(state, &seen, Duration::from_secs(360_000));
     assert_eq!(next.actions, [Action::ConfirmRunning]);
+}
+
+/// The sight of a label with a stored prompt whose attempt has failed of `kind`.
+fn overloaded(kind: FailureKind) -> Sight {
+    let mut entry = crate::record::Entry::new();
+    entry.set("promptPath", "/p");
+    entry.set("backend", "openclaw");
+    let failure = Failure::new(kind, "it failed", 1);
+    let settled = Some(Settled::Failed {
+        failure,
+        partial: Text::Inline(String::new()),
+        cancelled: false,
+    });
+    let mut seen = sight(Status::Running, false, evidence(Liveness::Alive, settled));
+    if let Some(known) = &mut seen.entry {
+        known.account = Account::of("l", &entry, &crate::config::RetryWindows::default());
+    }
+    seen
+}
+
+fn with_entry(mut sight: Sight, change: impl FnOnce(&mut EntrySight)) -> Sight {
+    if let Some(entry) = &mut sight.entry {
+        change(entry);
+    }
+    sight
+}
+
+#[test]
+fn an_attempt_that_may_be_tried_again_is_put_off_and_the_others_end() {
+    for (kind, is_retried) in [
+        (FailureKind::Overload, true),
+        (FailureKind::RateLimit, true),
+        (FailureKind::GatewayRestart, true),
+        (FailureKind::SessionTakeover, true),
+        (FailureKind::Auth, false),
+        (FailureKind::Timeout, false),
+        (FailureKind::Command, false),
+    ] {
+        let put_off = actions(&overloaded(kind));
+        match is_retried {
+            true => assert!(
+                matches!(put_off[..], [Action::PutOff { .. }]),
+                "{put_off:?}"
+            ),
+            false => assert_eq!(put_off, [Action::Conclude(Conclusion::Failed), LEAVE]),
+        }
+    }
+    let cancelled = with_entry(overloaded(FailureKind::Overload), |e| {
+        e.cancel_requested = true
+    });
+    assert_eq!(
+        actions(&cancelled),
+        [Action::Conclude(Conclusion::Cancelled), LEAVE]
+    );
+}
+
+#[test]
+fn a_retry_is_made_when_it_is_due_and_tried_again_when_it_could_not_be() {
+    let waiting = with_entry(overloaded(FailureKind::Overload), |e| {
+        e.phase = Some(Phase::RetryWait);
+        e.retry_in = Duration::from_secs(30);
+    });
+    let at = |state: State, s: u64| step(state, &waiting, Duration::from_secs(s));
+    let first = at(State::default(), 100);
+    assert_eq!((first.actions.len(), first.doing), (0, "retry-wait"));
+    assert!(first.look_within <= Duration::from_secs(30));
+    // What the wall clock says later changes nothing.
+    let early = at(first.state, 129);
+    assert_eq!(early.actions, []);
+    let due = at(early.state, 130);
+    assert_eq!(due.actions, [Action::Retry]);
+    let held = at(due.state, 132);
+    assert_eq!(held.actions, []);
+    assert_eq!(at(held.state, 135).actions, [Action::Retry]);
+}
+
+#[test]
+fn between_two_attempts_a_late_reply_a_signal_and_a_cancel_come_first() {
+    let waiting = |evidence| {
+        with_entry(sight(Status::Running, false, evidence), |e| {
+            e.phase = Some(Phase::RetryWait);
+        })
+    };
+    let late = waiting(evidence(Liveness::Alive, reply()));
+    assert_eq!(actions(&late), [Action::Conclude(Conclusion::Done), LEAVE]);
+    let signalled = with_entry(waiting(evidence(Liveness::Alive, None)), |e| {
+        e.signalled = true
+    });
+    assert_eq!(actions(&signalled), [Action::ConcludeSignal, LEAVE]);
+    let cancelled = with_entry(waiting(evidence(Liveness::Absent, None)), |e| {
+        e.cancel_requested = true;
+    });
+    assert_eq!(actions(&cancelled), [Action::ConcludeWaiting, LEAVE]);
+}
+
+#[test]
+fn a_session_that_vanished_after_it_was_seen_is_a_restart_and_is_never_asked_for_as_it_was() {
+    let mut gone = overloaded(FailureKind::Overload);
+    gone.evidence = evidence(Liveness::Absent, None);
+    gone.is_carried = false;
+    let first = step(State::default(), &gone, Duration::ZERO);
+    assert_eq!(first.actions, []);
+    let later = step(first.state.clone(), &gone, Duration::from_secs(30));
+    let is_put_off = |step: &Step| matches!(&step.actions[..], [Action::PutOff { failure, .. }] if failure.kind == FailureKind::GatewayRestart);
+    assert!(is_put_off(&later), "{:?}", later.actions);
+    let spent = with_entry(gone.clone(), |e| e.account = Account::default());
+    let ended = step(first.state.clone(), &spent, Duration::from_secs(30));
+    assert!(matches!(
+        &ended.actions[..],
+        [Action::GiveUp { .. }, Action::Leave(_)]
+    ));
+    let cancelled = with_entry(gone, |e| e.cancel_requested = true);
+    let ended = step(first.state, &cancelled, Duration::from_secs(30));
+    assert_eq!(ended.actions[1..], [Action::ConcludeWaiting, LEAVE]);
 }

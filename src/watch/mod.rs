@@ -3,21 +3,25 @@
 //! [`machine`] decides and is pure; the driver looks and acts. One watcher per label and generation: a lock that the
 //! kernel frees on any death says which one.
 
+pub mod changes;
 mod conclude;
 mod driver;
+pub mod ending;
 mod every;
 pub mod liveness;
 pub mod machine;
 mod orders;
-mod orphan;
+pub mod orphan;
 mod outbox;
+pub mod requests;
 mod resolve;
+pub mod sighting;
 mod verify;
 mod voice;
 
 use std::path::PathBuf;
 
-pub use conclude::{content, file_text, finish_signal, set_artifact};
+pub use conclude::file_text;
 pub use driver::{Limits, Span, Task, Watched, watch};
 pub use every::{still_owes, watch_every_label};
 pub use orders::Orders;
@@ -62,7 +66,7 @@ pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
     let text = recorded_text(entry);
     let head = match (entry.status(), entry.failure()) {
         (Status::Done, _) => header(&home.config.brand, label),
-        (_, Some(failure)) => conclude::failure_head(home, label, &failure, &text),
+        (_, Some(failure)) => ending::failure_head(&home.config.brand, label, &failure, &text),
         (status, None) => failure_header(&home.config.brand, label, status.as_str()),
     };
     let artifact = match artifact_path(entry, "artifact") {

@@ -3,15 +3,17 @@
 use std::io;
 
 use super::Reader;
-use super::conclude::{Recorded, file_ending, given_up, record_ending};
+use super::changes::Recorded;
+use super::conclude::{file_ending, record_ending};
 use super::driver::{Limits, policy_of};
 use super::machine::Conclusion;
 use super::orphan::{Orphan, Verdict, verdict};
-use crate::backend::{BackendName, Evidence, Liveness, RunRef, Settled, backend_of};
+use crate::backend::{BackendName, Evidence, RunRef, Settled, backend_of};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
-use crate::record::{Entry, FailureKind, Status};
+use crate::record::{Entry, Status};
+use crate::recovery::retries::Account;
 use crate::watchers::{Post, ensure_watcher};
 
 /// What resolving a label makes of it.
@@ -33,7 +35,8 @@ pub enum Way {
 }
 
 /// What the evidence makes of a running label; `None` when it goes on, somebody watches it, or it has changed since
-/// `entry` was read. A result that a verify command has to pass first is its watcher's, which is started.
+/// `entry` was read. A result that a verify command has to pass first, and a failure that is followed by a retry, are its
+/// watcher's, which is started.
 ///
 /// # Errors
 /// When the ledger cannot be read or written; nothing is changed then.
@@ -52,13 +55,17 @@ pub fn resolve(
     if found == Verdict::GoesOn || entry.is_signalled() {
         return Ok(None);
     }
+    let hand_over =
+        |settled: &Settled, status: &Status| hand_over(home, label, entry, settled, status);
     if way == Way::Look {
         let (settled, status) = ending(home, &run, entry, evidence, &found);
-        let is_verified = status == Status::Done && entry.text("verifyCmd").is_some();
-        return Ok((!is_verified).then(|| Change {
-            why: reason(&settled),
-            to: status,
-        }));
+        return Ok(match hand_over(&settled, &status) {
+            Some(change) => change,
+            None => Some(Change {
+                why: reason(&settled),
+                to: status,
+            }),
+        });
     }
     let post = Post::of(home, label, generation);
     let lock = match post.take(home) {
@@ -71,11 +78,12 @@ pub fn resolve(
         .get(label)
         .is_some_and(|now| now.generation() == generation && now.rev() == entry.rev());
     let (settled, status) = ending(home, &run, entry, evidence, &found);
-    if !is_unchanged || (status == Status::Done && entry.text("verifyCmd").is_some()) {
+    let handed_over = hand_over(&settled, &status);
+    if !is_unchanged || handed_over.is_some() {
         drop(lock);
         // One that found the post taken by us has left.
         ensure_watcher(home, label, generation);
-        return Ok(None);
+        return Ok(handed_over.flatten().filter(|_| is_unchanged));
     }
     let change = Change {
         why: reason(&settled),
@@ -96,6 +104,28 @@ pub fn resolve(
     Ok((recorded == Recorded::Yes).then_some(change))
 }
 
+/// What is left to the label's watcher: a result that a verify command has to pass first, of which nothing is told, and a
+/// failure that is followed by a retry.
+fn hand_over(
+    home: &Home,
+    label: &str,
+    entry: &Entry,
+    settled: &Settled,
+    status: &Status,
+) -> Option<Option<Change>> {
+    match (settled, status) {
+        (_, Status::Done) => entry.text("verifyCmd").map(|_| None),
+        (Settled::Failed { failure, .. }, Status::Error) => {
+            let next = Account::of(label, entry, &home.config.retry).next(failure)?;
+            Some(Some(Change {
+                to: Status::Running,
+                why: format!("{}; its watcher sees to it: {next}", reason(settled)),
+            }))
+        }
+        _ => None,
+    }
+}
+
 /// The end and the status that it gives the label.
 fn ending(
     home: &Home,
@@ -104,37 +134,11 @@ fn ending(
     evidence: &Evidence,
     found: &Verdict,
 ) -> (Settled, Status) {
-    let settled = match found {
-        Verdict::Settled | Verdict::GoesOn => evidence.settled.clone(),
-        // The reply of a run that a restart cut may have been complete.
-        Verdict::Failed { .. } | Verdict::Interrupted { .. }
-            if evidence.liveness == Liveness::Gone =>
-        {
-            abandoned(home, run, entry)
-        }
-        Verdict::Failed { .. } | Verdict::Interrupted { .. } => None,
+    let left = match found.leaves_something(evidence) {
+        true => abandoned(home, run, entry),
+        false => None,
     };
-    let own = |kind, why| given_up(home, kind, why);
-    match (settled, found) {
-        (Some(settled @ Settled::Reply { .. }), _) => (settled, Status::Done),
-        (Some(settled @ Settled::Failed { cancelled, .. }), Verdict::Settled) => {
-            let status = match cancelled || entry.cancel_requested() {
-                true => Status::Cancelled,
-                false => Status::Error,
-            };
-            (settled, status)
-        }
-        (Some(settled), Verdict::Interrupted { .. }) => (settled, Status::Interrupted),
-        (Some(settled), _) => (settled, Status::Error),
-        (None, Verdict::Interrupted { why }) => {
-            (own(FailureKind::Stalled, why), Status::Interrupted)
-        }
-        (None, Verdict::Failed { kind, why }) => (own(*kind, why), Status::Error),
-        (None, Verdict::Settled | Verdict::GoesOn) => (
-            own(FailureKind::Unknown, "the session is over"),
-            Status::Error,
-        ),
-    }
+    found.ending(evidence, left, entry.cancel_requested(), home.now_ms())
 }
 
 fn abandoned(home: &Home, run: &RunRef, entry: &Entry) -> Option<Settled> {

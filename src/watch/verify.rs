@@ -11,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::changes::signal_of;
 use super::machine::Verify;
 use crate::process::{
     ProcessIdentity, Signal, close_inherited_on_exec, led_group_alive, signal_group,
@@ -100,13 +101,6 @@ pub struct Checker {
     verdict: Option<Verdict>,
     /// The signal whose text it was started over; `None` for the run's own reply.
     signal: Option<Value>,
-}
-
-/// What tells one signal from another: where its text is kept and when it came.
-pub fn signal_of(entry: &Entry) -> Option<Value> {
-    entry
-        .is_signalled()
-        .then(|| json!([entry.value("artifact"), entry.value("completion")]))
 }
 
 impl Checker {

@@ -343,6 +343,17 @@ impl Gateway {
         asked.expect("the model listens");
     }
 
+    /// Makes the model's next answers behave as if their prompts had these directives.
+    pub fn force(&self, directives: &str, count: u32) {
+        let url = format!(
+            "http://127.0.0.1:{}/__fake/force",
+            self.facts()["modelPort"]
+        );
+        let asked = serde_json::json!({"directives": directives, "count": count});
+        let answer = ureq::post(&url).send(asked.to_string());
+        answer.expect("the model listens");
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&self) {
         kill_hard(self.pid());
@@ -435,6 +446,15 @@ impl GatewayHouse {
             "--no-monitor",
         ];
         self.dispatch(&[&words, more].concat())
+    }
+
+    /// Waits until an attempt of the label has failed and its retry is waited for.
+    #[track_caller]
+    pub fn waits_for_its_retry(&self, label: &str) -> Value {
+        in_a_runs_time(&format!("{label} waits for its retry"), || {
+            let entry = self.entry(label);
+            (entry["phase"] == "retry-wait").then_some(entry)
+        })
     }
 
     /// Waits for the label's end and returns its entry.

@@ -13,6 +13,7 @@ mod listener;
 mod refusals;
 mod replies;
 mod restarts;
+mod retries;
 mod sessions;
 mod steers;
 #[path = "../support/mod.rs"]

@@ -1,6 +1,7 @@
 //! A gateway that is killed in the middle of its runs and started again.
 
 use rstest::rstest;
+use serde_json::json;
 
 use super::gateways::{Gateway, Version, in_a_runs_time};
 use crate::support::{eventually, kill_hard};
@@ -13,10 +14,13 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
         return;
     };
     let house = gateway.house();
-    house.ask("cut", "Cut me. @fake hang", &[]);
+    house.configure(&json!({"retry": {"restartSeconds": 0.1}}));
+    house.ask("cut", "Cut me. @fake gate=cut reply=\"Grown again.\"", &[]);
     house.ask("kept", "Keep this. @fake gate=kept long=400", &[]);
     house.ask("done", "Nearly there. @fake reply=\"Just in time.\"", &[]);
+    house.ask("stop", "Stop me. @fake hang", &[]);
     house.model_is_asked("Cut me.");
+    house.model_is_asked("Stop me.");
     house.model_is_asked("Keep this.");
     assert_eq!(house.reply("done"), "Just in time.");
     // This run ends while nobody watches, then the gateway forgets it.
@@ -27,18 +31,28 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
         logs.stdout.contains("All work and no play").then_some(())
     });
     gateway.kill();
+    let stop = house.dispatch(&["cancel", "--label", "stop"]).exits(1);
+    let message = stop.json()["message"].clone();
+    let told = "and the watcher cancels the session once it does";
+    assert!(
+        message.as_str().is_some_and(|m| m.ends_with(told)),
+        "{stop:?}"
+    );
     gateway.bring_up();
     house.recover();
     let reply = house.reply("kept");
     assert!(reply.starts_with("1: All work"), "{reply}");
-    let entry = house.settled("cut");
-    assert_eq!(entry["status"], "error", "{entry:#}");
-    assert_eq!(entry["failure"]["kind"], "gateway-restart", "{entry:#}");
-    assert_eq!(
-        house.model_requests("Cut me.").len(),
-        1,
-        "it was asked again"
-    );
+    let entry = house.settled("stop");
+    assert_eq!(entry["status"], "cancelled", "{entry:#}");
+    in_a_runs_time("it is asked again", || {
+        (house.model_requests("Cut me.").len() == 2).then_some(())
+    });
+    gateway.open_gate("cut");
+    assert_eq!(house.reply("cut"), "Grown again.");
+    let entry = house.entry("cut");
+    let counts = ["attempt", "gwRestartRetryCount", "retryCount"].map(|name| entry[name].clone());
+    assert_eq!(counts, [json!(2), json!(1), json!(null)], "{entry:#}");
+    assert_eq!(house.model_requests("Cut me.").len(), 2);
     assert_eq!(house.reply("done"), "Just in time.");
     eventually("the watchers leave", || {
         house.processes().is_empty().then_some(())

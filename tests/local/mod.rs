@@ -7,3 +7,4 @@ mod output;
 mod own_words;
 mod sessions;
 mod stopping;
+pub mod takeovers;

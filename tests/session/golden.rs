@@ -280,6 +280,13 @@ fn a_turn_without_an_answer_waits(#[case] version: &str, #[case] name: &str) {
 #[test]
 fn every_fixture_is_tested() {
     let source = include_str!("golden.rs");
+    let versions = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/transcripts");
+    let mut folders: Vec<_> = fs::read_dir(versions)
+        .expect("the folder is readable")
+        .map(|entry| entry.expect("the folder is readable").file_name())
+        .collect();
+    folders.sort();
+    assert_eq!(folders, [OLD, NEW], "another version needs its own cases");
     for (version, constant) in [(OLD, "OLD"), (NEW, "NEW")] {
         let dir = transcript(version, "x");
         let dir = dir.parent().expect("a folder");

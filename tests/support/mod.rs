@@ -451,6 +451,19 @@ impl House {
         self.run("529-recovery", &[]).exits(0)
     }
 
+    /// Waits until the label's detached watcher has logged a line with these words.
+    #[track_caller]
+    pub fn wrote_in_log(&self, label: &str, words: &str) {
+        let generation = &self.entry(label)["generation"];
+        let log = self
+            .state()
+            .join(format!("watchers/{label}.{generation}.log"));
+        eventually(&format!("{words:?} in {}", log.display()), || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            text.contains(words).then_some(())
+        });
+    }
+
     /// The directory of the label's current run.
     pub fn run_dir(&self, label: &str) -> PathBuf {
         let entry = self.entry(label);

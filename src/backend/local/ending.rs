@@ -1,6 +1,7 @@
 //! How a local run ended, as a decision on what is known. Pure.
 
 use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord};
+use crate::failure::{self, policy};
 use crate::record::FailureKind;
 
 /// The most bytes of stderr that go into an error message.
@@ -19,6 +20,8 @@ pub enum Ending {
         message: String,
         /// It was cancelled on request.
         cancelled: bool,
+        /// How long the provider asked to be left alone, in ms.
+        retry_after_ms: Option<u64>,
     },
 }
 
@@ -33,6 +36,11 @@ pub struct Remains<'a> {
     pub timeout_ms: Option<u64>,
     /// The end of stderr.
     pub stderr_tail: &'a str,
+    /// What an agent said last, on stderr and on stdout; `None` for a command without a prompt, whose words are no
+    /// provider's, whatever they look like.
+    pub last_words: Option<[&'a str; 2]>,
+    /// Now, ms since the epoch.
+    pub now_ms: i64,
 }
 
 /// The command ended before it was asked to stop: by itself, whatever came later.
@@ -48,7 +56,7 @@ pub fn ended_by_itself(exit: Option<&ExitRecord>, stop: Option<&StopRecord>) -> 
 pub fn ending(remains: &Remains<'_>) -> Ending {
     let by_itself = ended_by_itself(remains.exit, remains.stop);
     if let Some(stop) = remains.stop.filter(|_| !by_itself) {
-        return stopped_ending(stop.reason, remains);
+        return stopped_ending(stop, remains);
     }
     let Some(exit) = remains.exit else {
         return failed(
@@ -58,30 +66,68 @@ pub fn ending(remains: &Remains<'_>) -> Ending {
     };
     match &exit.exit {
         Exit::Code(0) => Ending::Reply,
-        Exit::Code(code) => failed(
-            FailureKind::Command,
-            &with_tail(
-                &format!("the command exited with code {code}"),
-                remains.stderr_tail,
-            ),
-        ),
-        Exit::Signal(signal) => failed(
-            FailureKind::Command,
-            &with_tail(
-                &format!("the command was ended by {}", signal_name(*signal)),
-                remains.stderr_tail,
-            ),
-        ),
+        Exit::Code(code) => agents_failure(*code, exit, remains),
+        Exit::Signal(signal) => {
+            let what = format!("the command was ended by {}", signal_name(*signal));
+            failed(
+                FailureKind::Command,
+                &with_tail(&with_unkept(what, exit), remains.stderr_tail),
+            )
+        }
         Exit::NotStarted(why) => failed(FailureKind::Spawn, why),
     }
 }
 
-fn stopped_ending(reason: StopReason, remains: &Remains<'_>) -> Ending {
-    match reason {
+/// What the disk has to do with it is said first: what the command says about it may be cut by the same.
+fn with_unkept(what: String, exit: &ExitRecord) -> String {
+    match exit.unkept.as_deref() {
+        Some(why) => format!("{what} ({})", unkept_words(why)),
+        None => what,
+    }
+}
+
+/// That the disk took no more of the command's output; `why` names path and error.
+pub fn unkept_words(why: &str) -> String {
+    format!("its output could not be kept, or not whole, because the disk takes no more: {why}")
+}
+
+/// An agent that gives up after an error of its model's side says so in its last line.
+fn agents_failure(code: i32, exit: &ExitRecord, remains: &Remains<'_>) -> Ending {
+    let exited = with_unkept(format!("the command exited with code {code}"), exit);
+    models_failure(&exited, remains).unwrap_or_else(|| {
+        failed(
+            FailureKind::Command,
+            &with_tail(&exited, remains.stderr_tail),
+        )
+    })
+}
+
+/// What the agent's last line says of its model's side.
+fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
+    let said = remains.last_words.iter().flatten();
+    let (line, reading) = said
+        .filter_map(|words| last_line(words))
+        .map(|line| (line, failure::read_text(line, remains.now_ms)))
+        .find(|(_, reading)| policy::of(reading.kind).model_side)?;
+    Some(Ending::Failed {
+        kind: reading.kind,
+        message: format!("{what}: {line}"),
+        cancelled: false,
+        retry_after_ms: reading.retry_after_ms,
+    })
+}
+
+fn last_line(words: &str) -> Option<&str> {
+    words.lines().map(str::trim).rfind(|line| !line.is_empty())
+}
+
+fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
+    match stop.reason {
         StopReason::Cancel => Ending::Failed {
             kind: FailureKind::Aborted,
             message: "cancelled on request".to_owned(),
             cancelled: true,
+            retry_after_ms: None,
         },
         StopReason::Timeout => {
             let limit = remains.timeout_ms.map_or_else(String::new, |ms| {
@@ -98,6 +144,14 @@ fn stopped_ending(reason: StopReason, remains: &Remains<'_>) -> Ending {
                 ),
             )
         }
+        StopReason::Takeover => {
+            let seen = stop.seen.as_deref();
+            let seen = seen.unwrap_or("another program wrote to the session's transcript");
+            let what = format!("{seen}; the command was stopped");
+            // An agent whose provider failed may write to its session on the way to its next try.
+            models_failure(&what, remains)
+                .unwrap_or_else(|| failed(FailureKind::SessionTakeover, &what))
+        }
     }
 }
 
@@ -106,6 +160,7 @@ fn failed(kind: FailureKind, message: &str) -> Ending {
         kind,
         message: message.to_owned(),
         cancelled: false,
+        retry_after_ms: None,
     }
 }
 
@@ -129,11 +184,19 @@ mod tests {
     use super::*;
 
     fn exit(exit: Exit, at_ms: i64) -> ExitRecord {
-        ExitRecord { exit, at_ms }
+        ExitRecord {
+            exit,
+            unkept: None,
+            at_ms,
+        }
     }
 
     fn stop(reason: StopReason, at_ms: i64) -> StopRecord {
-        StopRecord { reason, at_ms }
+        StopRecord {
+            reason,
+            at_ms,
+            seen: None,
+        }
     }
 
     fn decide(
@@ -146,6 +209,8 @@ mod tests {
             stop: stop.as_ref(),
             timeout_ms: Some(90_000),
             stderr_tail,
+            last_words: None,
+            now_ms: 0,
         });
         match ending {
             Ending::Reply => (None, false, String::new()),
@@ -153,6 +218,7 @@ mod tests {
                 kind,
                 message,
                 cancelled,
+                ..
             } => (Some(kind), cancelled, message),
         }
     }
@@ -205,6 +271,20 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_told_beside_the_exit_code() {
+        let mut full = exit(Exit::Code(1), 5);
+        full.unkept = Some("/run/stdout: No space left on device (os error 28)".to_owned());
+        let (_, _, message) = decide(Some(full.clone()), None, " boom\n");
+        assert_eq!(
+            message,
+            "the command exited with code 1 (its output could not be kept, or not whole, because the disk takes no more: /run/stdout: No space left on device (os error 28)): boom"
+        );
+        // The request to stop explains the end.
+        let (_, _, message) = decide(Some(full), Some(stop(StopReason::Cancel, 4)), "");
+        assert_eq!(message, "cancelled on request");
+    }
+
+    #[test]
     fn a_reply_that_was_complete_before_the_stop_wins() {
         let done = Some(exit(Exit::Code(0), 5));
         assert_eq!(
@@ -219,5 +299,88 @@ mod tests {
                 "cancelled on request".to_owned()
             )
         );
+    }
+
+    #[test]
+    fn an_agents_last_line_names_the_models_failure_and_a_commands_words_do_not() {
+        let overload = "API Error: 529 {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}";
+        let limit = "error: 429 Too Many Requests: try again in 20s";
+        let harmless = "see issue 529 for what is overloaded";
+        let cases = [
+            (Some([overload, ""]), Some(FailureKind::Overload)),
+            (
+                Some(["", "working\n\nAPI Error: 529 Overloaded\n\n"]),
+                Some(FailureKind::Overload),
+            ),
+            (Some([limit, "fine"]), Some(FailureKind::RateLimit)),
+            (Some([harmless, harmless]), Some(FailureKind::Command)),
+            (
+                Some(["529 Overloaded\nbut that is long ago", ""]),
+                Some(FailureKind::Command),
+            ),
+            (None, Some(FailureKind::Command)),
+        ];
+        let exit = exit(Exit::Code(1), 5);
+        for (last_words, expected) in cases {
+            let ending = ending(&Remains {
+                exit: Some(&exit),
+                stop: None,
+                timeout_ms: None,
+                stderr_tail: last_words.map_or(overload, |[stderr, _]| stderr),
+                last_words,
+                now_ms: 0,
+            });
+            let Ending::Failed {
+                kind,
+                retry_after_ms,
+                ..
+            } = ending
+            else {
+                panic!("{last_words:?}");
+            };
+            assert_eq!(Some(kind), expected, "{last_words:?}");
+            assert_eq!(retry_after_ms.is_some(), kind == FailureKind::RateLimit);
+        }
+    }
+
+    #[test]
+    fn a_takeover_says_what_was_seen_unless_a_provider_failed_before() {
+        let stop = StopRecord {
+            reason: StopReason::Takeover,
+            at_ms: 5,
+            seen: Some("another program added 7 bytes".to_owned()),
+        };
+        let decide = |exit: Option<ExitRecord>, last_words| {
+            let ending = ending(&Remains {
+                exit: exit.as_ref(),
+                stop: Some(&stop),
+                timeout_ms: None,
+                stderr_tail: "",
+                last_words,
+                now_ms: 0,
+            });
+            match ending {
+                Ending::Reply => None,
+                Ending::Failed { kind, message, .. } => Some((kind, message)),
+            }
+        };
+        let stopped = "another program added 7 bytes; the command was stopped";
+        let takeover = Some((FailureKind::SessionTakeover, stopped.to_owned()));
+        let late = |code| Some(exit(Exit::Code(code), 6));
+        assert_eq!(decide(Some(exit(Exit::Signal(15), 6)), None), takeover);
+        assert_eq!(decide(late(0), None), takeover);
+        assert_eq!(decide(None, Some(["", "working"])), takeover);
+        // The agent's own next try changed the session: what made it try again is the cause.
+        assert_eq!(
+            decide(late(1), Some(["API Error: 529 Overloaded", ""])),
+            Some((
+                FailureKind::Overload,
+                format!("{stopped}: API Error: 529 Overloaded")
+            ))
+        );
+        // It had ended by itself before anything was seen.
+        assert_eq!(decide(Some(exit(Exit::Code(0), 5)), None), None);
+        let failed = decide(Some(exit(Exit::Code(2), 4)), None).expect("it failed");
+        assert_eq!(failed.0, FailureKind::Command);
     }
 }

@@ -1,7 +1,9 @@
 //! The embedded local backend: a session is a child process, run by a detached runner.
 
 mod ending;
+mod intrusion;
 mod output;
+mod past;
 pub mod run_files;
 mod runner;
 mod store;
@@ -22,13 +24,20 @@ pub use waiter::wait_for_command;
 
 use self::run_files::{StopReason, StopRecord};
 use super::{Backend, Evidence, Liveness, RunRef, Settled, Text};
-use crate::failure;
+use crate::failure::{self, policy};
 use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
-use crate::record::{Baseline, Failure, FailureKind};
+use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Selection};
 use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
+use uuid::Uuid;
+
+/// A session that is written to for so long after another program took it over is not waited for any more.
+const LONGEST_UNREST_MS: u64 = 10 * 60 * 1000;
+
+/// Tells a command which attempt at its work it is, from 2.
+const ATTEMPT_VARIABLE: &str = "DISPATCH_ATTEMPT";
 
 /// The embedded backend of a state directory.
 pub struct LocalBackend<'a> {
@@ -87,6 +96,36 @@ impl<'a> LocalBackend<'a> {
             }
         }
         Ok(labels)
+    }
+
+    /// A session that another program took over has settled once its transcript was left alone for as long as the pause
+    /// before the retry is.
+    fn has_settled(&self, run: &RunRef) -> io::Result<()> {
+        let transcript = transcript_path(self.home, &run.session_id);
+        let reading = read_run_turn(&transcript, &run.baseline, &run.run_id)?;
+        let Some(Settled::Failed { failure, .. }) = self.settled(run, reading.turn) else {
+            return Ok(());
+        };
+        let kind = FailureKind::SessionTakeover;
+        let retry = policy::retry_of(kind, &self.home.config.retry);
+        let Some(retry) = retry.filter(|_| failure.kind == kind) else {
+            return Ok(());
+        };
+        let now_ms = self.home.now_ms();
+        let since = |at_ms: i64| u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0);
+        let still_ms = reading.last_activity_ms.map_or(u64::MAX, since);
+        if still_ms >= retry.first_ms {
+            return Ok(());
+        }
+        let error = match since(failure.at) > LONGEST_UNREST_MS {
+            true => io::ErrorKind::NotFound,
+            false => io::ErrorKind::WouldBlock,
+        };
+        let path = transcript.display();
+        Err(io::Error::new(
+            error,
+            format!("another program goes on writing to the session ({path})"),
+        ))
     }
 
     fn files(&self, run: &RunRef) -> RunFiles {
@@ -155,6 +194,36 @@ impl Backend for LocalBackend<'_> {
         spawn_detached(command, Some(log)).map(Some)
     }
 
+    fn next_attempt(&self, run: &RunRef, selection: &Selection) -> io::Result<Attempt> {
+        let storage = self.home.storage.as_ref();
+        let mut spec = self.files(run).spec(storage)?;
+        self.has_settled(run)?;
+        let run_id = Uuid::new_v4().to_string();
+        let baseline = self.baseline(&spec.session_id)?;
+        spec.run_id = run_id.clone();
+        let number = run.attempt.saturating_add(1);
+        spec.env.retain(|(name, _)| name != ATTEMPT_VARIABLE);
+        spec.env
+            .push((ATTEMPT_VARIABLE.to_owned(), number.to_string()));
+        spec.model = selection.model.clone();
+        spec.auth_profile = selection.auth_profile.clone();
+        let mut entry = Entry::from_fields(std::mem::take(&mut spec.entry));
+        entry.set_baseline(&baseline);
+        entry.set("runId", run_id.as_str());
+        entry.set("attempt", number);
+        spec.entry = entry.fields().clone();
+        RunFiles::of(self.home, &run_id).write_spec(storage, &spec)?;
+        Ok(Attempt {
+            run_id,
+            session_key: run.session_key.clone(),
+            baseline,
+        })
+    }
+
+    fn takes_over(&self) -> bool {
+        true
+    }
+
     fn observe(&self, run: &RunRef) -> io::Result<Evidence> {
         let files = self.files(run);
         // Asked before the transcript is read: a runner that ends in between has then written its end line.
@@ -196,6 +265,7 @@ impl Backend for LocalBackend<'_> {
         let stop = StopRecord {
             reason: StopReason::Cancel,
             at_ms: self.home.now_ms(),
+            seen: None,
         };
         self.files(run)
             .request_stop(self.home.storage.as_ref(), &stop)

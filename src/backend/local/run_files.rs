@@ -49,6 +49,9 @@ pub struct RunSpec {
     /// The model the user asked for; the command may heed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The account the user asked for; the command may heed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_profile: Option<String>,
 }
 
 /// The command was started: written by the waiter before it starts it, so that it is never started twice.
@@ -69,6 +72,8 @@ pub enum StopReason {
     Cancel,
     /// Its time limit passed.
     Timeout,
+    /// Another program wrote to its session's transcript.
+    Takeover,
 }
 
 /// A request to stop: the first one counts.
@@ -79,6 +84,9 @@ pub struct StopRecord {
     pub reason: StopReason,
     /// When it was asked, ms since the epoch.
     pub at_ms: i64,
+    /// What was seen that asks for it, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
 }
 
 /// How the command ended, written by its waiter.
@@ -88,6 +96,9 @@ pub struct ExitRecord {
     /// How.
     #[serde(flatten)]
     pub exit: Exit,
+    /// Why the disk took no more of its output at that time, with the path; `None` while it took all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkept: Option<String>,
     /// When, ms since the epoch.
     pub at_ms: i64,
 }
@@ -139,6 +150,11 @@ impl RunFiles {
     /// The command's standard error, from its first byte.
     pub fn stderr(&self) -> PathBuf {
         self.dir.join("stderr")
+    }
+
+    /// Written and removed to see whether there is room for more output.
+    pub fn room(&self) -> PathBuf {
+        self.dir.join("room")
     }
 
     /// The log of runner and waiter.

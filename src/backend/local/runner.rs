@@ -12,8 +12,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
-use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending};
+use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending, unkept_words};
+use super::intrusion::Intrusion;
 use super::output::{OutputReader, tail_of};
+use super::past::Past;
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StopReason, StopRecord};
 use super::store::{set_row, transcript_path};
 use super::transcript::{MAX_LINE_TEXT_BYTES, TranscriptWriter};
@@ -22,8 +24,6 @@ use crate::process::{
     FileLock, ProcessIdentity, close_inherited_on_exec, led_group_alive, signal_group,
 };
 use crate::record::FailureKind;
-use crate::session::line::{Line, Message};
-use crate::session::reader::read_all;
 use crate::wake::{Source, Wake};
 
 /// No more of the output than this is copied into chunk lines; the raw file always has all of it.
@@ -31,6 +31,9 @@ const MAX_STREAMED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How often an idle runner looks whether the group still lives.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often the end line is written again because the file that it went into has lost its name meanwhile.
+const END_TRIES: u32 = 5;
 
 /// How often a waiter that dies before it claims the start is replaced.
 const WAITER_TRIES: u32 = 3;
@@ -51,68 +54,29 @@ pub fn run(home: &Home, files: &RunFiles) -> io::Result<()> {
     let say = |line: &str| home.say(line);
     let _session =
         FileLock::acquire(&session_lock, "local runner", None, &say).map_err(io::Error::other)?;
+    // Opened before it is read: what others add between the two is seen as a change.
+    let writer = TranscriptWriter::open(home, &transcript, &spec.session_id, &spec.cwd)?;
     let past = Past::read(&transcript, &spec.run_id)?;
+    if let Some(status) = past.end_status {
+        // The end line is safe; only the store may not know yet.
+        return close_row(home, &spec.session_key, status);
+    }
+    let is_started = files.start(home.storage.as_ref())?.is_some();
     let mut runner = Runner {
         home,
         files,
         output: OutputReader::at(past.streamed),
-        transcript: TranscriptWriter::open(home, &transcript, &spec.session_id, &spec.cwd)?,
+        transcript: writer,
+        intrusion: past.intrusion().filter(|_| is_started),
         stage: Stage::Running,
         transcript_path: transcript,
         spec,
     };
-    if past.ended {
-        // The end line is safe; only the store may not know yet.
-        return runner.close_row(past.end_status);
-    }
-    if !past.prompted {
+    if !past.prompted && !is_started {
         runner.write_prompt()?;
     }
     runner.open_row()?;
     runner.follow()
-}
-
-/// What earlier runners of this run left in the transcript.
-#[derive(Debug, Default)]
-struct Past {
-    prompted: bool,
-    streamed: u64,
-    ended: bool,
-    end_status: &'static str,
-}
-
-impl Past {
-    fn read(transcript: &std::path::Path, run_id: &str) -> io::Result<Self> {
-        let mut past = Past::default();
-        for line in read_all(transcript)? {
-            let Line::Message(message) = line?.line else {
-                continue;
-            };
-            if message.run_id.as_deref() == Some(run_id) {
-                past.add(&message);
-            }
-        }
-        Ok(past)
-    }
-
-    fn add(&mut self, message: &Message) {
-        self.prompted = true;
-        let Some(note) = &message.dispatch else {
-            return;
-        };
-        if let Some(offset) = note.get("offset").and_then(Value::as_u64) {
-            self.streamed = offset;
-        }
-        if note.get("end") == Some(&Value::Bool(true)) {
-            self.ended = true;
-            self.end_status = match note.get("kind").and_then(Value::as_str) {
-                None => "done",
-                Some("timeout") => "timeout",
-                Some("aborted") => "killed",
-                Some(_) => "failed",
-            };
-        }
-    }
 }
 
 /// The waiter that this runner started, if it did.
@@ -152,6 +116,8 @@ struct Runner<'a> {
     spec: RunSpec,
     transcript: TranscriptWriter,
     transcript_path: PathBuf,
+    /// What another program did to the transcript. From then on nothing but the end line is written.
+    intrusion: Option<Intrusion>,
     output: OutputReader,
     stage: Stage,
 }
@@ -161,25 +127,34 @@ impl Runner<'_> {
         // There may be hundreds of runners, and few sources of events.
         let mut wake = Wake::patient(&Source::new());
         wake.watch(self.files.dir());
+        wake.watch(&self.transcript_path);
         let storage = self.home.storage.clone();
         let mut waiter = Waiter::default();
         loop {
             self.have_waiter(&mut waiter)?;
             let exit = self.files.exit(storage.as_ref())?;
             let is_free = self.is_free(exit.as_ref())?;
-            self.enforce(is_free)?;
+            if !self.is_over(is_free)? {
+                self.heed_intrusion()?;
+                self.enforce(is_free)?;
+            }
             if self.is_over(is_free)? {
                 // Written between the look above and the end of the group.
                 let exit = self.files.exit(storage.as_ref())?;
                 let stop = self.files.stop(storage.as_ref())?;
                 let stderr_tail = tail_of(&self.files.stderr(), STDERR_TAIL_BYTES as u64);
+                let stdout_tail = tail_of(&self.files.stdout(), STDERR_TAIL_BYTES as u64);
+                let is_agent = self.spec.prompt_path.is_some();
                 let ending = ending(&Remains {
                     exit: exit.as_ref(),
                     stop: stop.as_ref(),
                     timeout_ms: self.spec.timeout_ms,
                     stderr_tail: &stderr_tail,
+                    last_words: is_agent.then_some([&stderr_tail, &stdout_tail]),
+                    now_ms: self.home.now_ms(),
                 });
-                self.finish(&ending)?;
+                let unkept = exit.and_then(|exit| exit.unkept);
+                self.finish(&ending, unkept.as_deref())?;
                 waiter.reap();
                 return Ok(());
             }
@@ -205,6 +180,7 @@ impl Runner<'_> {
             exit: Exit::NotStarted(
                 "its waiter died again and again before it could start it".to_owned(),
             ),
+            unkept: None,
             at_ms: self.home.now_ms(),
         };
         self.files.write_exit(storage, &exit)
@@ -240,6 +216,46 @@ impl Runner<'_> {
         // Not claimed yet: the waiter is on its way, or died on it.
         let start = self.files.start(self.home.storage.as_ref())?;
         Ok(start.is_some_and(|start| !led_group_alive(&start.waiter)))
+    }
+
+    /// Has the command stopped when another program has written to its session's transcript.
+    fn heed_intrusion(&mut self) -> io::Result<()> {
+        if !self.is_intruded()? {
+            return Ok(());
+        }
+        let storage = self.home.storage.as_ref();
+        if self.files.stop(storage)?.is_some() {
+            return Ok(());
+        }
+        let seen = self.intrusion.map(|intrusion| self.told(intrusion));
+        let stop = StopRecord {
+            reason: StopReason::Takeover,
+            at_ms: self.home.now_ms(),
+            seen,
+        };
+        self.files.request_stop(storage, &stop)
+    }
+
+    fn is_intruded(&mut self) -> io::Result<bool> {
+        if self.intrusion.is_none() {
+            self.intrusion = self.transcript.change()?;
+        }
+        Ok(self.intrusion.is_some())
+    }
+
+    /// What was seen, and where the run's own text is when it is not in the transcript any more.
+    fn told(&self, intrusion: Intrusion) -> String {
+        let path = self.transcript_path.display();
+        match intrusion.took_text() {
+            false => format!("{intrusion} ({path})"),
+            true => {
+                let own = self.files.stdout();
+                format!(
+                    "{intrusion} ({path}); what the command said is in {}",
+                    own.display()
+                )
+            }
+        }
     }
 
     /// Sends what is due: TERM when the run is asked to stop or its time is up, KILL when TERM was not enough.
@@ -286,6 +302,7 @@ impl Runner<'_> {
         let stop = StopRecord {
             reason: StopReason::Timeout,
             at_ms: now_ms,
+            seen: None,
         };
         self.files.request_stop(storage, &stop)?;
         self.files.stop(storage)
@@ -326,6 +343,9 @@ impl Runner<'_> {
     /// Copies new output into chunk lines.
     fn stream(&mut self) -> io::Result<()> {
         while self.output.offset() < MAX_STREAMED_BYTES {
+            if self.is_intruded()? {
+                return Ok(());
+            }
             let Some(text) = self.output.next_piece(&self.files.stdout())? else {
                 return Ok(());
             };
@@ -349,11 +369,13 @@ impl Runner<'_> {
             "idempotencyKey": format!("{}:user", self.spec.run_id),
         });
         self.transcript
-            .message(now, message, json!({"runId": self.spec.run_id}))
+            .message(now, message, json!({"runId": self.spec.run_id}))?;
+        // A run that was started has its prompt in the transcript, whatever is cut: without it, somebody took it away.
+        self.transcript.sync()
     }
 
     /// The end line: it settles the run, so it is on the disk before anybody is told otherwise.
-    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+    fn finish(&mut self, ending: &Ending, unkept: Option<&str>) -> io::Result<()> {
         let raw = self.files.stdout();
         let bytes = std::fs::metadata(&raw).map_or(0, |m| m.len());
         let mut note = Map::new();
@@ -361,12 +383,19 @@ impl Runner<'_> {
         note.insert("end".to_owned(), json!(true));
         note.insert("bytes".to_owned(), json!(bytes));
         note.insert("rawPath".to_owned(), json!(raw));
-        let text = if bytes <= MAX_LINE_TEXT_BYTES {
+        let mut text = if bytes <= MAX_LINE_TEXT_BYTES {
             String::from_utf8_lossy(&std::fs::read(&raw).unwrap_or_default()).into_owned()
         } else {
             note.insert("raw".to_owned(), json!(true));
             format!("[{bytes} bytes of output: {}]", raw.display())
         };
+        if let Some(why) = unkept {
+            note.insert("unkept".to_owned(), json!(why));
+            // A failure says so itself; a command that looks after none of its writes takes it for success.
+            if *ending == Ending::Reply {
+                text = format!("{}\n\n[{}]", text.trim_end(), unkept_words(why));
+            }
+        }
         let now = self.home.now_ms();
         let mut message = assistant(&text, now);
         let status = match ending {
@@ -378,6 +407,7 @@ impl Runner<'_> {
                 kind,
                 message: why,
                 cancelled,
+                retry_after_ms,
             } => {
                 set(
                     &mut message,
@@ -387,6 +417,9 @@ impl Runner<'_> {
                 set(&mut message, "errorMessage", json!(why));
                 note.insert("kind".to_owned(), json!(kind));
                 note.insert("cancelled".to_owned(), json!(cancelled));
+                if let Some(ms) = retry_after_ms {
+                    note.insert("retryAfterMs".to_owned(), json!(ms));
+                }
                 match kind {
                     FailureKind::Timeout => "timeout",
                     FailureKind::Aborted => "killed",
@@ -394,9 +427,29 @@ impl Runner<'_> {
                 }
             }
         };
-        self.transcript.message(now, message, Value::Object(note))?;
-        self.transcript.sync()?;
-        self.close_row(status)
+        self.write_end(now, &message, &Value::Object(note))?;
+        close_row(self.home, &self.spec.session_key, status)
+    }
+
+    /// Puts the end line into the transcript as it is by now, behind whatever others have written.
+    fn write_end(&mut self, now: i64, message: &Value, note: &Value) -> io::Result<()> {
+        for _ in 0..END_TRIES {
+            if self.is_intruded()? {
+                let (id, cwd) = (&self.spec.session_id, &self.spec.cwd);
+                self.transcript =
+                    TranscriptWriter::open(self.home, &self.transcript_path, id, cwd)?;
+            }
+            self.transcript
+                .message(now, message.clone(), note.clone())?;
+            self.transcript.sync()?;
+            if self.transcript.is_in_place()? {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(format!(
+            "another program replaces {} again and again",
+            self.transcript_path.display()
+        )))
     }
 
     fn open_row(&self) -> io::Result<()> {
@@ -414,20 +467,21 @@ impl Runner<'_> {
             "runId": self.spec.run_id,
             "runner": ProcessIdentity::current(),
         });
-        self.set_row(row)
+        put_row(self.home, &self.spec.session_key, row)
     }
+}
 
-    fn close_row(&self, status: &str) -> io::Result<()> {
-        let now = self.home.now_ms();
-        self.set_row(json!({"status": status, "updatedAt": now, "endedAt": now}))
-    }
+fn close_row(home: &Home, session_key: &str, status: &str) -> io::Result<()> {
+    let now = home.now_ms();
+    let row = json!({"status": status, "updatedAt": now, "endedAt": now});
+    put_row(home, session_key, row)
+}
 
-    fn set_row(&self, row: Value) -> io::Result<()> {
-        let Value::Object(fields) = row else {
-            return Ok(());
-        };
-        set_row(self.home, &self.spec.session_key, fields)
-    }
+fn put_row(home: &Home, session_key: &str, row: Value) -> io::Result<()> {
+    let Value::Object(fields) = row else {
+        return Ok(());
+    };
+    set_row(home, session_key, fields)
 }
 
 fn assistant(text: &str, now_ms: i64) -> Value {

@@ -67,6 +67,7 @@ fn blank() -> Seen {
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        heard: String::new(),
         is_copy: false,
         limit_ms: None,
         now_ms: 1_795_300_000_000,
@@ -318,6 +319,34 @@ fn an_events_failover_reason_is_heard_where_the_words_say_nothing() {
 }
 
 #[test]
+fn what_a_stopped_run_had_said_is_taken_from_the_events_where_the_session_has_none_of_it() {
+    let partial = |seen: &Seen| match evidence(seen).settled.expect("ended") {
+        Settled::Failed { partial, .. } => partial,
+        reply @ Settled::Reply { .. } => panic!("{reply:?}"),
+    };
+    let heard = Text::Inline("alpha beta".to_owned());
+    let mut seen = blank();
+    seen.heard = "alpha beta".to_owned();
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "timeout", "endedAt": 1, "error": "aborted", "stopReason": "rpc"}),
+    );
+    assert_eq!(partial(&seen), heard);
+    let aborted = |text: &str| {
+        let content = json!([{"type": "text", "text": text}]);
+        vec![json!({"role": "assistant", "content": content, "stopReason": "aborted"})]
+    };
+    seen.turn = failed_with_lines(aborted(""));
+    assert_eq!(partial(&seen), heard);
+    seen.turn = failed_with_lines(aborted("alpha beta gamma"));
+    assert_eq!(partial(&seen), Text::Inline("alpha beta gamma".to_owned()));
+    // What a run said before the model failed is no part of a reply.
+    seen.turn = failed_with_lines(vec![
+        json!({"role": "assistant", "content": [], "stopReason": "error", "errorMessage": "529 Overloaded"}),
+    ]);
+    assert_eq!(partial(&seen), Text::Inline(String::new()));
+}
+
+#[test]
 fn what_made_the_gateway_try_again_is_the_cause_and_not_the_takeover() {
     let error = |words: &str| json!({"role": "assistant", "content": [], "stopReason": "error", "errorMessage": words});
     let mut seen = blank();
@@ -332,6 +361,45 @@ fn what_made_the_gateway_try_again_is_the_cause_and_not_the_takeover() {
     // Who stops a run changes its session under it.
     seen.wait.stop_reason = Some("rpc".to_owned());
     assert_eq!(told(&seen).expect("ended").0, "aborted");
+}
+
+#[rstest]
+#[case::overload("529 Overloaded", "overload")]
+#[case::rate_limit("429 Too Many Requests", "rate-limit")]
+#[case::cut_stream("LLM request timed out.", "timeout")]
+#[case::nothing_of_the_providers("fetch failed: disk quota exceeded", "session-takeover")]
+fn a_providers_error_in_the_same_run_outranks_the_takeover(
+    #[case] provider: &str,
+    #[case] kind: &str,
+) {
+    let error = |words: &str| json!({"role": "assistant", "content": [], "stopReason": "error", "errorMessage": words});
+    let takeover = "session file changed while embedded prompt lock was released: /s.jsonl";
+    let mut seen = blank();
+    // Both in the transcript, in the order in which the gateway met them.
+    seen.wait =
+        WaitAnswer::from_value(&json!({"status": "error", "endedAt": 1, "error": takeover}));
+    seen.turn = failed_with_lines(vec![error(provider), error(takeover)]);
+    assert_eq!(told(&seen).expect("ended").0, kind);
+    // The transcript tells of the provider, the gateway of the takeover alone.
+    seen.turn = failed_with_lines(vec![error(provider)]);
+    assert_eq!(told(&seen).expect("ended").0, kind);
+}
+
+#[rstest]
+#[case("done", "done")]
+#[case("failed", "session-takeover")]
+fn a_complete_reply_of_a_session_that_is_done_stands_whatever_is_said_of_a_takeover(
+    #[case] status: &str,
+    #[case] expected: &str,
+) {
+    let mut seen = blank();
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "error", "endedAt": 1, "error": "EmbeddedAttemptSessionTakeoverError: session file changed while embedded prompt lock was released: /s.jsonl"}),
+    );
+    seen.row = SessionRow::from_value(json!({"status": status, "endedAt": 1}));
+    let reply = json!({"role": "assistant", "content": "whole", "stopReason": "stop"});
+    seen.turn = turn_of(messages(vec![reply]));
+    assert_eq!(told(&seen).expect("ended").0, expected);
 }
 
 #[test]

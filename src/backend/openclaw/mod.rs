@@ -7,29 +7,34 @@ mod evidence;
 mod gaps;
 mod link;
 mod sessions;
+mod spawn;
 mod steers;
 
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-pub use evidence::{Seen, Task, WaitAnswer};
+pub use evidence::{Seen, Task, WaitAnswer, evidence};
+pub use link::left_behind;
 pub use sessions::{
-    Listed, find_session, list_sessions, recent_sessions, session_row, take_baseline,
+    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, take_baseline,
 };
-pub use steers::{Fate, Followed};
+pub use spawn::{Account, Spawn, spawn};
+pub use steers::{Fate, Followed, is_arriving, latest};
 
 use self::link::Link;
 use self::sessions::{describe, messages, tasks};
-use super::{Backend, Evidence, LONGEST_RUN, RunRef, Settled};
+use self::spawn::{hard_limit_s, has_begun};
+use super::{Backend, Evidence, RunRef, Settled};
 use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::Steer;
+use crate::record::{Attempt, Selection, Steer};
 use crate::session::key::SessionKey;
 use crate::session::line::{Line, Message};
 use crate::session::terminal::{Turn, TurnSearch};
@@ -46,58 +51,6 @@ const FATE_LOOK: Duration = Duration::from_millis(250);
 
 /// Before a run that no one has seen is asked for again: a slow gateway may still be accepting it.
 const START_GRACE: Duration = Duration::from_secs(120);
-
-/// How much later than any deadline of ours the gateway ends a run by itself, in seconds.
-const LIMIT_MARGIN_S: u64 = 600;
-
-/// What a new run is to be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Spawn {
-    /// The session's key.
-    pub session_key: String,
-    /// The run's id, which is its idempotency key.
-    pub run_id: String,
-    /// The prompt.
-    pub message: String,
-    /// The label, shown by the gateway.
-    pub label: String,
-    /// The model, `None` for the agent's own.
-    pub model: Option<String>,
-    /// The thinking level.
-    pub thinking: Option<String>,
-    /// The run's hard limit in seconds.
-    pub timeout_s: Option<u64>,
-}
-
-impl Spawn {
-    /// The run as its entry describes it.
-    ///
-    /// # Errors
-    /// When the prompt's file cannot be read.
-    pub fn of_run(run: &RunRef) -> io::Result<Self> {
-        let path = run
-            .prompt_path
-            .as_ref()
-            .ok_or_else(|| io::Error::other("no prompt is recorded"))?;
-        let prompt = std::fs::read(path)?;
-        Ok(Self {
-            session_key: run.session_key.clone(),
-            run_id: run.run_id.clone(),
-            message: String::from_utf8_lossy(&prompt).into_owned(),
-            label: run.label.clone(),
-            model: run.model.clone(),
-            thinking: run.thinking.clone(),
-            // The watcher alone enforces the deadline, which rolls on while the run works.
-            timeout_s: hard_limit_s(run.timeout_s),
-        })
-    }
-}
-
-/// When the gateway ends a run by itself, in seconds after its start: later than any deadline that rolls on.
-fn hard_limit_s(limit_s: Option<u64>) -> Option<u64> {
-    let limit_s = limit_s?.max(LONGEST_RUN.as_secs());
-    Some(limit_s.saturating_add(LIMIT_MARGIN_S))
-}
 
 /// The backend of a configured gateway.
 pub struct OpenclawBackend<'a> {
@@ -132,6 +85,19 @@ impl<'a> OpenclawBackend<'a> {
         Client::reopen(&self.endpoint, CONNECT_LIMIT)
     }
 
+    /// Asks for the run's end, within `limit`. The end itself is observed.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn abort_within(&self, run: &RunRef, limit: Duration) -> Result<(), GatewayError> {
+        let end = Instant::now() + limit;
+        let mut client = Client::reopen(&self.endpoint, limit)?;
+        let params = json!({"key": run.session_key});
+        let _hold = self.link.borrow().as_ref().map(Link::hold);
+        let left = end.saturating_duration_since(Instant::now());
+        client.call("sessions.abort", &params, left).map(|_| ())
+    }
+
     /// The messages of the run's session, oldest first.
     ///
     /// # Errors
@@ -146,37 +112,6 @@ impl<'a> OpenclawBackend<'a> {
         }
         Ok(all)
     }
-}
-
-/// Asks the gateway to start a run. Returns its acceptance.
-///
-/// # Errors
-/// The gateway's refusal; [`GatewayError::TimedOut`] or [`GatewayError::Broken`] leave it open whether the run exists.
-pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> {
-    let mut params = json!({
-        "sessionKey": spawn.session_key,
-        "message": spawn.message,
-        "idempotencyKey": spawn.run_id,
-        "deliver": false,
-        "label": spawn.label.chars().take(512).collect::<String>(),
-        // Any other name is run one at a time, process-wide.
-        "lane": "subagent",
-    });
-    if let Value::Object(fields) = &mut params {
-        for (name, value) in [("model", &spawn.model), ("thinking", &spawn.thinking)] {
-            if let Some(value) = value {
-                fields.insert(name.to_owned(), json!(value));
-            }
-        }
-        // Without it the older generation makes up an agent that it does not have.
-        if let Ok(key) = SessionKey::parse(&spawn.session_key) {
-            fields.insert("agentId".to_owned(), json!(key.agent_id()));
-        }
-        if let Some(seconds) = spawn.timeout_s {
-            fields.insert("timeout".to_owned(), json!(seconds));
-        }
-    }
-    client.call("agent", &params, CALL_LIMIT)
 }
 
 /// The run's task, `None` while it goes on or where there is no task.
@@ -226,6 +161,7 @@ fn look(
     run: &RunRef,
     wait: Duration,
 ) -> Result<Seen, GatewayError> {
+    client.follow(run.leading_run());
     let leading = wait_for(client, run.leading_run(), wait)?;
     let followed = run.followers().iter().map(|steer| {
         Ok(Followed {
@@ -244,6 +180,7 @@ fn look(
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        heard: String::new(),
         is_copy: false,
         limit_ms: hard_limit_s(run.timeout_s)
             .and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
@@ -256,7 +193,7 @@ fn look(
     };
     // What the row tells of the turn that we stopped is not about ours.
     let interruption = run.interruption();
-    if let Some(steer) = interruption.filter(|s| now_ms.saturating_sub(s.at) < steers::ARRIVAL_MS) {
+    if let Some(steer) = interruption.filter(|steer| steers::is_arriving(steer, now_ms)) {
         seen.reused = true;
         seen.baseline_started_ms = steer.found_started_at;
         seen.since_ms = steer.at;
@@ -265,6 +202,7 @@ fn look(
         seen.task = task(client, run)?;
     }
     seen.observed = client.observed(run.leading_run());
+    client.heard(run.leading_run()).clone_into(&mut seen.heard);
     if seen.is_ended() || seen.is_left_behind() {
         let mut all = messages(client, &run.session_key)?;
         let (paths, row) = (&home.paths, seen.row.as_ref());
@@ -317,9 +255,9 @@ pub fn fate_of(
     was_active: bool,
     patience: Duration,
 ) -> Result<Fate, GatewayError> {
-    let end = std::time::Instant::now() + patience;
+    let end = Instant::now() + patience;
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
+        let left = end.saturating_duration_since(Instant::now());
         // An ended run answers at once: what is looked at next is its line.
         let wait = wait_for(client, &steer.run_id, left.min(FATE_LOOK))?;
         let all = messages(client, session_key)?;
@@ -337,15 +275,31 @@ pub fn fate_of(
 impl Backend for OpenclawBackend<'_> {
     fn carry(&self, run: &RunRef) -> io::Result<Option<Detached>> {
         let mut client = self.reopen().map_err(io::Error::other)?;
-        let (row, _) = describe(&mut client, &run.session_key).map_err(io::Error::other)?;
         // A gateway that forgot the key after a restart would run the prompt a second time.
-        let is_fresh = run.baseline.last_entry_id.is_none();
-        if row.is_some() && is_fresh {
+        if has_begun(&mut client, run).map_err(io::Error::other)? {
             return Ok(None);
         }
         let again = Spawn::of_run(run)?;
         spawn(&mut client, &again).map_err(io::Error::other)?;
         Ok(None)
+    }
+
+    fn next_attempt(&self, run: &RunRef, _selection: &Selection) -> io::Result<Attempt> {
+        let mut client = self.reopen().map_err(io::Error::other)?;
+        let baseline = take_baseline(&mut client, &run.session_key).map_err(io::Error::other)?;
+        let session_key = match baseline.session_id {
+            Some(_) => run.session_key.clone(),
+            None => {
+                let old = SessionKey::parse(&run.session_key).map_err(io::Error::other)?;
+                let fresh = SessionKey::subagent(old.agent_id(), Uuid::new_v4());
+                fresh.map_err(io::Error::other)?.as_str().to_owned()
+            }
+        };
+        Ok(Attempt {
+            run_id: Uuid::new_v4().to_string(),
+            session_key,
+            baseline,
+        })
     }
 
     fn observe(&self, run: &RunRef) -> io::Result<Evidence> {
@@ -370,12 +324,7 @@ impl Backend for OpenclawBackend<'_> {
     }
 
     fn abort(&self, run: &RunRef) -> io::Result<()> {
-        let mut client = self.reopen().map_err(io::Error::other)?;
-        let params = json!({"key": run.session_key});
-        let _hold = self.link.borrow().as_ref().map(Link::hold);
-        client
-            .call("sessions.abort", &params, CALL_LIMIT)
-            .map(|_| ())
+        self.abort_within(run, CONNECT_LIMIT + CALL_LIMIT)
             .map_err(io::Error::other)
     }
 

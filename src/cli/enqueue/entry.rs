@@ -10,11 +10,12 @@ use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, RunSpec};
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode};
 use crate::cli::exit::failure;
-use crate::delivery::{carry_over, owe};
+use crate::delivery::owe;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::record::{Content, DeliveryKind, Entry, Generation, Phase, Status};
 use crate::storage::{create_dir_synced, parent_of, replace_synced};
+use crate::watch::requests::{is_occupied, succeed};
 
 /// The most characters of the prompt that the ledger keeps.
 const TASK_PROMPT_CHARS: usize = 2000;
@@ -78,9 +79,7 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     }
     let label = plan.label.as_str();
     let old = book.get(label);
-    if let Some(old) = &old
-        && old.status() == Status::Running
-    {
+    if let Some(old) = old.as_ref().filter(|old| is_occupied(Some(old))) {
         return Ok(Entered::Running(old.generation()));
     }
     let archive = Archive::new(home);
@@ -94,9 +93,7 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     let generation = Generation::next(previous, book.now_ms());
     write_prompt(home, plan)?;
     let mut entry = new_entry(args, plan, generation, book.now_ms());
-    if let Some(old) = &old {
-        carry_over(old, &mut entry);
-    }
+    succeed(old.as_ref(), &mut entry);
     if args.delivery_mode == DeliveryModeChoice::AnnounceAlways {
         let content = Content {
             header: format!("🌶️ *{}* [{label}] starting...", home.config.brand),
@@ -151,6 +148,7 @@ fn describe_run(
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
         entry: entry.fields().clone(),
         model: args.model.clone(),
+        auth_profile: plan.auth_profile.clone(),
     };
     let storage = home.storage.as_ref();
     let unusable = || format!("cannot describe the run in {}", files.dir().display());
@@ -178,6 +176,15 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
         },
     );
     entry.set("model", args.model.clone());
+    for (field, value) in [
+        ("authProfile", &plan.auth_profile),
+        ("fallbackModel", &args.fallback_model),
+        ("fallbackAuthProfile", &args.fallback_auth_profile),
+    ] {
+        if let Some(value) = value {
+            entry.set(field, value.as_str());
+        }
+    }
     entry.set("thinking", args.thinking.map(thinking_text));
     entry.set("origin", plan.origin.clone());
     entry.set("deliverTo", plan.target.as_ref().map(|t| t.to.clone()));

@@ -1,10 +1,12 @@
 //! What the driver does of what the machine says.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::super::changes::Recorded;
 use super::super::conclude::{
-    Recorded, file_ending, file_last_words, given_up, record_ending, record_signal, rejected,
+    amend, charge, file_ending, file_last_words, given_up, record_ending, record_signal, rejected,
 };
 use super::super::machine::{Action, Conclusion, Leaving, Sight, Step};
 use super::super::verify::Subject;
@@ -14,8 +16,9 @@ use uuid::Uuid;
 
 use crate::backend::{Settled, Text};
 use crate::completion::cap::ArtifactOutcome;
-use crate::ledger::{LedgerError, Patience};
-use crate::record::{Failure, Phase, Status, Steer};
+use crate::ledger::LedgerError;
+use crate::record::{Failure, FailureKind, Phase, Steer};
+use crate::recovery::fallback::last_message;
 
 /// What the agent is asked at its deadline.
 const FINAL_REQUEST: &str = "Your time is up. Stop what you are doing, start nothing new, and send your final reply now: what is done, what is not, and what whoever goes on with it must know.";
@@ -82,10 +85,12 @@ impl Driver<'_> {
                 Action::Ask(number) => self.ask(*number),
                 Action::Stop { kind, message } => {
                     let why = Failure::new(*kind, message.clone(), self.home.now_ms());
-                    self.order_stop(&why)?;
+                    let ordered = self.order_stop(&why);
+                    // A ledger that cannot take the order does not prolong the run.
                     if let Err(e) = self.backend.abort(&self.run) {
                         self.voice.say(&format!("cannot ask the run to stop: {e}"));
                     }
+                    ordered?;
                 }
                 Action::ConcludeStopped(why) => {
                     let partial = match &sight.evidence.settled {
@@ -114,6 +119,32 @@ impl Driver<'_> {
                         return Ok(self.look_again());
                     }
                 }
+                Action::PutOff { failure, next } => {
+                    if self.put_off(failure, next, sight.evidence.settled.as_ref())?
+                        == Recorded::Overtaken
+                    {
+                        return Ok(self.look_again());
+                    }
+                }
+                Action::Retry => {
+                    if let Some(leaving) = self.retry()? {
+                        return Ok(Some(leaving));
+                    }
+                }
+                Action::ConcludeWaiting => {
+                    let settled = Settled::Failed {
+                        failure: Failure::new(
+                            FailureKind::Aborted,
+                            "cancelled on request",
+                            self.home.now_ms(),
+                        ),
+                        partial: Text::Inline(String::new()),
+                        cancelled: true,
+                    };
+                    if self.conclude(Conclusion::Cancelled, &settled)? == Recorded::Overtaken {
+                        return Ok(self.look_again());
+                    }
+                }
                 Action::FileLastWords => {
                     if let Some(settled) = &sight.evidence.settled {
                         file_last_words(self.home, &self.ledger, &self.run, settled)?;
@@ -134,24 +165,14 @@ impl Driver<'_> {
             self.home.now_ms(),
         );
         steer.request = Some(number);
-        let run = &self.run;
-        let recorded = self.ledger.update(Patience::Unlimited, |book| {
-            let entry = book.get(&run.label);
-            let Some(mut entry) = entry.filter(|entry| {
-                entry.generation() == run.generation
-                    && entry.status() == Status::Running
-                    && entry.phase() != Some(Phase::Verifying)
-                    && !entry.cancel_requested()
-            }) else {
-                return false;
-            };
-            entry.put_steer(&steer);
-            book.put(&run.label, entry);
-            true
+        let charge = charge(self.home, &self.run, self.reader);
+        let recorded = amend(&self.ledger, &self.run.label, |entry, _| {
+            let is_asked = charge.ask(entry, &steer);
+            (is_asked, is_asked)
         });
         let asked = match recorded {
-            Ok(true) => self.backend.ask(&self.run, &steer, FINAL_REQUEST),
-            Ok(false) => Ok(()),
+            Ok(Some(true)) => self.backend.ask(&self.run, &steer, FINAL_REQUEST),
+            Ok(_) => Ok(()),
             Err(e) => Err(std::io::Error::other(e)),
         };
         if let Err(e) = asked {
@@ -162,21 +183,15 @@ impl Driver<'_> {
 
     /// Records why the run is stopped, so that its end is told as that whoever sees it.
     fn order_stop(&mut self, why: &Failure) -> Result<(), LedgerError> {
-        let run = &self.run;
-        self.ledger.update(Patience::Unlimited, |book| {
-            let entry = book.get(&run.label);
-            if let Some(mut entry) = entry.filter(|entry| {
-                entry.generation() == run.generation
-                    && entry.status() == Status::Running
-                    && entry.stop_order().is_none()
-            }) {
-                entry.set_stop_order(why);
-                book.put(&run.label, entry);
-            }
+        let charge = charge(self.home, &self.run, self.reader);
+        amend(&self.ledger, &self.run.label, |entry, _| {
+            let is_new = charge.order_stop(entry, why);
+            ((), is_new)
         })
+        .map(|_| ())
     }
 
-    fn carry(&mut self) {
+    pub(super) fn carry(&mut self) {
         match self.backend.carry(&self.run) {
             Ok(carrier) => self.carriers.extend(carrier),
             Err(e) => self.voice.say(&format!("cannot start a runner: {e}")),
@@ -184,17 +199,10 @@ impl Driver<'_> {
     }
 
     fn move_phase(&mut self, from: &[Phase], to: Phase) {
-        let run = &self.run;
-        let moved = self.ledger.update(Patience::Unlimited, |book| {
-            let entry = book.get(&run.label);
-            if let Some(mut entry) = entry.filter(|e| {
-                e.generation() == run.generation
-                    && e.status() == Status::Running
-                    && e.phase().is_none_or(|phase| from.contains(&phase))
-            }) {
-                entry.set_phase(to);
-                book.put(&run.label, entry);
-            }
+        let charge = charge(self.home, &self.run, self.reader);
+        let moved = amend(&self.ledger, &self.run.label, |entry, _| {
+            let is_moved = charge.move_phase(entry, from, to);
+            (is_moved, is_moved)
         });
         if let Err(e) = moved {
             self.voice.say(&format!("{e}"));
@@ -203,13 +211,14 @@ impl Driver<'_> {
 
     /// Files the end. As long as the ledger cannot take it the caller comes again: the artifact is there, and nobody else
     /// has a reason to record another end.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         conclusion: Conclusion,
         settled: &Settled,
     ) -> Result<Recorded, LedgerError> {
         let (home, run) = (self.home, &self.run);
-        let ending = file_ending(home, run, conclusion, settled);
+        let settled = self.last_settlement(conclusion, settled);
+        let ending = file_ending(home, run, conclusion, &settled);
         let recorded = record_ending(home, &self.ledger, run, &self.entry, &ending, self.reader);
         match &recorded {
             Ok(Recorded::Yes) => self.ended = Some(ending),
@@ -228,8 +237,24 @@ impl Driver<'_> {
         recorded
     }
 
+    /// The settlement with the failure's last words: they name both selections where the fallback failed, too.
+    fn last_settlement<'s>(
+        &self,
+        conclusion: Conclusion,
+        settled: &'s Settled,
+    ) -> Cow<'s, Settled> {
+        let mut settled = Cow::Borrowed(settled);
+        if conclusion == Conclusion::Failed
+            && self.entry.fallback_use().is_some()
+            && let Settled::Failed { failure, .. } = settled.to_mut()
+        {
+            failure.message = last_message(&self.entry, failure);
+        }
+        settled
+    }
+
     /// Something else came first: what to do is decided anew, at once.
-    fn look_again(&self) -> Option<Leaving> {
+    pub(super) fn look_again(&self) -> Option<Leaving> {
         self.wake.waker().wake();
         None
     }
