@@ -7,6 +7,7 @@ pub mod changes;
 mod conclude;
 mod driver;
 pub mod ending;
+mod every;
 pub mod liveness;
 pub mod machine;
 mod orders;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 pub use conclude::file_text;
 pub use driver::{Limits, Span, Task, Watched, watch};
+pub use every::{still_owes, watch_every_label};
 pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};
 

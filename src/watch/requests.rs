@@ -11,8 +11,8 @@ use crate::backend::{BackendName, RunRef};
 use crate::completion::cap::ArtifactOutcome;
 use crate::delivery::{carry_over, owe_note};
 use crate::record::{
-    Content, DeliveryKind, Entry, FailureKind, Generation, MAX_TEXT_BYTES, Phase, Status, Steer,
-    clip_text, time,
+    Baseline, Content, DeliveryKind, Entry, FailureKind, Generation, MAX_TEXT_BYTES, Phase, Status,
+    Steer, clip_text, time,
 };
 
 /// The agent's own completion signal.
@@ -208,9 +208,41 @@ pub fn is_occupied(old: Option<&Entry>) -> bool {
     old.is_some_and(|old| old.status() == Status::Running)
 }
 
+/// Since a run in a session that was there before was planned, while the label had the generation `planned_over`, another
+/// generation has come: what that said in the session would pass for the new run's.
+pub fn is_outdated(
+    old: Option<&Entry>,
+    baseline: &Baseline,
+    planned_over: Option<Generation>,
+) -> bool {
+    baseline.session_id.is_some() && old.map(Entry::generation) != planned_over
+}
+
 /// Puts `entry`, a new generation, into the place of an old one that has ended: it takes over what is still owed.
 pub fn succeed(old: Option<&Entry>, entry: &mut Entry) {
     if let Some(old) = old {
         carry_over(old, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_has_worked_for_another_generation_since_is_looked_at_again() {
+        let mut old = Entry::new();
+        old.set_generation(Generation::new(7));
+        let reused = Baseline {
+            session_id: Some("s".to_owned()),
+            ..Baseline::default()
+        };
+        let over = |generation| Some(Generation::new(generation));
+        assert!(is_outdated(Some(&old), &reused, over(6)));
+        assert!(is_outdated(Some(&old), &reused, None));
+        assert!(!is_outdated(Some(&old), &reused, over(7)));
+        assert!(!is_outdated(None, &reused, None));
+        // A session of its own has nothing to mix.
+        assert!(!is_outdated(Some(&old), &Baseline::default(), None));
     }
 }

@@ -5,6 +5,7 @@ mod enqueue;
 pub use self::enqueue::Enqueue;
 
 use dispatch::completion::cap::ArtifactOutcome;
+use dispatch::delivery::STDOUT;
 use dispatch::delivery::is_owed;
 use dispatch::delivery::outbox::hurry;
 use dispatch::record::{DeliveryKind, Generation, Phase, Status, Steer};
@@ -332,17 +333,17 @@ impl Process for Redeliver {
             world.ensure_watcher(self.label, generation);
             return Then::Exit;
         }
-        let unparked = world.amend(self.label, |entry, now_ms| {
+        let hurried = world.amend(self.label, |entry, now_ms| {
             let mut is_any = false;
             for mut record in entry.deliveries() {
-                if hurry(&mut record, now_ms) {
+                if record.target != STDOUT && hurry(&mut record, now_ms) {
                     entry.put_delivery(&record);
                     is_any = true;
                 }
             }
             (is_any.then(|| entry.generation()), is_any)
         });
-        self.generation = unparked.ok().flatten().flatten();
+        self.generation = hurried.ok().flatten().flatten();
         match self.generation {
             Some(_) => Then::Go,
             None => Then::Exit,

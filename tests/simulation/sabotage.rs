@@ -21,6 +21,8 @@ pub enum Sabotage {
     ReplyIsNoNews,
     /// A late signal for an older generation is taken for the current one.
     LateSignalCounts,
+    /// A run enters a session that has worked for another generation since it was looked at.
+    OldSessionUnseen,
     /// The scan passes over labels that owe a delivery, and watchers leave without having sent.
     NobodySends,
     /// What was tried before goes out without a word about it.

@@ -1,7 +1,9 @@
 //! `dispatch enqueue`, step by step as `src/cli/enqueue.rs` does it.
 
 use dispatch::delivery::owe;
-use dispatch::record::{Content, DeliveryKind, Entry, Failure, FailureKind, Phase, Status};
+use dispatch::record::{
+    Content, DeliveryKind, Entry, Failure, FailureKind, Generation, Phase, Status,
+};
 use dispatch::watch::requests;
 use serde_json::json;
 
@@ -21,6 +23,8 @@ pub struct Enqueue {
     part: usize,
     connection: u64,
     entry: Option<Entry>,
+    /// The label's generation when the session was looked at.
+    over: Option<Generation>,
 }
 
 impl Enqueue {
@@ -32,12 +36,14 @@ impl Enqueue {
             part: 0,
             connection: 0,
             entry: None,
+            over: None,
         }
     }
 
     /// As `new_entry` of `cli/enqueue/entry.rs`, without what nobody reads here.
-    fn plan(&self, world: &mut World) -> Entry {
+    fn plan(&mut self, world: &mut World) -> Entry {
         let old = world.read(self.label);
+        self.over = old.as_ref().map(|old| old.generation());
         let before = old.as_ref().and_then(|old| old.text("sessionKey"));
         let reused = before.filter(|_| self.is_reuse).map(str::to_owned);
         let key = match reused {
@@ -71,6 +77,13 @@ impl Enqueue {
     }
 }
 
+/// What the ledger made of it.
+enum Entered {
+    New(Entry),
+    Running,
+    Outdated,
+}
+
 impl Process for Enqueue {
     fn name(&self) -> String {
         format!("enqueue {} part {}", LABELS[self.label], self.part)
@@ -95,10 +108,15 @@ impl Process for Enqueue {
                 let floor = world.truth(label).cloned();
                 let generation = world.next_generation(label, floor.as_deref(), world.now_ms());
                 let run_id = world.name(&format!("{}.{generation}.", LABELS[label]));
+                let over = self.over;
+                let is_careless = world.is_broken_by(Sabotage::OldSessionUnseen);
                 let forgets = world.is_broken_by(Sabotage::ForgetWhatIsOwed);
                 let entered = world.update(label, |old, now_ms| {
                     if requests::is_occupied(old) {
-                        return (None, None);
+                        return (Entered::Running, None);
+                    }
+                    if requests::is_outdated(old, &entry.baseline(), over) && !is_careless {
+                        return (Entered::Outdated, None);
                     }
                     entry.set_generation(generation);
                     entry.set_time("spawnedAt", now_ms);
@@ -125,20 +143,24 @@ impl Process for Enqueue {
                             now_ms,
                         );
                     }
-                    (Some(entry.clone()), Some(entry))
+                    (Entered::New(entry.clone()), Some(entry))
                 });
                 match entered {
-                    Ok(Some(entry)) => {
+                    Ok(Entered::New(entry)) => {
                         self.entry = Some(entry);
                         Then::Go
                     }
-                    Ok(None) if self.replaces => {
+                    Ok(Entered::Outdated) => {
+                        self.part = 0;
+                        Then::Go
+                    }
+                    Ok(Entered::Running) if self.replaces => {
                         world.spawned.push(Box::new(Cancel::new(label)));
                         let again = Enqueue::new(label, self.is_reuse, world.random.chance(700));
                         world.spawned.push(Box::new(again));
                         Then::Exit
                     }
-                    Ok(None) | Err(_) => Then::Exit,
+                    Ok(Entered::Running) | Err(_) => Then::Exit,
                 }
             }
             3 => {
