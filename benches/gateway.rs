@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dispatch::backend::openclaw::{Spawn, spawn};
+use dispatch::backend::openclaw::{Account, Spawn, spawn};
 use dispatch::gateway::Client;
 use gateways::{Gateway, GatewayHouse, Version};
 use serde_json::{Value, json};
@@ -291,6 +291,7 @@ impl Bench {
 
 fn direct(run_id: &str) -> Spawn {
     Spawn {
+        account: Account::AsItIs,
         session_key: format!("agent:main:subagent:{run_id}"),
         run_id: run_id.to_owned(),
         message: "Direct. @fake reply=\"Direct.\"".to_owned(),

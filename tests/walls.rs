@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -42,6 +42,7 @@ const PURE: [&str; 25] = [
     "watch/changes.rs",
     "watch/ending.rs",
     "watch/liveness.rs",
+    "recovery/fallback.rs",
     "recovery/retries.rs",
     "watch/machine.rs",
     "watch/machine/",

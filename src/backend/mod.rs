@@ -12,7 +12,7 @@ use self::openclaw::OpenclawBackend;
 use crate::gateway::GatewayError;
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Generation, Steer};
+use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Generation, Selection, Steer};
 use crate::wake::Waker;
 
 /// The backends' names as flags and ledger write them.
@@ -76,8 +76,10 @@ pub struct RunRef {
     pub since_ms: i64,
     /// The prompt's file.
     pub prompt_path: Option<PathBuf>,
-    /// The model that was asked for.
-    pub model: Option<String>,
+    /// The model and the account that it is to use.
+    pub selection: Selection,
+    /// An attempt before it had an account of its own, and this one has none.
+    pub had_profile: bool,
     /// The thinking level that was asked for.
     pub thinking: Option<String>,
     /// The time limit that was asked for, in seconds.
@@ -108,7 +110,11 @@ impl RunRef {
                 None => entry.time("spawnedAt").unwrap_or(0),
             },
             prompt_path: entry.text("promptPath").map(PathBuf::from),
-            model: entry.text("model").map(str::to_owned),
+            selection: entry.selection(),
+            had_profile: entry
+                .fallback_use()
+                .is_some_and(|used| used.selection.auth_profile.is_some())
+                && entry.selection().auth_profile.is_none(),
             thinking: entry.text("thinking").map(str::to_owned),
             timeout_s: entry.number("timeoutSeconds"),
             steers: entry.steers(),
@@ -278,12 +284,12 @@ pub trait Backend {
     /// When the request cannot be recorded.
     fn abort(&self, run: &RunRef) -> io::Result<()>;
 
-    /// Prepares another attempt at the run's work, in its session where that is still there; nothing is started. The failed
+    /// Prepares another attempt at the run's work, made with `selection`, in its session where that is still there; nothing is started. The failed
     /// attempt has settled.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when there is nothing left to go on with; any other when that is not known now.
-    fn next_attempt(&self, run: &RunRef) -> io::Result<Attempt>;
+    fn next_attempt(&self, run: &RunRef, selection: &Selection) -> io::Result<Attempt>;
 
     /// A run whose carrier is gone is taken over by a new one: it cannot vanish.
     fn takes_over(&self) -> bool {

@@ -80,7 +80,7 @@ pub enum Command {
     Note(NoteArgs),
     /// Reconcile the ledger with the sessions that there are
     Sync(SyncArgs),
-    /// Send deliveries again that were given up
+    /// Send deliveries now that were given up or wait for their next try
     Redeliver(RedeliverArgs),
     /// Have a fresh watcher take over, after an upgrade say
     WatcherHandoff(HandoffArgs),
@@ -192,6 +192,15 @@ pub struct EnqueueArgs {
     /// Model; a local command finds it in DISPATCH_MODEL
     #[arg(long, allow_hyphen_values = true)]
     pub model: Option<String>,
+    /// Profile of credentials, or "inherit"; a local command finds it in DISPATCH_AUTH_PROFILE
+    #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
+    pub auth_profile: Option<String>,
+    /// Model that is tried once when the model's side fails
+    #[arg(long, value_name = "MODEL", allow_hyphen_values = true)]
+    pub fallback_model: Option<String>,
+    /// Profile of credentials that is tried once when the model's side fails
+    #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
+    pub fallback_auth_profile: Option<String>,
     /// Thinking level; a local command finds it in DISPATCH_THINKING
     #[arg(long, value_enum)]
     pub thinking: Option<Thinking>,

@@ -10,7 +10,9 @@ use super::args::CancelArgs;
 use super::exit::{FAILURE, OK, failure};
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::{BackendName, RunRef, backend_of};
+use crate::backend::local::LocalBackend;
+use crate::backend::openclaw::OpenclawBackend;
+use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger, Patience};
 use crate::record::{Entry, Status, time};
@@ -20,6 +22,17 @@ use crate::watchers::ensure_watcher;
 
 /// Beyond the command's own grace, the settlement is waited for this long.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the gateway may take for the request; its watcher has more patience.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(4);
+
+/// What came of a request to stop.
+pub struct Stop {
+    /// The entry as it is then.
+    pub entry: Option<Entry>,
+    /// Why the gateway was not told: the watcher tells it once it answers, and nobody waits for that.
+    unheard: Option<String>,
+}
 
 /// Runs the command.
 ///
@@ -35,10 +48,14 @@ pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
             entry.status()
         )));
     }
-    let entry = settle(home, &ledger, label, args.reason.as_deref())?.unwrap_or(entry);
+    let stop = settle(home, &ledger, label, args.reason.as_deref())?;
+    let entry = stop.entry.unwrap_or(entry);
     let status = entry.status();
     let message = match &status {
         Status::Cancelled => "cancelled".to_owned(),
+        Status::Running if let Some(why) = stop.unheard => format!(
+            "cancellation is recorded; the gateway does not answer ({why}), and the watcher cancels the session once it does"
+        ),
         Status::Running => {
             "cancellation is recorded; the session has not settled yet and its watcher goes on"
                 .to_owned()
@@ -65,16 +82,11 @@ pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
     Ok(code)
 }
 
-/// Stops the label's run, if it runs, and waits for its settlement. Returns the entry as it is then.
+/// Stops the label's run, if it runs, and waits for its settlement, unless its gateway is away.
 ///
 /// # Errors
 /// When the request cannot be recorded, or the run is one that this build cannot stop.
-pub fn settle(
-    home: &Home,
-    ledger: &Ledger,
-    label: &str,
-    reason: Option<&str>,
-) -> Result<Option<Entry>> {
+pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -> Result<Stop> {
     let requested = ledger.update(Patience::Command, |book| {
         let mut entry = book
             .get(label)
@@ -92,7 +104,13 @@ pub fn settle(
         Some(Ok(entry))
     })?;
     let entry = match requested {
-        None => return Ok(ledger.read()?.get(label)),
+        None => {
+            let entry = ledger.read()?.get(label);
+            return Ok(Stop {
+                entry,
+                unheard: None,
+            });
+        }
         Some(Err(())) => {
             return Err(failure(format!(
                 "label \"{label}\" was started by another tool, which must stop it"
@@ -106,13 +124,39 @@ pub fn settle(
         )));
     };
     let name = BackendName::of_entry(&entry).unwrap_or(BackendName::Local);
-    if let Err(e) = backend_of(home, name)?.abort(&run) {
-        home.say(&format!(
-            "cannot reach the run ({e}); its watcher passes the request on"
-        ));
-    }
+    let unheard = match name {
+        BackendName::Local => {
+            if let Err(e) = LocalBackend::new(home).abort(&run) {
+                home.say(&format!(
+                    "cannot reach the run ({e}); its watcher passes the request on"
+                ));
+            }
+            None
+        }
+        BackendName::Openclaw => ask_gateway(home, &run)?,
+    };
     ensure_watcher(home, label, run.generation);
-    wait_for_settlement(home, ledger, &run)
+    let entry = match unheard {
+        Some(_) => ledger.read()?.get(label),
+        None => wait_for_settlement(home, ledger, &run)?,
+    };
+    Ok(Stop { entry, unheard })
+}
+
+/// Asks the gateway to stop the run. Returns why it could not be asked.
+fn ask_gateway(home: &Home, run: &RunRef) -> Result<Option<String>> {
+    let asked = OpenclawBackend::new(home)?.abort_within(run, GATEWAY_PATIENCE);
+    let Err(error) = asked else {
+        return Ok(None);
+    };
+    Ok(match error.refusal() {
+        // It answers, and its watcher finds out what became of the run.
+        Some(_) => {
+            home.say(&format!("{error}; the watcher passes the request on"));
+            None
+        }
+        None => Some(error.to_string()),
+    })
 }
 
 fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Option<Entry>> {

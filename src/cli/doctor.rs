@@ -1,5 +1,7 @@
 //! `dispatch doctor`: what is wrong in the state directory, and what to do about it.
 
+mod gateway;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::DoctorArgs;
 use super::exit::{DAMAGED, FAILURE, OK};
 use super::output::Output;
+use super::views;
 use crate::backend::RunRef;
 use crate::config::{Config, Strictness};
 use crate::delivery::is_owed;
@@ -20,6 +23,9 @@ use crate::watchers::Post;
 
 /// With less room than this the next result may not fit.
 const MIN_FREE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A delivery that is tried for longer than this is told of: a chat or a gateway that restarts is back by then.
+const SLOW_DELIVERY_MS: i64 = 10 * 60_000;
 
 /// One thing that was looked at.
 struct Check {
@@ -88,6 +94,7 @@ pub fn run(home: &Home, output: Output, args: &DoctorArgs) -> Result<u8> {
     check_disk(home, &mut found);
     check_permissions(home, &ledger, &mut found);
     check_reference_ledger(home, &mut found);
+    gateway::check(home, &mut found);
     print(output, &found)?;
     Ok(found.code())
 }
@@ -240,6 +247,20 @@ fn check_deliveries(home: &Home, book: &Book, found: &mut Findings) {
                 "delivery",
                 format!("label \"{label}\": to {} parked: {why}; mend that, then run: dispatch redeliver --label {label}", delivery.target),
             );
+        }
+        let now_ms = home.now_ms();
+        for delivery in &deliveries {
+            let waits = matches!(
+                delivery.state,
+                DeliveryState::Retrying | DeliveryState::Unknown
+            );
+            if waits && now_ms.saturating_sub(delivery.at) >= SLOW_DELIVERY_MS {
+                let line = views::open_delivery_line(delivery, now_ms);
+                found.wrong(
+                    "delivery",
+                    format!("label \"{label}\": {line}; mend that, or try at once: dispatch redeliver --label {label}"),
+                );
+            }
         }
         let waits = is_owed(&entry) && entry.status().is_ended();
         if waits && !Post::of(home, label, entry.generation()).is_held() {

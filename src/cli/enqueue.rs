@@ -5,6 +5,8 @@
 
 mod entry;
 mod plan;
+mod profile;
+mod requester;
 mod target;
 
 use anyhow::{Context, Result};
@@ -46,7 +48,7 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
         let settled = super::cancel::settle(home, &ledger, label, Some("replaced"))?;
         // A run that does not end is told of; another call that was faster is replaced in its turn.
         let goes_on = |e: &Entry| e.generation() == generation && e.status() == Status::Running;
-        if settled.as_ref().is_some_and(goes_on) {
+        if settled.entry.as_ref().is_some_and(goes_on) {
             break;
         }
         entered = enter_once(home, &ledger, args, &plan)?;

@@ -1,5 +1,6 @@
-//! `dispatch redeliver`: deliveries that were given up go out again.
+//! `dispatch redeliver`: deliveries that were given up, and those that wait for their next try, go out now.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,7 +10,8 @@ use super::args::RedeliverArgs;
 use super::exit::{FAILURE, OK};
 use super::labels;
 use super::output::Output;
-use crate::delivery::outbox::unpark;
+use crate::delivery::STDOUT;
+use crate::delivery::outbox::hurry;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::record::{Delivery, DeliveryState, Generation};
@@ -20,8 +22,19 @@ use crate::watchers::ensure_watcher;
 /// How long the outcome is waited for.
 const OUTCOME_WAIT: Duration = Duration::from_secs(30);
 
-/// What was parked: label, generation, key of the record.
-type Parked = (String, Generation, String);
+/// Records in these states are sent now, as the ledger has them.
+const HURRIED: [&str; 3] = ["\"parked\"", "\"retrying\"", "\"unknown\""];
+
+/// A record that is sent now.
+struct Hurried {
+    label: String,
+    generation: Generation,
+    key: String,
+    /// What it waited in.
+    was: DeliveryState,
+    /// Tries before.
+    attempts: u32,
+}
 
 /// Runs the command.
 ///
@@ -32,61 +45,71 @@ pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
     if let Some(label) = &args.label {
         labels::find(&ledger.read()?, label)?;
     }
-    let unparked = ledger.update(Patience::Command, |book| {
-        let mut unparked: Vec<Parked> = Vec::new();
-        let wanted: Vec<String> = match &args.label {
-            Some(label) => vec![label.clone()],
-            None => book
-                .entries_containing("\"parked\"")
+    let hurried = ledger.update(Patience::Command, |book| {
+        let wanted: BTreeSet<String> = match &args.label {
+            Some(label) => BTreeSet::from([label.clone()]),
+            None => HURRIED
+                .iter()
+                .flat_map(|state| book.entries_containing(state))
                 .map(|(label, _)| label.to_owned())
                 .collect(),
         };
+        let mut hurried: Vec<Hurried> = Vec::new();
         for label in wanted {
             let Some(mut entry) = book.get(&label) else {
                 continue;
             };
-            let mut parked = entry.deliveries();
-            parked.retain(|d| d.state == DeliveryState::Parked);
-            for mut delivery in parked {
-                unpark(&mut delivery, book.now_ms());
-                unparked.push((label.clone(), entry.generation(), delivery.key.clone()));
+            let before = hurried.len();
+            for mut delivery in entry.deliveries() {
+                let was = delivery.state;
+                if delivery.target == STDOUT || !hurry(&mut delivery, book.now_ms()) {
+                    continue;
+                }
+                hurried.push(Hurried {
+                    label: label.clone(),
+                    generation: entry.generation(),
+                    key: delivery.key.clone(),
+                    was,
+                    attempts: delivery.attempts,
+                });
                 entry.put_delivery(&delivery);
-                book.put(&label, entry.clone());
+            }
+            if hurried.len() > before {
+                book.put(&label, entry);
             }
         }
-        unparked
+        hurried
     })?;
-    for (label, generation, _) in &unparked {
-        ensure_watcher(home, label, *generation);
+    for record in &hurried {
+        ensure_watcher(home, &record.label, record.generation);
     }
-    let outcome = wait_for_outcome(home, &ledger, &unparked)?;
-    tell(output, &unparked, &outcome)
+    let outcome = wait_for_outcome(home, &ledger, &hurried)?;
+    tell(output, &hurried, &outcome)
 }
 
 /// The records once each has left its first try, or as they are when that takes long.
 fn wait_for_outcome(
     home: &Home,
     ledger: &Ledger,
-    unparked: &[Parked],
+    hurried: &[Hurried],
 ) -> Result<Vec<Option<Delivery>>> {
     let mut wake = Wake::new();
     wake.watch(parent_of(ledger.path()));
     let limit = home.clock.monotonic() + OUTCOME_WAIT;
     loop {
         let book = ledger.read()?;
-        let now: Vec<Option<Delivery>> = unparked
+        let now: Vec<Option<Delivery>> = hurried
             .iter()
-            .map(|(label, _, key)| {
-                book.get(label)?
-                    .deliveries()
-                    .into_iter()
-                    .find(|d| d.key == *key)
+            .map(|record| {
+                let mut all = book.get(&record.label)?.deliveries().into_iter();
+                all.find(|d| d.key == record.key)
             })
             .collect();
-        let under_way = now
-            .iter()
-            .flatten()
-            .any(|d| matches!(d.state, DeliveryState::Pending | DeliveryState::Sending));
+        let under_way = hurried.iter().zip(&now).any(|(record, now)| {
+            now.as_ref().is_some_and(|d| {
+                d.is_open() && (d.state == DeliveryState::Sending || d.attempts == record.attempts)
+            })
+        });
         let left = limit.saturating_sub(home.clock.monotonic());
         if !under_way || left.is_zero() {
             return Ok(now);
@@ -95,25 +118,26 @@ fn wait_for_outcome(
     }
 }
 
-fn tell(output: Output, unparked: &[Parked], outcome: &[Option<Delivery>]) -> Result<u8> {
+fn tell(output: Output, hurried: &[Hurried], outcome: &[Option<Delivery>]) -> Result<u8> {
     let delivered = outcome
         .iter()
         .flatten()
         .filter(|d| d.state == DeliveryState::Delivered)
         .count();
-    let code = if delivered == unparked.len() {
+    let code = if delivered == hurried.len() {
         OK
     } else {
         FAILURE
     };
     if output.is_json() {
-        let rows: Vec<Value> = unparked
+        let rows: Vec<Value> = hurried
             .iter()
             .zip(outcome)
-            .map(|((label, _, key), delivery)| {
+            .map(|(record, delivery)| {
                 json!({
-                    "label": label,
-                    "key": key,
+                    "label": record.label,
+                    "key": record.key,
+                    "was": record.was,
                     "state": delivery.as_ref().map(|d| d.state),
                     "lastError": delivery.as_ref().and_then(|d| d.last_error.clone()),
                 })
@@ -121,25 +145,27 @@ fn tell(output: Output, unparked: &[Parked], outcome: &[Option<Delivery>]) -> Re
             .collect();
         output.json(&json!({
             "ok": code == OK,
-            "count": unparked.len(),
+            "count": hurried.len(),
             "delivered": delivered,
             "deliveries": rows,
         }))?;
         return Ok(code);
     }
-    if unparked.is_empty() {
-        output.untrusted("nothing is parked")?;
+    if hurried.is_empty() {
+        output.untrusted("nothing is parked, and nothing waits for its next try")?;
     }
-    for ((label, _, _), delivery) in unparked.iter().zip(outcome) {
+    for (record, delivery) in hurried.iter().zip(outcome) {
+        let (label, was) = (&record.label, record.was.as_str());
         let line = match delivery {
             Some(d) if d.state == DeliveryState::Delivered => {
-                format!("{label}: delivered to {}", d.target)
+                format!("{label}: was {was}, is delivered to {}", d.target)
             }
             Some(d) => {
                 let why = d.last_error.as_deref().unwrap_or("no answer yet");
-                format!("{label}: not delivered to {}: {why}", d.target)
+                let (is, target) = (d.state.as_str(), &d.target);
+                format!("{label}: was {was}, is {is}, not delivered to {target}: {why}")
             }
-            None => format!("{label}: the record is gone"),
+            None => format!("{label}: was {was}, and the record is gone"),
         };
         output.untrusted(&line)?;
     }

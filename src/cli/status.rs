@@ -98,6 +98,10 @@ fn view(
         "runtime",
         "endedAt",
         "failure",
+        "authProfile",
+        "fallbackModel",
+        "fallbackAuthProfile",
+        "fallbackUse",
         "retryAt",
         "retryCount",
         "lastRetryAt",
@@ -268,6 +272,9 @@ fn print(
     let outbox = views::outbox_line(entry);
     if !outbox.is_empty() {
         facts.push(("delivery", outbox));
+    }
+    for delivery in views::open_deliveries(entry) {
+        facts.push(("", views::open_delivery_line(&delivery, now)));
     }
     if let Some(summary) = entry.text("summary") {
         facts.push(("summary", summary.chars().take(200).collect()));

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from};
 use crate::delivery::{DeliveryMode, targets};
+use crate::duration::format_duration;
 use crate::home::Home;
 use crate::record::{Delivery, DeliveryState, Entry, Status};
 use crate::watch::{artifact_path, recorded_text};
@@ -115,9 +116,78 @@ pub fn outbox_line(entry: &Entry) -> String {
     parts.join(", ")
 }
 
+/// An open delivery in one line: `result to telegram:1: retrying after 2 tries, next in 15s: no route`.
+pub fn open_delivery_line(delivery: &Delivery, now_ms: i64) -> String {
+    let mut line = format!(
+        "{} to {}: {}",
+        delivery.kind.as_str(),
+        delivery.target,
+        delivery.state.as_str()
+    );
+    line += &match delivery.attempts {
+        0 => String::new(),
+        1 => " after 1 try".to_owned(),
+        tries => format!(" after {tries} tries"),
+    };
+    if delivery.is_to_be_sent() && delivery.state != DeliveryState::Sending {
+        line += &match delivery.next_at.map(|at| at - now_ms) {
+            Some(left @ 1..) => format!(", next in {}", format_duration(left)),
+            _ => ", next at once".to_owned(),
+        };
+    }
+    if let Some(why) = &delivery.last_error {
+        line += &format!(": {why}");
+    }
+    line
+}
+
 /// Open deliveries of an entry.
 pub fn open_deliveries(entry: &Entry) -> Vec<Delivery> {
     let mut open = entry.deliveries();
     open.retain(Delivery::is_open);
     open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Content, DeliveryKind};
+
+    #[test]
+    fn an_open_delivery_says_how_far_it_got_and_when_it_goes_on() {
+        let kind = DeliveryKind::Result;
+        let mut d = Delivery::new("k".to_owned(), kind, "telegram:1", Content::default(), 0);
+        assert_eq!(
+            open_delivery_line(&d, 0),
+            "result to telegram:1: pending, next at once"
+        );
+        d.attempts = 2;
+        d.last_error = Some("no route".to_owned());
+        d.next_at = Some(95_000);
+        for (state, words) in [
+            (DeliveryState::Sending, "sending after 2 tries"),
+            (
+                DeliveryState::Retrying,
+                "retrying after 2 tries, next in 1m 35s",
+            ),
+            (
+                DeliveryState::Unknown,
+                "unknown after 2 tries, next in 1m 35s",
+            ),
+            (DeliveryState::Parked, "parked after 2 tries"),
+        ] {
+            d.state = state;
+            assert_eq!(
+                open_delivery_line(&d, 0),
+                format!("result to telegram:1: {words}: no route")
+            );
+        }
+        d.state = DeliveryState::Retrying;
+        d.attempts = 1;
+        let line = open_delivery_line(&d, 95_000);
+        assert_eq!(
+            line,
+            "result to telegram:1: retrying after 1 try, next at once: no route"
+        );
+    }
 }

@@ -1,7 +1,8 @@
 //! The rules of the outbox: when a record is due, what a try makes of it, what a repeat says. Pure.
 //!
 //! A try is recorded before it is made. So a record that is found being sent by nobody, or whose try timed out, may have
-//! arrived: it is sent again under its key, and says that it may be a repeat.
+//! arrived: it is sent again under its key, and says that it may be a repeat. Only a key that its receiver answers with a
+//! failure, and that has therefore brought nothing, gives way to another.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub enum Outcome {
     Unknown {
         /// Why.
         why: String,
-        /// How long the receiver would answer a repeat from memory.
+        /// How long the receiver would answer a repeat with this from memory.
         retry_after: Option<Duration>,
     },
     /// No try will ever succeed.
@@ -39,6 +40,9 @@ pub enum Outcome {
         /// Why.
         why: String,
     },
+    /// As the inner one, which says that nothing arrived; and the receiver answers the key with it from memory, so that a
+    /// later try takes another.
+    Spent(Box<Outcome>),
 }
 
 /// When a record is to be sent next.
@@ -120,6 +124,7 @@ pub fn begin(delivery: &mut Delivery, by: Generation, now_ms: i64) {
     delivery.attempts = delivery.attempts.saturating_add(1);
     delivery.tried_at = Some(now_ms);
     delivery.tried_by = Some(by);
+    delivery.remembered_until = None;
     delivery.next_at = None;
 }
 
@@ -133,6 +138,10 @@ pub fn finish(delivery: &mut Delivery, outcome: Outcome, now_ms: i64, ttl: Durat
             delivery.next_at = None;
         }
         Outcome::Refused { why } => park(delivery, why),
+        Outcome::Spent(inner) => {
+            delivery.spent_keys = delivery.spent_keys.saturating_add(1);
+            finish(delivery, *inner, now_ms, ttl, jitter);
+        }
         Outcome::Failed { why, retry_after } => {
             retry(
                 delivery,
@@ -144,6 +153,7 @@ pub fn finish(delivery: &mut Delivery, outcome: Outcome, now_ms: i64, ttl: Durat
             );
         }
         Outcome::Unknown { why, retry_after } => {
+            delivery.remembered_until = retry_after.map(|pause| after(now_ms, pause));
             retry(
                 delivery,
                 DeliveryState::Unknown,
@@ -185,8 +195,11 @@ fn retry(
     delivery.state = state;
     delivery.last_error = Some(why);
     // Whatever the receiver asked for, the last try is made at the end of the record's time.
-    let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-    delivery.next_at = Some(now_ms.saturating_add(pause_ms).min(last_at));
+    delivery.next_at = Some(after(now_ms, pause).min(last_at));
+}
+
+fn after(now_ms: i64, pause: Duration) -> i64 {
+    now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The pause after so many tries: growing, spread by +-20 %, and never shorter than the receiver asked.
@@ -200,11 +213,27 @@ fn pause(attempts: u32, retry_after: Option<Duration>, jitter: f64) -> Duration 
     spread.max(retry_after.unwrap_or_default())
 }
 
-/// A parked record is to be sent again.
-pub fn unpark(delivery: &mut Delivery, now_ms: i64) {
-    delivery.state = DeliveryState::Pending;
-    delivery.at = now_ms;
+/// Somebody wants the record sent now: a parked one again, one that waits for its time without waiting. Says whether there
+/// was anything to change.
+pub fn hurry(delivery: &mut Delivery, now_ms: i64) -> bool {
+    match delivery.state {
+        DeliveryState::Parked => {
+            delivery.state = DeliveryState::Pending;
+            delivery.at = now_ms;
+        }
+        DeliveryState::Retrying | DeliveryState::Unknown => {}
+        DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Delivered => return false,
+    }
+    // Under the old key it would not be sent, and the words of a repeat stand for what may have arrived.
+    if delivery
+        .remembered_until
+        .is_some_and(|until| until > now_ms)
+    {
+        delivery.spent_keys = delivery.spent_keys.saturating_add(1);
+        delivery.remembered_until = None;
+    }
     delivery.next_at = None;
+    true
 }
 
 /// The words that a repeat carries.
@@ -302,6 +331,45 @@ mod tests {
     }
 
     #[test]
+    fn a_key_gives_way_to_another_only_when_it_has_brought_nothing() {
+        let mut d = record();
+        let unknown = || Outcome::Unknown {
+            why: "timed out".to_owned(),
+            retry_after: None,
+        };
+        let mut keys = Vec::new();
+        let refused = Outcome::Refused {
+            why: "blocked".to_owned(),
+        };
+        for outcome in [
+            Outcome::Spent(Box::new(failed("500"))),
+            unknown(),
+            unknown(),
+            Outcome::Spent(Box::new(failed("500"))),
+            failed("no route"),
+            Outcome::Spent(Box::new(refused)),
+        ] {
+            keys.push(d.key_of_try());
+            begin(&mut d, BY, 0);
+            finish(&mut d, outcome, 0, TTL, 0.5);
+        }
+        assert_eq!(keys, ["k", "k~2", "k~2", "k~2", "k~3", "k~3"]);
+        assert_eq!(d.state, DeliveryState::Parked);
+        assert!(hurry(&mut d, 0));
+        assert_eq!((d.key.as_str(), d.key_of_try()), ("k", "k~4".to_owned()));
+    }
+
+    #[test]
+    fn a_plain_failure_under_a_spent_key_is_no_repeat_and_waits_its_usual_time() {
+        let mut d = record();
+        begin(&mut d, BY, 0);
+        finish(&mut d, Outcome::Spent(Box::new(failed("500"))), 0, TTL, 0.5);
+        assert_eq!((d.state, d.next_at), (DeliveryState::Retrying, Some(2_000)));
+        begin(&mut d, BY, 2_000);
+        assert!(!d.may_be_repeat);
+    }
+
+    #[test]
     fn a_sender_that_died_leaves_a_possible_repeat_that_is_due_at_once() {
         let mut d = record();
         begin(&mut d, BY, 0);
@@ -327,7 +395,7 @@ mod tests {
             (d.state, d.last_error.as_deref()),
             (DeliveryState::Parked, Some("404"))
         );
-        unpark(&mut d, 5_000);
+        assert!(hurry(&mut d, 5_000));
         assert_eq!(due(&d, 5_000), Due::Now);
         begin(&mut d, BY, 5_000);
         let late = 5_000 + 48 * 3_600_000;
@@ -337,6 +405,39 @@ mod tests {
             Some("given up after 48 h: no route")
         );
         assert_eq!(due(&d, late), Due::Never);
+    }
+
+    #[test]
+    fn what_waits_for_its_time_is_sent_at_once_when_somebody_wants_it() {
+        let mut d = record();
+        assert!(!hurry(&mut d, 0), "a new one is under way already");
+        begin(&mut d, BY, 0);
+        assert!(!hurry(&mut d, 0));
+        finish(&mut d, failed("no route"), 0, TTL, 0.5);
+        assert!(hurry(&mut d, 1));
+        assert_eq!((due(&d, 1), d.key_of_try().as_str()), (Due::Now, "k"));
+        begin(&mut d, BY, 1);
+        assert!(!d.may_be_repeat);
+        // A lost answer: its receiver may still answer the key with a success.
+        let lost = |retry_after| Outcome::Unknown {
+            why: "lost".to_owned(),
+            retry_after,
+        };
+        finish(&mut d, lost(None), 2, TTL, 0.5);
+        assert!(hurry(&mut d, 3));
+        begin(&mut d, BY, 3);
+        assert_eq!((d.may_be_repeat, d.key_of_try().as_str()), (true, "k"));
+        // A failure that its receiver remembers: under that key nothing more would be sent.
+        let minute = Duration::from_secs(60);
+        finish(&mut d, lost(Some(minute)), 4, TTL, 0.5);
+        let mut later = d.clone();
+        assert!(hurry(&mut d, 5) && hurry(&mut later, 60_004));
+        assert_eq!(d.key_of_try(), "k~2");
+        assert_eq!(later.key_of_try(), "k", "it is forgotten by then");
+        begin(&mut d, BY, 5);
+        let receipt = json!(1);
+        finish(&mut d, Outcome::Delivered { receipt }, 6, TTL, 0.5);
+        assert!(!hurry(&mut d, 7));
     }
 
     #[test]

@@ -80,6 +80,10 @@ fn kind(text: &str) -> FailureKind {
 )]
 #[case(FailureKind::Auth, "LLM request unauthorized.")]
 #[case(
+    FailureKind::Auth,
+    "The selected auth profile is unavailable in this agent's OpenClaw credential store. Import or migrate that credential into the agent, select another configured profile, or run `openclaw configure`, then retry."
+)]
+#[case(
     FailureKind::Billing,
     "⚠️ API provider returned a billing error — your API key has run out of credits"
 )]

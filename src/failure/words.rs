@@ -116,6 +116,7 @@ const BEGINNINGS: [(FailureKind, &[&str]); 10] = [
             r"unauthorized(?:[.,;:]|$)",
             r"forbidden(?:[.,;:]|$)",
             r"no api key found for provider\b",
+            r"the selected auth profile is unavailable\b",
             r"inline api key for provider .* is temporarily disabled\b",
             r"oauth token (?:has expired|refresh failed|was revoked)\b",
             r"not logged in\b",

@@ -108,6 +108,21 @@ impl Client {
         }
     }
 
+    /// Listens to what this run says from now on, as far as the transport tells.
+    pub fn follow(&mut self, run_id: &str) {
+        if let Wire::Socket(socket) = &mut self.wire {
+            socket.follow(run_id);
+        }
+    }
+
+    /// What the followed run was saying last; empty where nothing came by.
+    pub fn heard(&self, run_id: &str) -> &str {
+        match &self.wire {
+            Wire::Socket(socket) => socket.heard(run_id),
+            Wire::Cli(_) => "",
+        }
+    }
+
     /// Calls a method and waits for its first answer.
     ///
     /// # Errors

@@ -140,6 +140,16 @@ impl Socket {
         self.observations.of(run_id)
     }
 
+    /// Listens to what this run says from now on.
+    pub(super) fn follow(&mut self, run_id: &str) {
+        self.observations.follow(run_id);
+    }
+
+    /// What the followed run was saying last, as far as it came by.
+    pub(super) fn heard(&self, run_id: &str) -> &str {
+        self.observations.heard(run_id)
+    }
+
     /// Calls a method and waits for its first answer.
     ///
     /// # Errors

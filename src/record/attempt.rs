@@ -1,5 +1,7 @@
 //! A further attempt at a label's work, within its generation.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,6 +23,44 @@ pub struct Claim {
     /// Fields that other versions wrote.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// Which model a run uses, and through which account. What is `None` is the agent's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Selection {
+    /// The model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The profile of the provider's credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_profile: Option<String>,
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.model.as_deref().unwrap_or("the agent's model"))?;
+        match &self.auth_profile {
+            Some(profile) => write!(f, " as {profile}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The one attempt that was made with the fallback, and what failed beside it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FallbackUse {
+    /// Which attempt it was.
+    pub attempt: u32,
+    /// With what.
+    #[serde(flatten)]
+    pub selection: Selection,
+    /// How the primary selection had failed.
+    pub primary_error: String,
+    /// How the fallback failed, once it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// What a further attempt goes on with.

@@ -57,6 +57,20 @@ pub enum DeliveryState {
     Parked,
 }
 
+impl DeliveryState {
+    /// The text in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Pending => "pending",
+            DeliveryState::Sending => "sending",
+            DeliveryState::Retrying => "retrying",
+            DeliveryState::Unknown => "unknown",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Parked => "parked",
+        }
+    }
+}
+
 /// What a delivery says: enough to say it after its label has gone on to other work.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -96,6 +110,12 @@ pub struct Delivery {
     /// Tries so far.
     #[serde(default)]
     pub attempts: u32,
+    /// Keys under which the receiver remembers that it failed: the next try takes one of its own.
+    #[serde(default, skip_serializing_if = "is_none_spent")]
+    pub spent_keys: u32,
+    /// Until then, ms since the epoch, the receiver answers the key of the last try with its failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remembered_until: Option<i64>,
     /// When the last try began, ms since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried_at: Option<i64>,
@@ -119,6 +139,10 @@ pub struct Delivery {
     pub extra: Map<String, Value>,
 }
 
+fn is_none_spent(spent_keys: &u32) -> bool {
+    *spent_keys == 0
+}
+
 impl Delivery {
     /// A new record, to be tried at once.
     pub fn new(key: String, kind: DeliveryKind, target: &str, content: Content, at: i64) -> Self {
@@ -130,6 +154,8 @@ impl Delivery {
             content,
             at,
             attempts: 0,
+            spent_keys: 0,
+            remembered_until: None,
             tried_at: None,
             tried_by: None,
             may_be_repeat: false,
@@ -149,6 +175,15 @@ impl Delivery {
         target: &str,
     ) -> String {
         format!("{label}/{generation}/{attempt}/{}/{target}", kind.as_str())
+    }
+
+    /// The key that the next try goes under, for a receiver that answers a failed key from memory: the record's own, and
+    /// one of its kin (`<key>~2`, `<key>~3`, ...) once that is spent.
+    pub fn key_of_try(&self) -> String {
+        match self.spent_keys {
+            0 => self.key.clone(),
+            spent => format!("{}~{}", self.key, u64::from(spent) + 1),
+        }
     }
 
     /// Still owed to its target.

@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Baseline, Claim, Delivery, Failure, Generation, Phase, Status, Steer, time};
+use super::{
+    Baseline, Claim, Delivery, Failure, FallbackUse, Generation, Phase, Selection, Status, Steer,
+    time,
+};
 
 /// The most bytes of any one text in the ledger; the whole is in the artifact or the prompt file.
 pub const MAX_TEXT_BYTES: usize = 2048;
@@ -191,6 +194,32 @@ impl Entry {
         self.set("attempt", claim.attempt);
         self.set("runId", claim.key.as_str());
         self.join_run(&claim.key);
+    }
+
+    /// The attempt that was made with the fallback, if one was.
+    pub fn fallback_use(&self) -> Option<FallbackUse> {
+        self.object("fallbackUse")
+    }
+
+    /// Records the attempt with the fallback.
+    pub fn set_fallback_use(&mut self, used: &FallbackUse) {
+        self.set_object("fallbackUse", used);
+    }
+
+    /// What the label was enqueued with.
+    pub fn primary_selection(&self) -> Selection {
+        Selection {
+            model: self.text("model").map(str::to_owned),
+            auth_profile: self.text("authProfile").map(str::to_owned),
+        }
+    }
+
+    /// What the current attempt uses.
+    pub fn selection(&self) -> Selection {
+        match self.fallback_use() {
+            Some(used) if used.attempt == self.attempt() => used.selection,
+            _ => self.primary_selection(),
+        }
     }
 
     fn join_run(&mut self, run_id: &str) {

@@ -14,7 +14,7 @@ mod status;
 mod steer;
 pub mod time;
 
-pub use attempt::{Attempt, Claim};
+pub use attempt::{Attempt, Claim, FallbackUse, Selection};
 pub use baseline::Baseline;
 pub use delivery::{Content, Delivery, DeliveryKind, DeliveryState};
 pub use entry::{Entry, MAX_TEXT_BYTES, clip_text};

@@ -7,6 +7,7 @@
 //! once: everything is done by watchers, and a watcher that finds its post taken leaves.
 
 mod adopt;
+pub mod fallback;
 mod overloads;
 pub mod retries;
 

@@ -3,11 +3,13 @@
 //! Watcher and scan act by it alike. Counts, pause and claim are in the entry and change under the ledger's lock alone, so
 //! that whoever claims first acts and nobody else does.
 
+use std::fmt;
 use std::time::Duration;
 
+use super::fallback;
 use crate::config::RetryWindows;
 use crate::failure::policy::{self, Budget};
-use crate::record::{Attempt, Claim, Entry, Failure, FailureKind, Phase, Status};
+use crate::record::{Attempt, Claim, Entry, Failure, FailureKind, Phase, Selection, Status};
 
 /// A failure that has waited longer than this for its turn is final.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -25,7 +27,7 @@ const FAILURES_IN_A_ROW: usize = 3;
 const NO_PROVIDER: &str = "?";
 
 /// A retry that is due later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Next {
     /// Which retry of its budget, from 1.
     pub number: u32,
@@ -33,6 +35,23 @@ pub struct Next {
     pub at_most: u32,
     /// The pause before it.
     pub delay: Duration,
+    /// It is made with the fallback, at once, and spends no budget.
+    pub fallback: Option<Selection>,
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fallback {
+            Some(selection) => write!(f, "the fallback {selection} follows"),
+            None => write!(
+                f,
+                "retry {} of {} follows in {} s",
+                self.number,
+                self.at_most,
+                self.delay.as_secs()
+            ),
+        }
+    }
 }
 
 /// What an entry has left of its budgets.
@@ -41,6 +60,7 @@ pub struct Account {
     /// The label's work can be asked for again: its prompt is stored, and nobody has asked for its end.
     is_open: bool,
     spent: [u32; 3],
+    fallback: Option<Selection>,
     /// Names the attempt; spreads pauses.
     key: String,
     own: RetryWindows,
@@ -60,6 +80,7 @@ impl Account {
                 && !entry.cancel_requested()
                 && entry.stop_order().is_none(),
             spent,
+            fallback: fallback::unused(entry),
             key: format!("{label}/{}/{attempt}", entry.generation()),
             own: limits_of(entry, own),
         }
@@ -67,6 +88,17 @@ impl Account {
 
     /// The retry of this failure, if there is one.
     pub fn next(&self, failure: &Failure) -> Option<Next> {
+        if let Some(selection) = &self.fallback
+            && self.is_open
+            && policy::allows_fallback(failure)
+        {
+            return Some(Next {
+                number: 1,
+                at_most: 1,
+                delay: Duration::ZERO,
+                fallback: Some(selection.clone()),
+            });
+        }
         let retry = policy::retry_of(failure.kind, &self.own).filter(|_| self.is_open)?;
         let index = BUDGETS.iter().position(|budget| *budget == retry.budget)?;
         let spent = self.spent.get(index).copied()?;
@@ -78,6 +110,7 @@ impl Account {
             number: spent + 1,
             at_most: retry.at_most,
             delay: Duration::from_millis(delay),
+            fallback: None,
         })
     }
 }
@@ -96,9 +129,18 @@ fn spent(entry: &Entry, budget: Budget) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// What the attempt that follows the recorded failure is made with.
+pub fn next_selection(entry: &Entry) -> Selection {
+    let called_for = entry
+        .failure()
+        .and_then(|failure| fallback::called_for(entry, &failure));
+    called_for.unwrap_or_else(|| entry.primary_selection())
+}
+
 /// Puts the label's work off until its retry is due.
 pub fn put_off(entry: &mut Entry, failure: &Failure, delay: Duration, now_ms: i64) {
     entry.set_passing_failure(failure);
+    fallback::note_failure(entry, failure);
     entry.set_phase(Phase::RetryWait);
     let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     entry.set_time("retryAt", now_ms.saturating_add(delay));
@@ -155,6 +197,11 @@ pub fn claim(
     let Some(failure) = entry.failure().filter(|_| waits) else {
         return Claimed::No;
     };
+    if let Some(selection) = fallback::called_for(entry, &failure) {
+        begin(entry, &failure, attempt, now_ms);
+        fallback::begin(entry, selection, &failure);
+        return Claimed::Yes;
+    }
     let Some(retry) = policy::retry_of(failure.kind, &limits_of(entry, own)) else {
         return Claimed::No;
     };

@@ -60,6 +60,23 @@ pub fn chat<'a>(
     best.map(|(_, chat)| chat)
 }
 
+/// The profile of credentials that the session at work last within `window` names, of those that people talk in.
+pub fn auth_profile<'a>(
+    rows: impl IntoIterator<Item = (&'a str, &'a SessionRow)>,
+    now_ms: i64,
+    window: Duration,
+) -> Option<String> {
+    let named = rows.into_iter().filter_map(|(key, row)| {
+        let key = SessionKey::parse(key).ok().filter(has_people)?;
+        let at_ms = at_work_ms(row)?;
+        let idle_ms = u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(0);
+        let profile = row.extra.get("authProfileOverride")?.as_str()?.trim();
+        let is_recent = Duration::from_millis(idle_ms) <= window && !profile.is_empty();
+        is_recent.then(|| (at_ms, key.as_str().to_owned(), profile.to_owned()))
+    });
+    named.max().map(|(_, _, profile)| profile)
+}
+
 fn has_people(key: &SessionKey) -> bool {
     let kind = key.rest().split(':').next().unwrap_or_default();
     let is_other = WITHOUT_PEOPLE.iter().any(|o| kind.eq_ignore_ascii_case(o));
@@ -138,6 +155,30 @@ mod tests {
             .collect();
         let rows = rows.iter().map(|(key, row)| (key.as_str(), row));
         chat(rows, NOW_MS, WINDOW).map(|chat| format!("{} {}", chat.channel, chat.to))
+    }
+
+    #[test]
+    fn the_profile_is_that_of_the_main_session_at_work_last() {
+        let row = |key: &str, ago: i64, profile: Value| {
+            let row = json!({"updatedAt": NOW_MS - ago * 1000, "authProfileOverride": profile});
+            (
+                key.to_owned(),
+                SessionRow::from_value(row).expect("an object"),
+            )
+        };
+        let rows = [
+            row("agent:main:main", 500, json!("anthropic:old")),
+            row("agent:main:telegram:group:1", 100, json!("anthropic:work")),
+            row("agent:main:telegram:group:2", 50, json!("  ")),
+            row("agent:main:subagent:x", 1, json!("anthropic:sub")),
+        ];
+        let chosen = |rows: &[(String, SessionRow)], window| {
+            let rows = rows.iter().map(|(key, row)| (key.as_str(), row));
+            auth_profile(rows, NOW_MS, window)
+        };
+        assert_eq!(chosen(&rows, WINDOW).as_deref(), Some("anthropic:work"));
+        assert_eq!(chosen(&rows[..1], WINDOW).as_deref(), Some("anthropic:old"));
+        assert_eq!(chosen(&rows, Duration::from_secs(99)), None);
     }
 
     fn direct(ago: i64) -> Value {

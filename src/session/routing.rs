@@ -119,8 +119,8 @@ impl Routing {
             by,
             internal,
         };
-        if key.is_under_cron_run() || self.is_main(&key) {
-            let main = format!("agent:{agent_id}:{}", self.main_key);
+        if self.leads_to_main(&key) {
+            let main = self.main_session_of(agent_id);
             return match (self.scope, self.wake) {
                 (Scope::PerSender, _) => to(&main, Call::WakeSession(main.clone())),
                 (Scope::Global, WakeForm::Session) => to(GLOBAL_QUEUE, Call::WakeSession(main)),
@@ -134,6 +134,21 @@ impl Routing {
             false => Call::WakeSession(requester.to_owned()),
         };
         to(requester, by)
+    }
+
+    /// What is for this key goes to the main session of its agent, or to everybody's.
+    pub fn leads_to_main(&self, key: &SessionKey) -> bool {
+        key.is_under_cron_run() || self.is_main(key)
+    }
+
+    /// The key of the agent's main session.
+    pub fn main_session_of(&self, agent_id: &str) -> String {
+        format!("agent:{agent_id}:{}", self.main_key)
+    }
+
+    /// The text names the queue that everybody shares, and there is one.
+    pub fn is_global_queue(&self, requester: &str) -> bool {
+        self.scope == Scope::Global && requester.trim().eq_ignore_ascii_case(GLOBAL_QUEUE)
     }
 
     /// The agent's main session, under its configured name or the usual one, which gateways take for the same.

@@ -210,3 +210,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_queue_of_everybody_has_a_name_only_where_there_is_one() {
+    for form in FORMS {
+        assert!(routing("main", "global", form).is_global_queue(" Global "));
+        assert!(!routing("main", "global", form).is_global_queue("agent:main:main"));
+        assert!(!routing("main", "per-sender", form).is_global_queue("global"));
+    }
+}

@@ -120,7 +120,7 @@ impl Charge<'_> {
         steers: &[Steer],
         attempt: u32,
         failure: &Failure,
-        next: Next,
+        next: &Next,
         now_ms: i64,
     ) -> Recorded {
         let is_overtaken = !self.is_at_work(entry)
@@ -135,18 +135,7 @@ impl Charge<'_> {
             return Recorded::Yes;
         }
         retries::put_off(entry, failure, next.delay, now_ms);
-        let Next {
-            number,
-            at_most,
-            delay,
-        } = next;
-        let seconds = delay.as_secs();
-        let text = format!(
-            "{}
-
-Retry {number} of {at_most} follows in {seconds} s.",
-            failure.message
-        );
+        let text = format!("{}\n\nNot the end: {next}.", failure.message);
         let header = failure_header(self.brand, self.label, failure.kind.as_str());
         self.owe_progress(entry, DeliveryKind::Failure, header, text, now_ms);
         Recorded::Yes

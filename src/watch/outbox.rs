@@ -153,8 +153,7 @@ impl<'a> Outbox<'a> {
         })?;
         self.unrecorded = None;
         if let Some(delivery) = told {
-            let state = serde_json::to_value(delivery.state).unwrap_or_default();
-            let state = state.as_str().unwrap_or_default().to_owned();
+            let state = delivery.state.as_str();
             let why = delivery
                 .last_error
                 .map_or_else(String::new, |why| format!(": {why}"));

@@ -55,20 +55,17 @@ pub fn resolve(
     if found == Verdict::GoesOn || entry.is_signalled() {
         return Ok(None);
     }
-    let is_watchers = |settled: &Settled, status: &Status| match (settled, status) {
-        (_, Status::Done) => entry.text("verifyCmd").is_some(),
-        (Settled::Failed { failure, .. }, Status::Error) => {
-            let account = Account::of(label, entry, &home.config.retry);
-            account.next(failure).is_some()
-        }
-        _ => false,
-    };
+    let hand_over =
+        |settled: &Settled, status: &Status| hand_over(home, label, entry, settled, status);
     if way == Way::Look {
         let (settled, status) = ending(home, &run, entry, evidence, &found);
-        return Ok((!is_watchers(&settled, &status)).then(|| Change {
-            why: reason(&settled),
-            to: status,
-        }));
+        return Ok(match hand_over(&settled, &status) {
+            Some(change) => change,
+            None => Some(Change {
+                why: reason(&settled),
+                to: status,
+            }),
+        });
     }
     let post = Post::of(home, label, generation);
     let lock = match post.take(home) {
@@ -81,11 +78,12 @@ pub fn resolve(
         .get(label)
         .is_some_and(|now| now.generation() == generation && now.rev() == entry.rev());
     let (settled, status) = ending(home, &run, entry, evidence, &found);
-    if !is_unchanged || is_watchers(&settled, &status) {
+    let handed_over = hand_over(&settled, &status);
+    if !is_unchanged || handed_over.is_some() {
         drop(lock);
         // One that found the post taken by us has left.
         ensure_watcher(home, label, generation);
-        return Ok(None);
+        return Ok(handed_over.flatten().filter(|_| is_unchanged));
     }
     let change = Change {
         why: reason(&settled),
@@ -104,6 +102,28 @@ pub fn resolve(
         ensure_watcher(home, label, generation);
     }
     Ok((recorded == Recorded::Yes).then_some(change))
+}
+
+/// What is left to the label's watcher: a result that a verify command has to pass first, of which nothing is told, and a
+/// failure that is followed by a retry.
+fn hand_over(
+    home: &Home,
+    label: &str,
+    entry: &Entry,
+    settled: &Settled,
+    status: &Status,
+) -> Option<Option<Change>> {
+    match (settled, status) {
+        (_, Status::Done) => entry.text("verifyCmd").map(|_| None),
+        (Settled::Failed { failure, .. }, Status::Error) => {
+            let next = Account::of(label, entry, &home.config.retry).next(failure)?;
+            Some(Some(Change {
+                to: Status::Running,
+                why: format!("{}; its watcher sees to it: {next}", reason(settled)),
+            }))
+        }
+        _ => None,
+    }
 }
 
 /// The end and the status that it gives the label.

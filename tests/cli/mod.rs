@@ -1,6 +1,8 @@
 //! The command line as its users meet it: what it refuses and how, what it prints and where.
 
+mod cancel;
 mod configuration;
+mod doctor;
 mod fields;
 mod heartbeat;
 mod help;

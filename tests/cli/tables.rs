@@ -88,6 +88,7 @@ took      3m 20s
 backend   local
 session   agent:main:subagent:11111111-2222-4333-8444-555555555555
 delivery  1 parked
+          result to telegram:1: parked after 3 tries: no such chat
 summary   built and tested
 "
     );

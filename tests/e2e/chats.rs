@@ -39,6 +39,14 @@ pub fn sent(gateway: &Gateway, chat: &str, text: &str) -> Vec<String> {
     ours.collect()
 }
 
+/// Lets the chat answer the next `count` messages to it with this status.
+pub fn refuse_messages(gateway: &Gateway, chat: &str, status: u16, count: u32) {
+    let url = format!("http://127.0.0.1:{}/__fake/fail", gateway.chat_port());
+    let order = json!({"chat": chat, "method": "sendMessage", "status": status, "count": count});
+    let asked = ureq::post(&url).content_type("application/json");
+    asked.send(order.to_string()).expect("the stand-in answers");
+}
+
 /// Everything that was sent to a chat, oldest first.
 pub fn calls(gateway: &Gateway, chat: &str) -> Vec<String> {
     let url = format!("http://127.0.0.1:{}/__fake/sent", gateway.chat_port());

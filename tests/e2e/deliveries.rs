@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use serde_json::Value;
 
-use super::chats::{CHAT, calls, chat_gateway, lose_answer, sent};
-use super::gateways::{GatewayHouse, RUN_PATIENCE, Version};
+use super::chats::{CHAT, calls, chat_gateway, lose_answer, refuse_messages, sent};
+use super::gateways::{GatewayHouse, RUN_PATIENCE, Version, in_a_runs_time};
 
 /// Waits until no record of the label waits for its next try, and returns them.
 #[track_caller]
@@ -96,6 +96,110 @@ fn an_answer_that_is_lost_leaves_one_message(
     assert_eq!(records[0]["attempts"], 2, "{records:#?}");
     assert_eq!(records[0]["mayBeRepeat"], true, "{records:#?}");
     assert_eq!(sent(gateway, CHAT, "before its receipt was lost").len(), 1);
+}
+
+/// Waits until the label's only record has been tried and satisfies `wanted`.
+#[track_caller]
+fn record_when(house: &GatewayHouse, label: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    in_a_runs_time("the record", || {
+        let record = house.entry(label)["deliveries"][0].clone();
+        wanted(&record).then_some(record)
+    })
+}
+
+#[rstest]
+fn a_chat_that_fails_and_recovers_gets_one_message_soon(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(gateway) = chat_gateway(version) else {
+        return;
+    };
+    let house = gateway.house();
+    // A gateway repeats what was refused for its frequency twice by itself.
+    for (label, chat, status, calls_each) in
+        [("five", "777500", 500, 1), ("many", "777429", 429, 3)]
+    {
+        refuse_messages(gateway, chat, status, 2 * calls_each);
+        let prompt = format!("Tell {label}. @fake reply=\"Told after {status}.\"");
+        house.ask(label, &prompt, &["--deliver-to", chat]);
+        house.reply(label);
+        let waiting = record_when(&house, label, |d| d["state"] == "retrying");
+        let why = waiting["lastError"].as_str().expect("a text");
+        assert!(why.contains(&format!("({status}: ")), "{why}");
+        let wait_ms = waiting["nextAt"].as_i64().zip(waiting["triedAt"].as_i64());
+        let wait_ms = wait_ms.map(|(next, tried)| next - tried).expect("times");
+        assert!(
+            wait_ms < 60_000,
+            "the gateway's memory is not waited for: {waiting:#}"
+        );
+        let record = record_when(&house, label, |d| d["state"] == "delivered");
+        assert_eq!(record["attempts"], 3, "{record:#}");
+        assert!(record["mayBeRepeat"].is_null(), "{record:#}");
+        let all = sent(gateway, chat, &format!("Told after {status}."));
+        // The refused ones, and the one that was taken: the gateway has sent none of them again by itself.
+        assert_eq!(all.len(), 2 * calls_each as usize + 1, "{all:?}");
+        assert!(all.iter().all(|text| !text.contains("repeat")), "{all:?}");
+    }
+}
+
+#[rstest]
+fn a_chat_that_refuses_for_good_parks_the_result_until_it_is_redelivered(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(gateway) = chat_gateway(version) else {
+        return;
+    };
+    let house = gateway.house();
+    for (status, chat) in [(403, "777403"), (400, "777400")] {
+        refuse_messages(gateway, chat, status, 1);
+        let label = format!("refused-{status}");
+        let prompt = format!("Tell {status}. @fake reply=\"Told once {status} is over.\"");
+        house.ask(&label, &prompt, &["--deliver-to", chat]);
+        let records = told(&house, &label);
+        assert_eq!(records[0]["state"], "parked", "{records:#?}");
+        assert_eq!(records[0]["attempts"], 1, "{records:#?}");
+        let why = records[0]["lastError"].as_str().expect("a text");
+        assert!(why.starts_with("the gateway refused send: "), "{why}");
+        assert!(why.contains(&format!("({status}: ")), "{why}");
+        // The bot is let in again; what the gateway remembers of the refusal is of no account.
+        let again = house.dispatch(&["redeliver", "--label", &label]).exits(0);
+        assert_eq!(again.json()["delivered"], 1, "{again:?}");
+        let all = sent(gateway, chat, &format!("Told once {status} is over."));
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all.iter().all(|text| !text.contains("repeat")), "{all:?}");
+    }
+}
+
+#[rstest]
+fn a_text_of_which_a_part_has_arrived_waits_until_the_gateway_has_forgotten_it(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(gateway) = chat_gateway(version) else {
+        return;
+    };
+    let house = gateway.house();
+    let chat = "777999";
+    house.ask(
+        "parts",
+        "Tell much. @fake long=20000",
+        &["--deliver-to", chat],
+    );
+    // Parts go out a second apart.
+    in_a_runs_time("the first part", || {
+        (!calls(gateway, chat).is_empty()).then_some(())
+    });
+    refuse_messages(gateway, chat, 500, 100);
+    let record = record_when(&house, "parts", |d| d["state"] == "unknown");
+    assert!(record["spentKeys"].is_null(), "{record:#}");
+    let wait_ms = record["nextAt"].as_i64().zip(record["triedAt"].as_i64());
+    let wait_ms = wait_ms.map(|(next, tried)| next - tried).expect("times");
+    assert!(wait_ms >= 360_000, "{record:#}");
+    // Whoever cannot wait gets it twice, and is told so.
+    refuse_messages(gateway, chat, 500, 0);
+    let ran = house.dispatch(&["redeliver", "--label", "parts"]).exits(0);
+    assert_eq!(ran.json()["deliveries"][0]["was"], "unknown", "{ran:?}");
+    let last = calls(gateway, chat).pop().expect("a message");
+    assert!(last.contains("(This may be a repeat: try 2"), "{last}");
 }
 
 #[rstest]

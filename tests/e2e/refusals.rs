@@ -20,6 +20,37 @@ fn a_wrong_token_is_told_before_anything_is_written(
     assert!(ran.stderr.contains("token mismatch"), "{ran:?}");
     assert!(house.entry("door").is_null());
     assert!(house.model_requests("Let me in.").is_empty());
+    let ran = house.dispatch(&["doctor"]).exits(1);
+    assert!(!ran.stdout.contains("not-the-secret"), "{ran:?}");
+    let file = house.root().join("user/.openclaw/openclaw.json");
+    let told = format!(
+        "the gateway at {}/ refuses the token in {}: give the one that it was started with (gateway.auth.token in its openclaw.json) in OPENCLAW_GATEWAY_TOKEN",
+        gateway.url(),
+        file.display()
+    );
+    let doctor = ran.json();
+    let checks = doctor["checks"].as_array().expect("checks");
+    let wrong = json!({"name": "gateway", "ok": false, "message": told});
+    assert!(checks.contains(&wrong), "{doctor:#}");
+}
+
+#[rstest]
+fn doctor_says_which_gateway_lets_us_in(#[values(Version::Old, Version::New)] version: Version) {
+    let Some(house) = version.house() else { return };
+    let gateway = version.gateway().expect("it runs");
+    let ran = house.dispatch(&["doctor", "--output", "table"]).exits(0);
+    let sessions = match version {
+        Version::Old => "files (up to 2026.7)",
+        Version::New => "SQLite (from 2026.8)",
+    };
+    let told = format!(
+        "ok    gateway: {}/: OpenClaw {}, sessions in {sessions}; the token in {} is accepted\n",
+        gateway.url(),
+        version.name(),
+        house.root().join("user/.openclaw/openclaw.json").display()
+    );
+    assert!(ran.stdout.ends_with(&told), "{ran:?}");
+    assert!(!ran.stdout.contains(&gateway.token()), "{ran:?}");
 }
 
 /// The newer generation goes on without the level.

@@ -18,7 +18,9 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
     house.ask("cut", "Cut me. @fake gate=cut reply=\"Grown again.\"", &[]);
     house.ask("kept", "Keep this. @fake gate=kept long=400", &[]);
     house.ask("done", "Nearly there. @fake reply=\"Just in time.\"", &[]);
+    house.ask("stop", "Stop me. @fake hang", &[]);
     house.model_is_asked("Cut me.");
+    house.model_is_asked("Stop me.");
     house.model_is_asked("Keep this.");
     assert_eq!(house.reply("done"), "Just in time.");
     // This run ends while nobody watches, then the gateway forgets it.
@@ -29,10 +31,19 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
         logs.stdout.contains("All work and no play").then_some(())
     });
     gateway.kill();
+    let stop = house.dispatch(&["cancel", "--label", "stop"]).exits(1);
+    let message = stop.json()["message"].clone();
+    let told = "and the watcher cancels the session once it does";
+    assert!(
+        message.as_str().is_some_and(|m| m.ends_with(told)),
+        "{stop:?}"
+    );
     gateway.bring_up();
     house.recover();
     let reply = house.reply("kept");
     assert!(reply.starts_with("1: All work"), "{reply}");
+    let entry = house.settled("stop");
+    assert_eq!(entry["status"], "cancelled", "{entry:#}");
     in_a_runs_time("it is asked again", || {
         (house.model_requests("Cut me.").len() == 2).then_some(())
     });

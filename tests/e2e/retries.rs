@@ -1,7 +1,7 @@
 //! Runs that are tried again on real gateways, which first try again by themselves.
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::gateways::{Gateway, Version};
 use crate::support::kill_hard;
@@ -34,4 +34,58 @@ fn an_overloaded_run_is_tried_again_in_its_session_and_answers(
     assert_eq!(again.len(), 1, "{again:?}");
     let prompt = again[0]["prompt"].to_string();
     assert!(prompt.contains("Count the sheep."), "{prompt}");
+
+    // Another model is asked at once where the first one's side failed.
+    gateway.force("error=400", 1);
+    house.ask(
+        "other",
+        "Second wind.",
+        &["--fallback-model", "fake/fake-2"],
+    );
+    house.reply("other");
+    let models: Vec<Value> = house
+        .model_requests("Second wind.")
+        .iter()
+        .map(|request| request["model"].clone())
+        .collect();
+    assert_eq!(models, [json!("fake-1"), json!("fake-2")]);
+    let entry = house.entry("other");
+    assert_eq!(
+        (&entry["attempt"], &entry["retryCount"]),
+        (&json!(2), &json!(null))
+    );
+}
+
+/// The older generation takes no account for a session; the newer one refuses a run whose account it does not have, so that
+/// the refusal shows that it was asked for.
+#[rstest]
+fn another_account_is_asked_for_where_the_gateway_takes_one(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    let flags = ["--fallback-auth-profile", "fake:work"];
+    let prompt = "Under another name. @fake error=400";
+    if version == Version::Old {
+        let refused = house.try_to_ask("named", prompt, &flags).exits(2);
+        let why = "takes no profile";
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+        assert_eq!(house.model_requests(prompt).len(), 0);
+        return;
+    }
+    house.ask("named", prompt, &flags);
+    let entry = house.settled("named");
+    assert_eq!(
+        (&entry["status"], &entry["attempt"]),
+        (&json!("error"), &json!(2))
+    );
+    assert_eq!(entry["failure"]["kind"], "auth", "{entry:#}");
+    let why = entry["error"].as_str().expect("a reason");
+    assert!(
+        why.starts_with("both selections failed: the agent's model: "),
+        "{why}"
+    );
+    assert!(
+        why.contains("as fake:work: The selected auth profile is unavailable"),
+        "{why}"
+    );
 }

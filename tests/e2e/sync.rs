@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::gateways::{Gateway, GatewayHouse, Version};
+use super::gateways::{Gateway, GatewayHouse, Version, in_a_runs_time};
 use crate::support::{eventually, kill_hard};
 
 /// The detail about a label.
@@ -30,6 +30,7 @@ fn sessions_that_vanished_are_told_and_unknown_ones_are_imported(
         return;
     };
     let house = gateway.house();
+    house.configure(&json!({"retry": {"restartSeconds": 0.1}}));
     house.ask("gone", "Vanish. @fake hang", &[]);
     house.model_is_asked("Vanish.");
     leave_alone(&house, "gone");
@@ -54,17 +55,28 @@ fn sessions_that_vanished_are_told_and_unknown_ones_are_imported(
     });
     assert_eq!(told["dryRun"], true);
     let gone = detail(&told, "gone");
-    assert_eq!(
-        (&gone["from"], &gone["to"]),
-        (&json!("running"), &json!("error"))
-    );
-    assert_eq!(house.entry("gone")["status"], "running");
-
+    let is_retried = |gone: &Value| {
+        let change = (&gone["from"], &gone["to"]);
+        assert_eq!(change, (&json!("running"), &json!("running")), "{gone:#}");
+        let why = gone["reason"].to_string();
+        assert!(why.starts_with("\"gateway-restart: "), "{why}");
+        assert!(why.contains("retry 1 of 2 follows"), "{why}");
+    };
+    is_retried(&gone);
     let told = house.dispatch(&["sync", "--no-import"]).exits(0).json();
     assert_eq!(told["changes"], 1, "{told:#}");
+    is_retried(&detail(&told, "gone"));
+    // Its session is gone for good: the whole prompt goes into a new one.
+    in_a_runs_time("it is asked again", || {
+        (house.model_requests("Vanish.").len() == 2).then_some(())
+    });
     let entry = house.entry("gone");
-    assert_eq!(entry["status"], "error", "{entry:#}");
-    assert_eq!(entry["failure"]["kind"], "gateway-restart", "{entry:#}");
+    assert_eq!(
+        (&entry["attempt"], &entry["gwRestartRetryCount"]),
+        (&json!(2), &json!(1))
+    );
+    assert_ne!(entry["sessionKey"], key);
+    house.dispatch(&["cancel", "--label", "gone"]).exits(0);
 
     let told = house.dispatch(&["sync"]).exits(0).json();
     assert_eq!(told["changes"], 1, "{told:#}");

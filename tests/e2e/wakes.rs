@@ -70,6 +70,58 @@ fn a_sub_agent_gets_a_message(#[values(Version::Old, Version::New)] version: Ver
 }
 
 #[rstest]
+fn a_requester_that_does_not_exist_is_refused_with_the_nearest_keys(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    let refused = |requester: &str| {
+        let ran = house
+            .try_to_ask("lost", "Never asked.", &["--requester", requester])
+            .exits(2);
+        assert!(house.entry("lost").is_null());
+        ran.stderr
+    };
+    assert_eq!(
+        refused("agent:main:mian"),
+        "[dispatch] --requester agent:main:mian is no session of the gateway; did you mean agent:main:main?\n"
+    );
+    assert_eq!(
+        refused("agent:nobody:main"),
+        "[dispatch] --requester agent:nobody:main names the agent \"nobody\", which the gateway does not have; did you mean agent:main:main?\n"
+    );
+    for malformed in ["main", "global"] {
+        let said = refused(malformed);
+        let told = format!(
+            "[dispatch] --requester {malformed} is no session key; expected agent:<agentId>:<rest>; "
+        );
+        assert!(said.starts_with(&told), "{said}");
+    }
+    let subagent = "agent:main:subagent:5d1c1b6e-0000-4000-8000-000000000000";
+    let said = refused(subagent);
+    let told = format!("[dispatch] --requester {subagent} is no session of the gateway; ");
+    assert!(said.starts_with(&told), "{said}");
+    assert!(house.model_requests("Never asked.").is_empty());
+}
+
+#[rstest]
+fn a_commands_requester_is_looked_for_too(#[values(Version::Old, Version::New)] version: Version) {
+    let Some(house) = version.house() else { return };
+    let enqueue = |requester| {
+        let words = ["enqueue", "--label", "l", "--requester", requester];
+        house.dispatch(&[&words[..], &["--", "true"]].concat())
+    };
+    let ran = enqueue("agent:main:mian").exits(2);
+    assert!(
+        ran.stderr.contains("did you mean agent:main:main?"),
+        "{ran:?}"
+    );
+    assert!(house.entry("l").is_null());
+    // A main session that has not spoken yet is there all the same.
+    let ran = enqueue("Agent:Main:Main").exits(0);
+    assert_eq!(ran.stderr, "");
+}
+
+#[rstest]
 fn one_session_for_everybody_is_woken(#[values(Version::Old, Version::New)] version: Version) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let more = dir.path().join("global.json");
@@ -84,4 +136,8 @@ fn one_session_for_everybody_is_woken(#[values(Version::Old, Version::New)] vers
     let record = wake_after(&house, "all", "agent:main:main", "The word for all.");
     assert_eq!(record["receipt"]["queue"], "global", "{record:#}");
     event_is_seen(&house, "The word for all.");
+    // The queue itself may be named, too.
+    let prompt = "More for all. @fake reply=\"HEARTBEAT_OK\"";
+    house.ask("queue", prompt, &["--requester", "global"]);
+    house.reply("queue");
 }

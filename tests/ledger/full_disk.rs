@@ -16,11 +16,11 @@ fn ledger_of(bytes: usize) -> String {
 }
 
 /// A small file system of its own under the state directory, gone with this value.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// `None`, with a line that says why, where mounting is not permitted.
-    fn under(house: &House, kib: usize) -> Option<Self> {
+    pub fn under(house: &House, kib: usize) -> Option<Self> {
         let dir = house.state();
         fs::create_dir_all(&dir).expect("creatable");
         let size = format!("size={kib}k,mode=0700");
@@ -39,7 +39,7 @@ impl SmallDisk {
     }
 
     /// Fills what is left but for so many bytes.
-    fn fill(&self, but_bytes: usize) -> PathBuf {
+    pub fn fill(&self, but_bytes: usize) -> PathBuf {
         let filler = self.0.join("filler");
         let mut length = 0;
         while fs::write(&filler, vec![b'x'; length + 4096]).is_ok() {

@@ -4,7 +4,7 @@ mod concurrent;
 mod damaged;
 mod done_guards;
 mod foreign;
-mod full_disk;
+pub mod full_disk;
 mod killed;
 mod lock;
 mod nth_fault;

@@ -287,3 +287,32 @@ fn a_key_of_a_run_that_has_left_the_ledger_is_refused_and_runs_nothing() {
     assert_eq!(house.full_text("l"), "in between\n");
     assert_eq!(house.text("runs"), "ran\n");
 }
+
+#[test]
+fn a_requester_that_no_gateway_could_wake_is_refused() {
+    let house = House::new();
+    let ran = enqueue(&house, &["--requester", "agent:main:main"], "touch ran").exits(2);
+    assert_eq!(
+        ran.stderr,
+        "[dispatch] --requester agent:main:main: sessions are woken by an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL, or leave the flag out\n"
+    );
+    assert!(house.entry("l").is_null());
+    assert!(!house.path("ran").exists());
+}
+
+#[test]
+fn a_command_does_not_wait_for_the_gateway_that_would_know_its_requester() {
+    let house = House::new();
+    // Nothing listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    drop(listener);
+    let config = json!({"gateway": {"port": port}});
+    let dir = house.root().join("user/.openclaw");
+    fs::create_dir_all(&dir).expect("creatable");
+    fs::write(dir.join("openclaw.json"), config.to_string()).expect("writable");
+    let ran = enqueue(&house, &["--requester", "agent:main:main"], "echo hi").exits(0);
+    let told = "[dispatch] --requester agent:main:main is not checked, and the command starts all the same: no gateway answers at ";
+    assert!(ran.stderr.starts_with(told), "{ran:?}");
+    assert_eq!(house.ended("l")["status"], "done");
+}

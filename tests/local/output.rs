@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::House;
+use crate::ledger::full_disk::SmallDisk;
+use crate::support::{House, eventually, is_alive};
 
 /// The default of the inline limit.
 const INLINE_LIMIT: usize = 61_440;
@@ -153,5 +154,66 @@ fn output_above_the_bound_of_a_command_that_failed_is_kept_whole() {
         message.contains("oh no"),
         "the notice says why: {}",
         &message[..200]
+    );
+}
+
+/// What becomes of a command that fills the disk, once there is room again.
+fn on_a_full_disk(script: &str) -> Option<(House, serde_json::Value, SmallDisk)> {
+    let house = House::new();
+    let disk = SmallDisk::under(&house, 4096)?;
+    // What makes room later, for the transcript and the artifact too.
+    let ballast = disk.fill(160 * 1024);
+    let script = format!(
+        "echo $$ > {}; yes | head -c 3000000; {script}",
+        house.path("pid").display()
+    );
+    house.enqueue("full", &script);
+    let command = eventually("the command starts", || {
+        house.text("pid").trim().parse::<u32>().ok()
+    });
+    let waiter = house.waiter_pid("full");
+    // It has reaped the command and found no room for the exit status: it sleeps before it tries again.
+    eventually("the waiter waits for room", || {
+        let state = fs::read_to_string(format!("/proc/{waiter}/stat")).ok()?;
+        (!is_alive(command) && state.contains(") S ")).then_some(())
+    });
+    fs::remove_file(ballast).expect("removable");
+    let entry = house.ended("full");
+    Some((house, entry, disk))
+}
+
+#[test]
+fn a_command_that_fails_of_a_full_disk_is_not_blamed_alone() {
+    let Some((house, entry, _disk)) = on_a_full_disk("exit 7") else {
+        return;
+    };
+    let why = format!(
+        "the command exited with code 7 (its output could not be kept, or not whole, because the disk takes no more: {}: No space left on device (os error 28))",
+        house.state().join("sessions/runs").display()
+    );
+    let (before, after) = why.split_once("sessions/runs").expect("the path");
+    let told = entry["error"].as_str().expect("a text");
+    assert!(told.starts_with(before), "{told}");
+    assert!(told.contains(&format!("/stdout{after}")), "{told}");
+    assert_eq!(entry["status"], "error");
+    assert_eq!(entry["failure"]["kind"], "command");
+}
+
+#[test]
+fn a_command_that_does_not_notice_a_full_disk_is_done_with_a_word_about_it() {
+    let Some((house, entry, _disk)) = on_a_full_disk("exit 0") else {
+        return;
+    };
+    assert_eq!(entry["status"], "done", "{entry:#}");
+    let text = house.full_text("full");
+    assert!(text.starts_with("y\ny\n"), "{text}");
+    let (_, words) = text.rsplit_once("\n\n").expect("a paragraph of its own");
+    assert!(
+        words.starts_with("[its output could not be kept"),
+        "{words}"
+    );
+    assert!(
+        words.ends_with("/stdout: No space left on device (os error 28)]"),
+        "{words}"
     );
 }

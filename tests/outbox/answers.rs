@@ -150,6 +150,35 @@ fn a_refusal_is_parked_at_once_and_redelivered_when_told_to() {
 }
 
 #[test]
+fn what_waits_for_its_time_is_sent_when_told_to() {
+    let receiver = Receiver::answering(&[
+        Answer::With(503, "Retry-After: 3600"),
+        Answer::With(503, "Retry-After: 3600"),
+        Answer::Status(404),
+    ]);
+    let house = house_with(&receiver);
+    enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
+    record_in(&house, "w", "result", "retrying");
+    let words = ["redeliver", "--label", "w"];
+    for (was, is) in [("retrying", "retrying"), ("retrying", "parked")] {
+        let row = house.dispatch(&words).exits(1).json()["deliveries"][0].clone();
+        assert_eq!((&row["was"], &row["state"]), (&json!(was), &json!(is)));
+    }
+    let text = [&words[..], &["--output", "table"]].concat();
+    let ran = house.dispatch(&text).exits(0);
+    assert_eq!(ran.stdout, "w: was parked, is delivered to webhook:ops\n");
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 4);
+    assert!(requests.iter().all(|r| r.json()["mayBeRepeat"] == false));
+    let ran = house.dispatch(&text).exits(0);
+    assert_eq!(
+        ran.stdout,
+        "nothing is parked, and nothing waits for its next try\n"
+    );
+    assert_eq!(receiver.requests().len(), 4);
+}
+
+#[test]
 fn targets_that_lead_nowhere_are_parked_and_go_out_together_once_they_are_mended() {
     let receiver = Receiver::answering(&[]);
     let house = House::new();

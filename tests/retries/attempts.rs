@@ -104,7 +104,7 @@ fn who_wants_to_hear_of_everything_hears_of_each_failure_and_each_retry() {
     assert!(
         texts
             .iter()
-            .any(|text| text.contains("Retry 1 of 3 follows")),
+            .any(|text| text.contains("retry 1 of 3 follows")),
         "{texts:?}"
     );
 }

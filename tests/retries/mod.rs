@@ -2,6 +2,7 @@
 //! is overloaded.
 
 mod attempts;
+mod fallback;
 mod many;
 mod scans;
 mod takeovers;
@@ -53,6 +54,15 @@ fn ask(house: &House, label: &str, flags: &[&str], script: &str) -> Ran {
     words.extend(flags);
     words.extend(["--", "sh", "-c", script]);
     house.dispatch(&words).exits(0)
+}
+
+/// Waits until the label waits for a retry after this attempt.
+#[track_caller]
+fn waiting_for(house: &House, label: &str, attempt: u64) -> Value {
+    crate::support::eventually(&format!("{label} waits after attempt {attempt}"), || {
+        let entry = house.entry(label);
+        (entry["phase"] == "retry-wait" && entry["attempt"] == attempt).then_some(entry)
+    })
 }
 
 /// Waits until the label waits for its retry.

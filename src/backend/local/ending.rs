@@ -66,21 +66,34 @@ pub fn ending(remains: &Remains<'_>) -> Ending {
     };
     match &exit.exit {
         Exit::Code(0) => Ending::Reply,
-        Exit::Code(code) => agents_failure(*code, remains),
-        Exit::Signal(signal) => failed(
-            FailureKind::Command,
-            &with_tail(
-                &format!("the command was ended by {}", signal_name(*signal)),
-                remains.stderr_tail,
-            ),
-        ),
+        Exit::Code(code) => agents_failure(*code, exit, remains),
+        Exit::Signal(signal) => {
+            let what = format!("the command was ended by {}", signal_name(*signal));
+            failed(
+                FailureKind::Command,
+                &with_tail(&with_unkept(what, exit), remains.stderr_tail),
+            )
+        }
         Exit::NotStarted(why) => failed(FailureKind::Spawn, why),
     }
 }
 
+/// What the disk has to do with it is said first: what the command says about it may be cut by the same.
+fn with_unkept(what: String, exit: &ExitRecord) -> String {
+    match exit.unkept.as_deref() {
+        Some(why) => format!("{what} ({})", unkept_words(why)),
+        None => what,
+    }
+}
+
+/// That the disk took no more of the command's output; `why` names path and error.
+pub fn unkept_words(why: &str) -> String {
+    format!("its output could not be kept, or not whole, because the disk takes no more: {why}")
+}
+
 /// An agent that gives up after an error of its model's side says so in its last line.
-fn agents_failure(code: i32, remains: &Remains<'_>) -> Ending {
-    let exited = format!("the command exited with code {code}");
+fn agents_failure(code: i32, exit: &ExitRecord, remains: &Remains<'_>) -> Ending {
+    let exited = with_unkept(format!("the command exited with code {code}"), exit);
     models_failure(&exited, remains).unwrap_or_else(|| {
         failed(
             FailureKind::Command,
@@ -171,7 +184,11 @@ mod tests {
     use super::*;
 
     fn exit(exit: Exit, at_ms: i64) -> ExitRecord {
-        ExitRecord { exit, at_ms }
+        ExitRecord {
+            exit,
+            unkept: None,
+            at_ms,
+        }
     }
 
     fn stop(reason: StopReason, at_ms: i64) -> StopRecord {
@@ -251,6 +268,20 @@ mod tests {
             );
         }
         assert_eq!(decide(None, None, "").0, Some(RunnerLost));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_beside_the_exit_code() {
+        let mut full = exit(Exit::Code(1), 5);
+        full.unkept = Some("/run/stdout: No space left on device (os error 28)".to_owned());
+        let (_, _, message) = decide(Some(full.clone()), None, " boom\n");
+        assert_eq!(
+            message,
+            "the command exited with code 1 (its output could not be kept, or not whole, because the disk takes no more: /run/stdout: No space left on device (os error 28)): boom"
+        );
+        // The request to stop explains the end.
+        let (_, _, message) = decide(Some(full), Some(stop(StopReason::Cancel, 4)), "");
+        assert_eq!(message, "cancelled on request");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::{Backend, Evidence, Liveness, RunRef, Settled, Text};
 use crate::failure::{self, policy};
 use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
-use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind};
+use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Selection};
 use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
@@ -194,7 +194,7 @@ impl Backend for LocalBackend<'_> {
         spawn_detached(command, Some(log)).map(Some)
     }
 
-    fn next_attempt(&self, run: &RunRef) -> io::Result<Attempt> {
+    fn next_attempt(&self, run: &RunRef, selection: &Selection) -> io::Result<Attempt> {
         let storage = self.home.storage.as_ref();
         let mut spec = self.files(run).spec(storage)?;
         self.has_settled(run)?;
@@ -205,6 +205,8 @@ impl Backend for LocalBackend<'_> {
         spec.env.retain(|(name, _)| name != ATTEMPT_VARIABLE);
         spec.env
             .push((ATTEMPT_VARIABLE.to_owned(), number.to_string()));
+        spec.model = selection.model.clone();
+        spec.auth_profile = selection.auth_profile.clone();
         let mut entry = Entry::from_fields(std::mem::take(&mut spec.entry));
         entry.set_baseline(&baseline);
         entry.set("runId", run_id.as_str());

@@ -49,6 +49,9 @@ pub struct RunSpec {
     /// The model the user asked for; the command may heed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The account the user asked for; the command may heed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_profile: Option<String>,
 }
 
 /// The command was started: written by the waiter before it starts it, so that it is never started twice.
@@ -93,6 +96,9 @@ pub struct ExitRecord {
     /// How.
     #[serde(flatten)]
     pub exit: Exit,
+    /// Why the disk took no more of its output at that time, with the path; `None` while it took all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkept: Option<String>,
     /// When, ms since the epoch.
     pub at_ms: i64,
 }
@@ -144,6 +150,11 @@ impl RunFiles {
     /// The command's standard error, from its first byte.
     pub fn stderr(&self) -> PathBuf {
         self.dir.join("stderr")
+    }
+
+    /// Written and removed to see whether there is room for more output.
+    pub fn room(&self) -> PathBuf {
+        self.dir.join("room")
     }
 
     /// The log of runner and waiter.

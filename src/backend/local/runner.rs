@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
-use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending};
+use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending, unkept_words};
 use super::intrusion::Intrusion;
 use super::output::{OutputReader, tail_of};
 use super::past::Past;
@@ -152,7 +152,8 @@ impl Runner<'_> {
                     last_words: is_agent.then_some([&stderr_tail, &stdout_tail]),
                     now_ms: self.home.now_ms(),
                 });
-                self.finish(&ending)?;
+                let unkept = exit.and_then(|exit| exit.unkept);
+                self.finish(&ending, unkept.as_deref())?;
                 waiter.reap();
                 return Ok(());
             }
@@ -178,6 +179,7 @@ impl Runner<'_> {
             exit: Exit::NotStarted(
                 "its waiter died again and again before it could start it".to_owned(),
             ),
+            unkept: None,
             at_ms: self.home.now_ms(),
         };
         self.files.write_exit(storage, &exit)
@@ -372,7 +374,7 @@ impl Runner<'_> {
     }
 
     /// The end line: it settles the run, so it is on the disk before anybody is told otherwise.
-    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+    fn finish(&mut self, ending: &Ending, unkept: Option<&str>) -> io::Result<()> {
         let raw = self.files.stdout();
         let bytes = std::fs::metadata(&raw).map_or(0, |m| m.len());
         let mut note = Map::new();
@@ -380,12 +382,19 @@ impl Runner<'_> {
         note.insert("end".to_owned(), json!(true));
         note.insert("bytes".to_owned(), json!(bytes));
         note.insert("rawPath".to_owned(), json!(raw));
-        let text = if bytes <= MAX_LINE_TEXT_BYTES {
+        let mut text = if bytes <= MAX_LINE_TEXT_BYTES {
             String::from_utf8_lossy(&std::fs::read(&raw).unwrap_or_default()).into_owned()
         } else {
             note.insert("raw".to_owned(), json!(true));
             format!("[{bytes} bytes of output: {}]", raw.display())
         };
+        if let Some(why) = unkept {
+            note.insert("unkept".to_owned(), json!(why));
+            // A failure says so itself; a command that looks after none of its writes takes it for success.
+            if *ending == Ending::Reply {
+                text = format!("{}\n\n[{}]", text.trim_end(), unkept_words(why));
+            }
+        }
         let now = self.home.now_ms();
         let mut message = assistant(&text, now);
         let status = match ending {

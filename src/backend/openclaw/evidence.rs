@@ -97,6 +97,8 @@ pub struct Seen {
     pub turn: Turn,
     /// What the gateway's events told of the run's last error in fields of their own.
     pub observed: Facts,
+    /// What the run was saying last, as its events told.
+    pub heard: String,
     /// The reply was put in by the gateway itself: whole, or what there was of one.
     pub is_copy: bool,
     /// When the gateway itself ends the run, in ms after its start.
@@ -190,10 +192,14 @@ impl Seen {
 
     /// The session was there before, nothing works on it, and nothing tells of our run.
     pub fn is_not_there_yet(&self) -> bool {
-        self.reused
+        let has_no_run = |row: &SessionRow| row.status.is_none() && row.started_at_ms.is_none();
+        let is_older = match self.reused {
+            true => self.current_row().is_none(),
+            false => self.row.as_ref().is_some_and(has_no_run),
+        };
+        is_older
             && self.followed.is_empty()
             && self.is_active == Some(false)
-            && self.current_row().is_none()
             && self.task.is_none()
             && self.wait.ended_at.is_none()
             && self.wait.status == "timeout"
@@ -255,7 +261,8 @@ fn settled(seen: &Seen) -> Settled {
             let mut failure = told(reading, message, at_ms);
             failure.provider = failure.provider.or_else(|| failed.provider.clone());
             failure.model = failure.model.or_else(|| failed.model.clone());
-            failed_with(failure, &failed.partial)
+            let partial = partial(seen, failure.kind, &failed.partial);
+            failed_with(failure, partial)
         }
         _ if seen.wait.status == "ok" && !row_failed(seen) && !seen.is_cut() => Settled::Reply {
             text: Text::Inline(String::new()),
@@ -264,12 +271,23 @@ fn settled(seen: &Seen) -> Settled {
         },
         _ => {
             let failure = told(reading(seen, None), said(seen), at_ms);
-            let partial = match (&seen.turn, failure.kind) {
+            let written = match (&seen.turn, failure.kind) {
                 (Turn::Reply(cut), FailureKind::Aborted | FailureKind::Timeout) => &cut.text,
                 _ => "",
             };
+            let partial = partial(seen, failure.kind, written);
             failed_with(failure, partial)
         }
+    }
+}
+
+/// What there is of a reply: as it is written in the session, else as it was heard, because the older generation does not
+/// always write down what it stopped.
+fn partial<'a>(seen: &'a Seen, kind: FailureKind, written: &'a str) -> &'a str {
+    let was_stopped = matches!(kind, FailureKind::Aborted | FailureKind::Timeout);
+    match written.trim().is_empty() && was_stopped {
+        true => &seen.heard,
+        false => written,
     }
 }
 

@@ -67,6 +67,7 @@ fn blank() -> Seen {
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        heard: String::new(),
         is_copy: false,
         limit_ms: None,
         now_ms: 1_795_300_000_000,
@@ -315,6 +316,34 @@ fn an_events_failover_reason_is_heard_where_the_words_say_nothing() {
     assert_eq!(told(&seen).expect("ended").0, "unknown");
     seen.observed = Facts::from_value(&json!({"failoverReason": "billing", "provider": "fake"}));
     assert_eq!(told(&seen).expect("ended").0, "billing");
+}
+
+#[test]
+fn what_a_stopped_run_had_said_is_taken_from_the_events_where_the_session_has_none_of_it() {
+    let partial = |seen: &Seen| match evidence(seen).settled.expect("ended") {
+        Settled::Failed { partial, .. } => partial,
+        reply @ Settled::Reply { .. } => panic!("{reply:?}"),
+    };
+    let heard = Text::Inline("alpha beta".to_owned());
+    let mut seen = blank();
+    seen.heard = "alpha beta".to_owned();
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "timeout", "endedAt": 1, "error": "aborted", "stopReason": "rpc"}),
+    );
+    assert_eq!(partial(&seen), heard);
+    let aborted = |text: &str| {
+        let content = json!([{"type": "text", "text": text}]);
+        vec![json!({"role": "assistant", "content": content, "stopReason": "aborted"})]
+    };
+    seen.turn = failed_with_lines(aborted(""));
+    assert_eq!(partial(&seen), heard);
+    seen.turn = failed_with_lines(aborted("alpha beta gamma"));
+    assert_eq!(partial(&seen), Text::Inline("alpha beta gamma".to_owned()));
+    // What a run said before the model failed is no part of a reply.
+    seen.turn = failed_with_lines(vec![
+        json!({"role": "assistant", "content": [], "stopReason": "error", "errorMessage": "529 Overloaded"}),
+    ]);
+    assert_eq!(partial(&seen), Text::Inline(String::new()));
 }
 
 #[test]

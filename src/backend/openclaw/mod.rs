@@ -7,30 +7,33 @@ mod evidence;
 mod gaps;
 mod link;
 mod sessions;
+mod spawn;
 mod steers;
 
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use evidence::{Seen, Task, WaitAnswer};
 pub use sessions::{
-    Listed, find_session, list_sessions, recent_sessions, session_row, take_baseline,
+    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, take_baseline,
 };
+pub use spawn::{Account, Spawn, spawn};
 pub use steers::{Fate, Followed};
 
 use self::link::Link;
 use self::sessions::{describe, messages, tasks};
-use super::{Backend, Evidence, LONGEST_RUN, RunRef, Settled};
+use self::spawn::{hard_limit_s, has_begun};
+use super::{Backend, Evidence, RunRef, Settled};
 use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
-use crate::record::{Attempt, FailureKind, Steer};
+use crate::record::{Attempt, Selection, Steer};
 use crate::session::key::SessionKey;
 use crate::session::line::{Line, Message};
 use crate::session::terminal::{Turn, TurnSearch};
@@ -47,76 +50,6 @@ const FATE_LOOK: Duration = Duration::from_millis(250);
 
 /// Before a run that no one has seen is asked for again: a slow gateway may still be accepting it.
 const START_GRACE: Duration = Duration::from_secs(120);
-
-/// How much later than any deadline of ours the gateway ends a run by itself, in seconds.
-const LIMIT_MARGIN_S: u64 = 600;
-
-/// What a new run is to be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Spawn {
-    /// The session's key.
-    pub session_key: String,
-    /// The run's id, which is its idempotency key.
-    pub run_id: String,
-    /// The prompt.
-    pub message: String,
-    /// The label, shown by the gateway.
-    pub label: String,
-    /// The model, `None` for the agent's own.
-    pub model: Option<String>,
-    /// The thinking level.
-    pub thinking: Option<String>,
-    /// The run's hard limit in seconds.
-    pub timeout_s: Option<u64>,
-}
-
-impl Spawn {
-    /// The run as its entry describes it.
-    ///
-    /// # Errors
-    /// When the prompt's file cannot be read.
-    pub fn of_run(run: &RunRef) -> io::Result<Self> {
-        let path = run
-            .prompt_path
-            .as_ref()
-            .ok_or_else(|| io::Error::other("no prompt is recorded"))?;
-        let prompt = std::fs::read(path)?;
-        let prompt = String::from_utf8_lossy(&prompt).into_owned();
-        Ok(Self {
-            session_key: run.session_key.clone(),
-            run_id: run.run_id.clone(),
-            message: match run.attempt {
-                0 | 1 => prompt,
-                attempt => retold(attempt, run.retry_of, &prompt),
-            },
-            label: run.label.clone(),
-            model: run.model.clone(),
-            thinking: run.thinking.clone(),
-            // The watcher alone enforces the deadline, which rolls on while the run works.
-            timeout_s: hard_limit_s(run.timeout_s),
-        })
-    }
-}
-
-/// The prompt of a further attempt: the whole of the first one's, and why it comes again.
-fn retold(attempt: u32, retry_of: Option<FailureKind>, prompt: &str) -> String {
-    let why = match retry_of {
-        Some(FailureKind::GatewayRestart) => "the gateway was restarted",
-        Some(FailureKind::RateLimit) => "the model's provider had too many requests",
-        Some(FailureKind::SessionTakeover) => "something else wrote to the session",
-        Some(FailureKind::Overload) | None => "the model's provider was overloaded",
-        Some(_) => "it failed",
-    };
-    format!(
-        "[This is a retry (attempt {attempt}): the attempt before it ended early because {why}. Go on with what is already done, if anything is; the task is the same:]\n\n{prompt}"
-    )
-}
-
-/// When the gateway ends a run by itself, in seconds after its start: later than any deadline that rolls on.
-fn hard_limit_s(limit_s: Option<u64>) -> Option<u64> {
-    let limit_s = limit_s?.max(LONGEST_RUN.as_secs());
-    Some(limit_s.saturating_add(LIMIT_MARGIN_S))
-}
 
 /// The backend of a configured gateway.
 pub struct OpenclawBackend<'a> {
@@ -151,6 +84,19 @@ impl<'a> OpenclawBackend<'a> {
         Client::reopen(&self.endpoint, CONNECT_LIMIT)
     }
 
+    /// Asks for the run's end, within `limit`. The end itself is observed.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn abort_within(&self, run: &RunRef, limit: Duration) -> Result<(), GatewayError> {
+        let end = Instant::now() + limit;
+        let mut client = Client::reopen(&self.endpoint, limit)?;
+        let params = json!({"key": run.session_key});
+        let _hold = self.link.borrow().as_ref().map(Link::hold);
+        let left = end.saturating_duration_since(Instant::now());
+        client.call("sessions.abort", &params, left).map(|_| ())
+    }
+
     /// The messages of the run's session, oldest first.
     ///
     /// # Errors
@@ -165,55 +111,6 @@ impl<'a> OpenclawBackend<'a> {
         }
         Ok(all)
     }
-}
-
-/// Asks the gateway to start a run. Returns its acceptance.
-///
-/// # Errors
-/// The gateway's refusal; [`GatewayError::TimedOut`] or [`GatewayError::Broken`] leave it open whether the run exists.
-pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> {
-    let mut params = json!({
-        "sessionKey": spawn.session_key,
-        "message": spawn.message,
-        "idempotencyKey": spawn.run_id,
-        "deliver": false,
-        "label": spawn.label.chars().take(512).collect::<String>(),
-        // Any other name is run one at a time, process-wide.
-        "lane": "subagent",
-    });
-    if let Value::Object(fields) = &mut params {
-        for (name, value) in [("model", &spawn.model), ("thinking", &spawn.thinking)] {
-            if let Some(value) = value {
-                fields.insert(name.to_owned(), json!(value));
-            }
-        }
-        // Without it the older generation makes up an agent that it does not have.
-        if let Ok(key) = SessionKey::parse(&spawn.session_key) {
-            fields.insert("agentId".to_owned(), json!(key.agent_id()));
-        }
-        if let Some(seconds) = spawn.timeout_s {
-            fields.insert("timeout".to_owned(), json!(seconds));
-        }
-    }
-    client.call("agent", &params, CALL_LIMIT)
-}
-
-/// The gateway has begun the run, or has had it: its session is there, or tells of it where it was there before.
-fn has_begun(client: &mut Client, run: &RunRef) -> Result<bool, GatewayError> {
-    let (row, _) = describe(client, &run.session_key)?;
-    let Some(row) = row else {
-        return Ok(false);
-    };
-    let before = &run.baseline;
-    if before.session_id.is_none() || row.started_at_ms > before.started_at {
-        return Ok(true);
-    }
-    let is_ours = |task: &Value| task.get("runId").and_then(Value::as_str) == Some(&run.run_id);
-    if tasks(client, &run.session_key)?.iter().any(is_ours) {
-        return Ok(true);
-    }
-    let newest = messages(client, &run.session_key)?.pop();
-    Ok(newest.and_then(|message| message.id) != before.last_entry_id)
 }
 
 /// The run's task, `None` while it goes on or where there is no task.
@@ -263,6 +160,7 @@ fn look(
     run: &RunRef,
     wait: Duration,
 ) -> Result<Seen, GatewayError> {
+    client.follow(run.leading_run());
     let leading = wait_for(client, run.leading_run(), wait)?;
     let followed = run.followers().iter().map(|steer| {
         Ok(Followed {
@@ -281,6 +179,7 @@ fn look(
         task: None,
         turn: Turn::Nothing,
         observed: Facts::default(),
+        heard: String::new(),
         is_copy: false,
         limit_ms: hard_limit_s(run.timeout_s)
             .and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
@@ -302,6 +201,7 @@ fn look(
         seen.task = task(client, run)?;
     }
     seen.observed = client.observed(run.leading_run());
+    client.heard(run.leading_run()).clone_into(&mut seen.heard);
     if seen.is_ended() || seen.is_left_behind() {
         let mut all = messages(client, &run.session_key)?;
         let (paths, row) = (&home.paths, seen.row.as_ref());
@@ -354,9 +254,9 @@ pub fn fate_of(
     was_active: bool,
     patience: Duration,
 ) -> Result<Fate, GatewayError> {
-    let end = std::time::Instant::now() + patience;
+    let end = Instant::now() + patience;
     loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
+        let left = end.saturating_duration_since(Instant::now());
         // An ended run answers at once: what is looked at next is its line.
         let wait = wait_for(client, &steer.run_id, left.min(FATE_LOOK))?;
         let all = messages(client, session_key)?;
@@ -383,7 +283,7 @@ impl Backend for OpenclawBackend<'_> {
         Ok(None)
     }
 
-    fn next_attempt(&self, run: &RunRef) -> io::Result<Attempt> {
+    fn next_attempt(&self, run: &RunRef, _selection: &Selection) -> io::Result<Attempt> {
         let mut client = self.reopen().map_err(io::Error::other)?;
         let baseline = take_baseline(&mut client, &run.session_key).map_err(io::Error::other)?;
         let session_key = match baseline.session_id {
@@ -423,12 +323,7 @@ impl Backend for OpenclawBackend<'_> {
     }
 
     fn abort(&self, run: &RunRef) -> io::Result<()> {
-        let mut client = self.reopen().map_err(io::Error::other)?;
-        let params = json!({"key": run.session_key});
-        let _hold = self.link.borrow().as_ref().map(Link::hold);
-        client
-            .call("sessions.abort", &params, CALL_LIMIT)
-            .map(|_| ())
+        self.abort_within(run, CONNECT_LIMIT + CALL_LIMIT)
             .map_err(io::Error::other)
     }
 

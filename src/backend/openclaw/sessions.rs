@@ -162,6 +162,20 @@ pub fn session_row(
     Ok(SessionRow::from_value(row))
 }
 
+/// The ids of the gateway's agents.
+///
+/// # Errors
+/// As any call.
+pub fn agent_ids(client: &mut Client) -> Result<Vec<String>, GatewayError> {
+    let answer = client.call("agents.list", &json!({}), CALL_LIMIT)?;
+    let agents = answer.get("agents").and_then(Value::as_array);
+    let ids = agents.into_iter().flatten().filter_map(|agent| {
+        let id = agent.get("id")?.as_str()?;
+        Some(id.to_owned())
+    });
+    Ok(ids.collect())
+}
+
 /// A session in the gateway's list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {

@@ -151,6 +151,7 @@ fn describe_run(
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
         entry: entry.fields().clone(),
         model: args.model.clone(),
+        auth_profile: plan.auth_profile.clone(),
     };
     let storage = home.storage.as_ref();
     let unusable = || format!("cannot describe the run in {}", files.dir().display());
@@ -178,6 +179,15 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
         },
     );
     entry.set("model", args.model.clone());
+    for (field, value) in [
+        ("authProfile", &plan.auth_profile),
+        ("fallbackModel", &args.fallback_model),
+        ("fallbackAuthProfile", &args.fallback_auth_profile),
+    ] {
+        if let Some(value) = value {
+            entry.set(field, value.as_str());
+        }
+    }
     entry.set("thinking", args.thinking.map(thinking_text));
     entry.set("origin", plan.origin.clone());
     entry.set("deliverTo", plan.target.as_ref().map(|t| t.to.clone()));

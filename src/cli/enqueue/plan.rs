@@ -8,6 +8,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::profile;
+use super::requester;
 use super::target::{self, Target};
 use crate::backend::BackendName;
 use crate::backend::local::LocalBackend;
@@ -38,6 +40,7 @@ pub struct Plan {
     pub target: Option<Target>,
     pub origin: Option<String>,
     pub content_hash: String,
+    pub auth_profile: Option<String>,
 }
 
 /// Checks the command line and reads the prompt.
@@ -74,9 +77,14 @@ pub fn plan(
         ));
     }
     let (target, origin) = target::given(home, args)?;
+    let auth_profile = profile::auth_profile(home, args, gateway.as_deref())?;
     let prompt = prompt::read_prompt(home, &args.prompt, env)?;
     if backend == BackendName::Openclaw {
         check_for_gateway(args, prompt.as_deref())?;
+    }
+    // A call that was made before is answered again, whatever has become of who made it.
+    if !target::is_answered(home, args)? {
+        requester::check(home, args, gateway.as_deref_mut())?;
     }
     let (target, origin) = match gateway.as_deref_mut() {
         Some(client) if target.is_none() => target::found(home, args, client, origin)?,
@@ -116,6 +124,7 @@ pub fn plan(
         target,
         origin,
         content_hash,
+        auth_profile,
     })
 }
 
@@ -299,6 +308,17 @@ fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<
         delivery_mode_text(args.delivery_mode),
         args.requester,
     ]);
+    let selection = [
+        &args.auth_profile,
+        &args.fallback_model,
+        &args.fallback_auth_profile,
+    ];
+    // A call that names none has the hash that it had before there were any.
+    let more = selection.iter().any(|name| name.is_some());
+    let content = match more {
+        true => json!([content, selection]),
+        false => content,
+    };
     let mut hasher = Sha256::new();
     hasher.update(content.to_string());
     hasher.update([0]);

@@ -98,7 +98,7 @@ pub fn found(
 }
 
 /// The call was made before under its key: it is answered again, whoever is at work meanwhile.
-fn is_answered(home: &Home, args: &EnqueueArgs) -> Result<bool> {
+pub fn is_answered(home: &Home, args: &EnqueueArgs) -> Result<bool> {
     let Some(key) = args.idempotency_key.as_deref() else {
         return Ok(false);
     };

@@ -28,6 +28,9 @@ const MAX_ARTIFACT_BYTES: u64 = 256 * 1024 * 1024;
 pub struct Payload {
     /// The key: equal for every repeat.
     pub key: String,
+    /// The key of this try, for a receiver that answers a failed key from memory.
+    #[serde(skip)]
+    pub key_of_try: String,
     /// What it tells.
     pub kind: DeliveryKind,
     /// The label.
@@ -73,6 +76,7 @@ pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
     }
     Payload {
         key: delivery.key.clone(),
+        key_of_try: delivery.key_of_try(),
         kind: delivery.kind,
         label: label.to_owned(),
         text,

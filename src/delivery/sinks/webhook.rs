@@ -139,6 +139,7 @@ mod tests {
             Outcome::Failed { .. } => "failed",
             Outcome::Unknown { .. } => "unknown",
             Outcome::Refused { .. } => "refused",
+            Outcome::Spent(_) => "spent",
         };
         for status in [200, 202, 204] {
             assert_eq!(kind(status), "delivered");

@@ -1,5 +1,6 @@
 //! What the driver does of what the machine says.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::backend::{Settled, Text};
 use crate::completion::cap::ArtifactOutcome;
 use crate::ledger::LedgerError;
 use crate::record::{Failure, FailureKind, Phase, Steer};
+use crate::recovery::fallback::last_message;
 
 /// What the agent is asked at its deadline.
 const FINAL_REQUEST: &str = "Your time is up. Stop what you are doing, start nothing new, and send your final reply now: what is done, what is not, and what whoever goes on with it must know.";
@@ -118,7 +120,7 @@ impl Driver<'_> {
                     }
                 }
                 Action::PutOff { failure, next } => {
-                    if self.put_off(failure, *next, sight.evidence.settled.as_ref())?
+                    if self.put_off(failure, next, sight.evidence.settled.as_ref())?
                         == Recorded::Overtaken
                     {
                         return Ok(self.look_again());
@@ -215,7 +217,8 @@ impl Driver<'_> {
         settled: &Settled,
     ) -> Result<Recorded, LedgerError> {
         let (home, run) = (self.home, &self.run);
-        let ending = file_ending(home, run, conclusion, settled);
+        let settled = self.last_settlement(conclusion, settled);
+        let ending = file_ending(home, run, conclusion, &settled);
         let recorded = record_ending(home, &self.ledger, run, &self.entry, &ending, self.reader);
         match &recorded {
             Ok(Recorded::Yes) => self.ended = Some(ending),
@@ -232,6 +235,22 @@ impl Driver<'_> {
             Err(_) => {}
         }
         recorded
+    }
+
+    /// The settlement with the failure's last words: they name both selections where the fallback failed, too.
+    fn last_settlement<'s>(
+        &self,
+        conclusion: Conclusion,
+        settled: &'s Settled,
+    ) -> Cow<'s, Settled> {
+        let mut settled = Cow::Borrowed(settled);
+        if conclusion == Conclusion::Failed
+            && self.entry.fallback_use().is_some()
+            && let Settled::Failed { failure, .. } = settled.to_mut()
+        {
+            failure.message = last_message(&self.entry, failure);
+        }
+        settled
     }
 
     /// Something else came first: what to do is decided anew, at once.

@@ -9,14 +9,14 @@ use super::Driver;
 use crate::backend::{RunRef, Settled};
 use crate::ledger::{LedgerError, Patience};
 use crate::record::{Attempt, Entry, Failure};
-use crate::recovery::retries::{Claimed, Next, claim};
+use crate::recovery::retries::{Claimed, Next, claim, next_selection};
 
 impl Driver<'_> {
     /// Puts the label off until its retry. What the attempt had said is kept first.
     pub(super) fn put_off(
         &mut self,
         failure: &Failure,
-        next: Next,
+        next: &Next,
         settled: Option<&Settled>,
     ) -> Result<Recorded, LedgerError> {
         if let Some(settled) = settled {
@@ -39,7 +39,10 @@ impl Driver<'_> {
     /// Claims the next attempt and has it begun. Says so when the label has come to its end instead.
     pub(super) fn retry(&mut self) -> Result<Option<Leaving>, LedgerError> {
         // The session is looked at before the ledger is locked.
-        let attempt = match self.backend.next_attempt(&self.run) {
+        let attempt = match self
+            .backend
+            .next_attempt(&self.run, &next_selection(&self.entry))
+        {
             Ok(attempt) => attempt,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return self.end_retries(&format!("it cannot be tried again: {e}"));

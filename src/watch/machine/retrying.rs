@@ -14,14 +14,7 @@ const VANISHED: Duration = Duration::from_secs(30);
 
 /// The attempt has failed and is followed by another.
 pub(super) fn put_off(state: State, failure: &Failure, next: Next) -> Step {
-    let reason = format!(
-        "{}: {}; retry {} of {} in {} s",
-        failure.kind,
-        failure.message,
-        next.number,
-        next.at_most,
-        next.delay.as_secs()
-    );
+    let reason = format!("{}: {}; {next}", failure.kind, failure.message);
     Step::new(state, "retry-wait", reason)
         .act(Action::PutOff {
             failure: failure.clone(),

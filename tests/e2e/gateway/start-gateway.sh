@@ -228,5 +228,7 @@ read -r gateway_pid _ <"$run_dir/gateway.pid"
 read -r model_pid _ <"$run_dir/model.pid"
 printf '{"port":%d,"token":"%s","url":"ws://127.0.0.1:%d","pid":%d,"modelPort":%d,"modelPid":%d,"telegramPort":%d,"stateDir":"%s","configPath":"%s","openclaw":"%s","node":"%s","installSeconds":%d,"readySeconds":%d.%03d}\n' \
   "$port" "$token" "$port" "$gateway_pid" "$model_port" "$model_pid" "$telegram_port" "$dir/state" "$dir/openclaw.json" \
-  "$openclaw_version" "$node_version" "$install_seconds" $((ready_ms / 1000)) $((ready_ms % 1000)) |
-  tee "$run_dir/gateway.json"
+  "$openclaw_version" "$node_version" "$install_seconds" $((ready_ms / 1000)) $((ready_ms % 1000)) \
+  >"$run_dir/gateway.json"
+# Whoever waits for the line reads the file next.
+cat "$run_dir/gateway.json"
