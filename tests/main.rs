@@ -9,6 +9,7 @@ mod main_job;
 mod outbox;
 mod retries;
 mod session;
+mod simulation;
 mod support;
 mod walls;
 mod watcher;

@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 26] = [
+const PURE: [&str; 28] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -47,6 +47,8 @@ const PURE: [&str; 26] = [
     "watch/machine.rs",
     "watch/machine/",
     "watch/orphan.rs",
+    "watch/requests.rs",
+    "watch/sighting.rs",
     "delivery/mod.rs",
     "backend/local/ending.rs",
     "backend/openclaw/evidence.rs",

@@ -15,9 +15,10 @@ use crate::backend::openclaw::OpenclawBackend;
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger, Patience};
-use crate::record::{Entry, Status, time};
+use crate::record::{Entry, Status};
 use crate::storage::parent_of;
 use crate::wake::Wake;
+use crate::watch::requests::{Cancelling, cancel as request};
 use crate::watchers::ensure_watcher;
 
 /// Beyond the command's own grace, the settlement is waited for this long.
@@ -88,18 +89,12 @@ pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
 /// When the request cannot be recorded, or the run is one that this build cannot stop.
 pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -> Result<Stop> {
     let requested = ledger.update(Patience::Command, |book| {
-        let mut entry = book
-            .get(label)
-            .filter(|entry| entry.status() == Status::Running)?;
-        if BackendName::of_entry(&entry).is_none() {
-            return Some(Err(()));
-        }
-        if !entry.cancel_requested() {
-            entry.set(
-                "cancelRequested",
-                json!({"at": time::iso(book.now_ms()), "reason": reason}),
-            );
-            book.put(label, entry.clone());
+        let mut entry = book.get(label)?;
+        match request(&mut entry, reason, book.now_ms()) {
+            Cancelling::Over => return None,
+            Cancelling::Foreign => return Some(Err(())),
+            Cancelling::Known => {}
+            Cancelling::Recorded => book.put(label, entry.clone()),
         }
         Some(Ok(entry))
     })?;

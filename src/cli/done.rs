@@ -9,20 +9,16 @@ use super::args::DoneArgs;
 use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::views;
-use crate::backend::{RunRef, Text};
+use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
-use crate::record::{
-    DeliveryKind, Entry, FailureKind, Generation, Label, MAX_TEXT_BYTES, Phase, Status, clip_text,
-    time,
-};
-use crate::watch::changes::Charge;
-use crate::watch::ending::set_artifact;
-use crate::watch::{Reader, file_text};
+use crate::record::{DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Phase, Status};
+use crate::watch::file_text;
+use crate::watch::requests::{Signal, Signalled, answered};
 use crate::watchers::{Post, ensure_watcher};
 
 /// The summary where the agent gave none.
@@ -73,13 +69,16 @@ pub fn run(
                 return Err(failure(unkept("summary", summary, why)));
             }
             let signal = Signal {
-                args,
+                label,
+                brand: &home.config.brand,
                 generation,
                 summary,
+                is_given: args.summary.is_some(),
                 checklist: &checklist,
+                sha: args.sha.as_deref(),
                 artifact: &artifact,
             };
-            ledger.update(Patience::Done, |book| signal.apply(home, book, label))??
+            ledger.update(Patience::Done, |book| apply(home, &signal, book))??
         }
     };
     let (entry, message) = match outcome {
@@ -184,114 +183,40 @@ fn generation(args: &DoneArgs, label: &str, env: Environment<'_>) -> Result<Opti
 
 /// What becomes of a signal for an entry that it can no longer change.
 fn settled(entry: &Entry, generation: Option<Generation>, label: &str) -> Option<Outcome> {
-    let current = entry.generation();
-    if let Some(wanted) = generation.filter(|wanted| *wanted != current) {
-        return Some(Outcome::Rejected(format!(
-            "generation {wanted} of label \"{label}\" is over; the current one is {current}"
-        )));
-    }
-    match entry.status() {
-        Status::Done => Some(Outcome::Again(entry.clone())),
-        Status::Cancelled => Some(Outcome::Rejected(format!(
-            "label \"{label}\" was cancelled"
-        ))),
-        Status::Error | Status::Interrupted if is_rejected(entry) => {
-            Some(Outcome::Rejected(format!(
-                "the verify command rejected the result of label \"{label}\"; 'dispatch enqueue --mode reuse' has it worked on again"
-            )))
-        }
-        _ => None,
+    answered(label, entry, generation).map(|answer| outcome(answer, entry))
+}
+
+fn outcome(answer: Signalled, entry: &Entry) -> Outcome {
+    match answer {
+        Signalled::Taken => Outcome::Done {
+            entry: entry.clone(),
+            was_registered: true,
+        },
+        Signalled::Again => Outcome::Again(entry.clone()),
+        Signalled::Rejected(why) => Outcome::Rejected(why),
     }
 }
 
-struct Signal<'a> {
-    args: &'a DoneArgs,
-    generation: Option<Generation>,
-    summary: &'a str,
-    checklist: &'a Map<String, Value>,
-    artifact: &'a ArtifactOutcome,
-}
-
-impl Signal<'_> {
-    fn apply(&self, home: &Home, book: &mut Book, label: &str) -> Result<Outcome> {
-        let Some(mut entry) = book.get(label) else {
-            let mut entry = unregistered(home, label, book.now_ms())?;
-            self.complete(home, label, &mut entry, book.now_ms(), DeliveryKind::Result);
-            book.put(label, entry);
-            let entry = book.get(label).unwrap_or_default();
-            return Ok(Outcome::Done {
-                entry,
-                was_registered: false,
-            });
-        };
-        // Asked again under the lock: the entry may have moved on since it was read.
-        if let Some(outcome) = settled(&entry, self.generation, label) {
-            return Ok(outcome);
-        }
-        let kind = match entry.status() {
-            Status::Error | Status::Interrupted => DeliveryKind::Correction,
-            _ => DeliveryKind::Result,
-        };
-        self.complete(home, label, &mut entry, book.now_ms(), kind);
+/// Takes the signal into the ledger. What was found before may be old by now: it is asked again under the lock.
+fn apply(home: &Home, signal: &Signal<'_>, book: &mut Book) -> Result<Outcome> {
+    let label = signal.label;
+    let Some(mut entry) = book.get(label) else {
+        let mut entry = unregistered(home, label, book.now_ms())?;
+        signal.complete(&mut entry, DeliveryKind::Result, book.now_ms());
         book.put(label, entry);
         let entry = book.get(label).unwrap_or_default();
-        Ok(Outcome::Done {
+        return Ok(Outcome::Done {
             entry,
-            was_registered: true,
-        })
+            was_registered: false,
+        });
+    };
+    let answer = signal.apply(&mut entry, book.now_ms());
+    if answer != Signalled::Taken {
+        return Ok(outcome(answer, &entry));
     }
-
-    fn complete(
-        &self,
-        home: &Home,
-        label: &str,
-        entry: &mut Entry,
-        now_ms: i64,
-        kind: DeliveryKind,
-    ) {
-        entry.set_text("summary", self.summary);
-        let summary = clip_text(self.summary, MAX_TEXT_BYTES);
-        let given = self.args.summary.is_some();
-        entry.set(
-            "completion",
-            json!({
-                "version": 2,
-                "recordedAt": time::iso(now_ms),
-                "summary_human": given.then(|| summary.clone()),
-                "summary": summary,
-                "deliveryText": given.then_some(summary),
-                "checklist": self.checklist,
-                "sha": self.args.sha,
-                "unfenced": self.generation.is_none(),
-            }),
-        );
-        if let Some(sha) = &self.args.sha {
-            entry.set_text("sha", sha);
-        }
-        set_artifact(entry, "artifact", self.artifact, self.summary.len() as u64);
-        // The operator's check comes first; the watcher runs it, and the label is done when it passes. Another tool's label
-        // has no watcher of ours.
-        let is_ours = RunRef::of_entry(label, entry).is_some();
-        match is_ours && entry.text("verifyCmd").is_some() {
-            true => entry.set_phase(Phase::Verifying),
-            false => {
-                let charge = Charge {
-                    label,
-                    generation: entry.generation(),
-                    brand: &home.config.brand,
-                    reader: Reader::Outbox,
-                };
-                charge.finish_signal(entry, kind, now_ms);
-            }
-        }
-    }
-}
-
-/// The operator's check has spoken: no later word of the agent outweighs it.
-fn is_rejected(entry: &Entry) -> bool {
-    entry
-        .failure()
-        .is_some_and(|failure| failure.kind == FailureKind::Verify)
+    book.put(label, entry);
+    let entry = book.get(label).unwrap_or_default();
+    Ok(outcome(answer, &entry))
 }
 
 /// The entry of a label that nobody enqueued.

@@ -9,7 +9,7 @@ mod profile;
 mod requester;
 mod target;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use self::entry::{Entered, enter};
@@ -38,19 +38,26 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
         // A gateway that is not there is told before anything is written.
         BackendName::Openclaw => Some(OpenclawBackend::new(home)?.connect()?),
     };
-    let plan = plan(home, args, env, gateway.as_mut())?;
+    let mut plan = plan(home, args, env, gateway.as_mut())?;
     let ledger = Ledger::new(home);
     let mut entered = enter_once(home, &ledger, args, &plan)?;
-    while let Entered::Running(generation) = entered
-        && args.replace
-    {
-        let label = plan.label.as_str();
-        let settled = super::cancel::settle(home, &ledger, label, Some("replaced"))?;
-        // A run that does not end is told of; another call that was faster is replaced in its turn.
-        let goes_on = |e: &Entry| e.generation() == generation && e.status() == Status::Running;
-        if settled.entry.as_ref().is_some_and(goes_on) {
-            break;
+    loop {
+        match entered {
+            Entered::Running(generation) if args.replace => {
+                let label = plan.label.as_str();
+                let settled = super::cancel::settle(home, &ledger, label, Some("replaced"))?;
+                // A run that does not end is told of; another call that was faster is replaced in its turn.
+                let goes_on =
+                    |e: &Entry| e.generation() == generation && e.status() == Status::Running;
+                if settled.entry.as_ref().is_some_and(goes_on) {
+                    break;
+                }
+            }
+            Entered::Outdated => {}
+            _ => break,
         }
+        // What its session said meanwhile is no word of the new run.
+        plan.renew(home, args, gateway.as_mut())?;
         entered = enter_once(home, &ledger, args, &plan)?;
     }
     let (entry, repeated) = match entered {
@@ -62,6 +69,7 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
                 plan.run_id
             )));
         }
+        Entered::Outdated => bail!("the session is always at work for somebody else"),
         Entered::Running(generation) => {
             return Err(failure(format!(
                 "label \"{}\" is running (generation {generation}); wait for it, cancel it, or use --replace",
@@ -117,9 +125,11 @@ fn start_runner(home: &Home, run: &RunRef) {
 /// Asks the gateway for the run. Only its refusal ends the entry; a call without an answer is left to the watcher.
 fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) -> Result<()> {
     let asked = Spawn::of_run(run).context("cannot read the prompt back")?;
-    let error = match spawn(client, &asked) {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    let asked = spawn(client, &asked);
+    // Its watcher has stayed out of the way until now.
+    Post::of(home, &run.label, run.generation).poke();
+    let Err(error) = asked else {
+        return Ok(());
     };
     if error.refusal().is_none() {
         home.say(&format!(

@@ -12,13 +12,13 @@ use super::{labels, views};
 use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
-use crate::delivery::{DeliveryMode, owe_note, targets};
+use crate::delivery::{DeliveryMode, targets};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::Environment;
-use crate::record::{Entry, MAX_TEXT_BYTES, Status};
+use crate::record::{Entry, MAX_TEXT_BYTES};
 use crate::watch::ending::content;
-use crate::watch::file_text;
+use crate::watch::{file_text, requests};
 use crate::watchers::ensure_watcher;
 
 /// Runs the command.
@@ -54,12 +54,11 @@ pub fn run(
     let content = content(String::new(), &args.text, &artifact, args.text.len() as u64);
     let outcome = ledger.update(Patience::Command, |book| {
         let mut entry = book.get(label)?;
-        if entry.status() != Status::Running {
-            return Some(Err(entry.status()));
+        let noted = requests::note(label, &mut entry, &content, book.now_ms());
+        if noted.is_ok() {
+            book.put(label, entry.clone());
         }
-        let number = owe_note(label, &mut entry, &content, book.now_ms());
-        book.put(label, entry.clone());
-        Some(Ok((entry, number)))
+        Some(noted.map(|number| (entry, number)))
     })?;
     let (entry, number) = match outcome {
         Some(Ok(written)) => written,

@@ -18,9 +18,10 @@ use crate::gateway::{Client, GatewayError};
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, Patience};
 use crate::paths::Environment;
-use crate::record::{Baseline, Entry, Phase, Status, Steer};
+use crate::record::{Baseline, Entry, Status, Steer};
 use crate::session::key::{SessionKey, same_key};
 use crate::wake::{SAFETY_POLL, Wake};
+use crate::watch::requests::{self, Unsent};
 use crate::watchers::ensure_watcher;
 
 /// How long the message's line is looked for before the answer says that it is pending.
@@ -166,26 +167,24 @@ fn record(ledger: &Ledger, label: &str, steer: &Steer) -> Result<()> {
         let Some(mut entry) = book.get(label) else {
             return Some(format!("label \"{label}\" has just left the ledger"));
         };
-        if entry.status() != Status::Running {
-            return Some(not_running(label, &entry));
-        }
-        if entry.cancel_requested() {
-            return Some(format!("label \"{label}\" is being cancelled"));
-        }
-        if entry.phase() == Some(Phase::Verifying) {
-            return Some(format!(
-                "label \"{label}\" has its result, which is being verified"
-            ));
-        }
-        if entry.phase() == Some(Phase::RetryWait) {
-            return Some(format!(
+        let why = match requests::steer(&mut entry, steer) {
+            Ok(()) => {
+                book.put(label, entry);
+                return None;
+            }
+            Err(why) => why,
+        };
+        Some(match why {
+            Unsent::NotRunning(_) => not_running(label, &entry),
+            Unsent::Cancelling => format!("label \"{label}\" is being cancelled"),
+            Unsent::Waiting => format!(
                 "label \"{label}\" waits for its retry (at {}); send the message when that runs, or cancel the label",
                 entry.text("retryAt").unwrap_or("an unknown time")
-            ));
-        }
-        entry.put_steer(steer);
-        book.put(label, entry);
-        None
+            ),
+            Unsent::Verifying => {
+                format!("label \"{label}\" has its result, which is being verified")
+            }
+        })
     })?;
     match refused {
         Some(why) => Err(failure(why)),

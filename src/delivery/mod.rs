@@ -85,8 +85,36 @@ fn owe_to(
     now_ms: i64,
 ) {
     let key = Delivery::key_of(label, entry.generation(), entry.attempt(), kind, target);
+    owe_under(entry, key, kind, target, content, now_ms);
+}
+
+fn owe_under(
+    entry: &mut Entry,
+    key: String,
+    kind: DeliveryKind,
+    target: &str,
+    content: &Content,
+    now_ms: i64,
+) {
     if !entry.deliveries().iter().any(|other| other.key == key) {
         entry.put_delivery(&Delivery::new(key, kind, target, content.clone(), now_ms));
+    }
+}
+
+/// Adds the records of a failure that a retry follows, for the targets that hear of everything. Their keys are not those of
+/// the end: should the same attempt be the last after all, that is told beside it.
+pub fn owe_passing_failure(label: &str, entry: &mut Entry, content: &Content, now_ms: i64) {
+    let kind = DeliveryKind::Failure;
+    for target in targets(entry) {
+        let key = Delivery::key_of(label, entry.generation(), entry.attempt(), kind, &target);
+        owe_under(
+            entry,
+            format!("{key}#retry"),
+            kind,
+            &target,
+            content,
+            now_ms,
+        );
     }
 }
 
@@ -231,6 +259,23 @@ mod tests {
         e.clear("deliverTo");
         owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
         assert!(!is_owed(&e));
+    }
+
+    #[test]
+    fn a_failure_that_a_retry_was_to_follow_does_not_hide_the_end() {
+        let mut e = entry("announce-always");
+        e.set("requester", "agent:main:main");
+        owe_passing_failure("l", &mut e, &Content::default(), 0);
+        owe("l", &mut e, DeliveryKind::Failure, &Content::default(), 0);
+        let keys: Vec<String> = e.deliveries().into_iter().map(|d| d.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "l/5/1/failure/telegram:-100#retry",
+                "l/5/1/failure/telegram:-100",
+                "l/5/1/failure/wake:agent:main:main"
+            ]
+        );
     }
 
     #[test]

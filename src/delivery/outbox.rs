@@ -73,6 +73,23 @@ pub fn due(delivery: &Delivery, now_ms: i64) -> Due {
 /// How soon it is looked again whether another watcher's try has ended.
 const OTHERS_LOOK_MS: i64 = 250;
 
+/// A watcher that is at its post and has not told the end of its try for so long is not waited for any more.
+const OTHERS_PATIENCE_MS: i64 = 5 * 60_000;
+
+/// The watcher of another generation began this try and still is at its post, as `is_at_post` says.
+pub fn is_sent_by_another(
+    delivery: &Delivery,
+    own: Generation,
+    now_ms: i64,
+    is_at_post: impl Fn(Generation) -> bool,
+) -> bool {
+    let by = delivery.tried_by.filter(|by| *by != own);
+    let is_recent = delivery
+        .tried_at
+        .is_some_and(|at| now_ms.saturating_sub(at) < OTHERS_PATIENCE_MS);
+    delivery.state == DeliveryState::Sending && is_recent && by.is_some_and(is_at_post)
+}
+
 /// What is to be done next for a list of records.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Next<'a> {

@@ -8,7 +8,7 @@
 
 mod adopt;
 pub mod fallback;
-mod overloads;
+pub mod overloads;
 pub mod retries;
 
 use std::collections::HashSet;
@@ -137,30 +137,55 @@ fn candidates(book: &Book) -> Vec<(String, Entry)> {
     found
 }
 
+/// Every label of ours that needs a watcher, whether it has one or not.
+pub fn in_need(home: &Home, book: &Book) -> Vec<(String, Entry)> {
+    // What the scan would tell of the others is of no interest here.
+    let mut scan = Scan::default();
+    let mut needy = candidates(book);
+    needy.retain(|(label, entry)| need(home, label, entry, &mut scan).is_some());
+    needy
+}
+
 /// Why the label needs a watcher, if it does.
 fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'static str> {
+    match needed(label, entry, || owes_last_words(home, label, entry)) {
+        Ok(why) => why,
+        Err(skipped) => {
+            scan.skipped.push((label.to_owned(), skipped.to_owned()));
+            None
+        }
+    }
+}
+
+/// Why the label needs a watcher, if it does. Pure but for `owes_last_words`, which looks at the session of one that has
+/// ended.
+///
+/// # Errors
+/// Why a label that runs is left alone.
+pub fn needed(
+    label: &str,
+    entry: &Entry,
+    owes_last_words: impl FnOnce() -> bool,
+) -> Result<Option<&'static str>, &'static str> {
     if entry.status().is_ended() {
         if is_owed(entry) {
-            return Some("it owes a delivery");
+            return Ok(Some("it owes a delivery"));
         }
         if entry.is_signalled() {
-            return Some("its late result waits for the verify command");
+            return Ok(Some("its late result waits for the verify command"));
         }
-        return owes_last_words(home, label, entry)
-            .then_some("its agent's last words are not kept yet");
+        return Ok(owes_last_words().then_some("its agent's last words are not kept yet"));
     }
     if entry.status() != Status::Running {
-        return None;
+        return Ok(None);
     }
     if RunRef::of_entry(label, entry).is_some() {
-        return Some("it is running without a watcher");
+        return Ok(Some("it is running without a watcher"));
     }
-    let skipped = match BackendName::of_entry(entry) {
+    Err(match BackendName::of_entry(entry) {
         Some(_) => "it names no session",
         None => "another tool started it and watches it",
-    };
-    scan.skipped.push((label.to_owned(), skipped.to_owned()));
-    None
+    })
 }
 
 /// The agent signalled done, and its run goes on or has said more since, but nobody has kept that.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Reader;
 use super::ending::{Ending, content};
 use crate::completion::cap::{ArtifactOutcome, failure_header, header};
-use crate::delivery::{DeliveryMode, owe, owe_stdout};
+use crate::delivery::{DeliveryMode, owe, owe_passing_failure, owe_stdout};
 use crate::record::{Content, DeliveryKind, Entry, Failure, Generation, Phase, Status, Steer};
 use crate::recovery::retries::{self, Next};
 
@@ -137,7 +137,9 @@ impl Charge<'_> {
         retries::put_off(entry, failure, next.delay, now_ms);
         let text = format!("{}\n\nNot the end: {next}.", failure.message);
         let header = failure_header(self.brand, self.label, failure.kind.as_str());
-        self.owe_progress(entry, DeliveryKind::Failure, header, text, now_ms);
+        if let Some(content) = self.progress(entry, header, text) {
+            owe_passing_failure(self.label, entry, &content, now_ms);
+        }
         Recorded::Yes
     }
 
@@ -145,28 +147,21 @@ impl Charge<'_> {
     pub fn tell_retry(&self, entry: &mut Entry, now_ms: i64) {
         let (brand, label, attempt) = (self.brand, self.label, entry.attempt());
         let header = format!("🌶️ *{brand}* [{label}] starting again (attempt {attempt})...");
-        self.owe_progress(entry, DeliveryKind::Starting, header, String::new(), now_ms);
+        if let Some(content) = self.progress(entry, header, String::new()) {
+            owe(self.label, entry, DeliveryKind::Starting, &content, now_ms);
+        }
     }
 
-    fn owe_progress(
-        &self,
-        entry: &mut Entry,
-        kind: DeliveryKind,
-        header: String,
-        text: String,
-        now_ms: i64,
-    ) {
+    /// What is told between two attempts, to those who want to hear of everything.
+    fn progress(&self, entry: &Entry, header: String, text: String) -> Option<Content> {
         let mode = DeliveryMode::from_text(entry.text("deliveryMode"));
-        if mode != DeliveryMode::AnnounceAlways || self.reader == Reader::Stdout {
-            return;
-        }
-        let content = Content {
+        let is_told = mode == DeliveryMode::AnnounceAlways && self.reader == Reader::Outbox;
+        is_told.then(|| Content {
             header,
             bytes: text.len() as u64,
             text,
             ..Content::default()
-        };
-        owe(self.label, entry, kind, &content, now_ms);
+        })
     }
 
     /// Records a request for the final reply that is about to be sent.

@@ -9,72 +9,30 @@ use std::time::Duration;
 
 use super::Reader;
 use super::changes::{Charge, Recorded};
-use super::ending::{Ending, set_artifact};
+use super::ending::{Ending, set_artifact, told};
 use super::machine::Conclusion;
 use crate::backend::{RunRef, Settled, Text};
 use crate::completion::artifact::{ArtifactName, copy_artifact, write_artifact};
 use crate::completion::cap::{ArtifactOutcome, CLUSTER_MAX_BYTES, inline_limit_from};
-use crate::completion::choice::choose;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
-use crate::record::{Entry, Failure, FailureKind, Status};
-
-/// What stands in for a command's output that is empty.
-const NOTHING_PRINTED: &str = "The command exited with code 0 and printed nothing.";
-
-/// What stands in for a gateway's reply that is empty, or says that there is none.
-const NO_REPLY: &str = "The session ended normally without a reply.";
-
-/// What stands in for a reply that is no message to anybody.
-const NOTHING_SAID: &str =
-    "The session ended normally without a message: its only output was a status line.";
+use crate::record::{Entry, Failure, FailureKind};
 
 /// Pauses before an artifact is tried again: a failure that passes must not cost the full text.
 const ARTIFACT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
 /// Writes the artifact and puts the end into words. An artifact that cannot be written does not stop the end.
 pub fn file_ending(home: &Home, run: &RunRef, conclusion: Conclusion, settled: &Settled) -> Ending {
-    let (text, failure, at_ms, truncated) = match settled {
-        Settled::Reply {
-            text,
-            truncated,
-            at_ms,
-        } => (spoken(run, text), None, *at_ms, *truncated),
-        Settled::Failed {
-            failure, partial, ..
-        } => (
-            explained(failure, partial),
-            Some(failure.clone()),
-            failure.at,
-            false,
-        ),
-    };
-    let name = ArtifactName::new(at_ms, &run.label, &run.run_id);
-    let artifact = file_text(home, &name, &text);
-    let (head, full_bytes) = head_of(home, &text);
-    let status = match conclusion {
-        Conclusion::Done => Status::Done,
-        Conclusion::Failed => Status::Error,
-        Conclusion::Cancelled => Status::Cancelled,
-    };
-    Ending {
-        status,
-        failure,
-        at_ms,
-        head,
-        full_bytes,
-        artifact,
-        truncated,
-    }
+    let told = told(settled, run.is_command());
+    let name = ArtifactName::new(told.at_ms, &run.label, &run.run_id);
+    let artifact = file_text(home, &name, &told.text);
+    let (head, full_bytes) = head_of(home, &told.text);
+    told.ending(conclusion, head, full_bytes, artifact)
 }
 
 /// A failure that the watcher itself found, as a settlement.
 pub fn given_up(home: &Home, kind: FailureKind, text: &str) -> Settled {
-    Settled::Failed {
-        failure: Failure::new(kind, text, home.now_ms()),
-        partial: Text::Inline(String::new()),
-        cancelled: false,
-    }
+    super::ending::given_up(kind, text, home.now_ms())
 }
 
 /// A result that the verify command rejected, as a settlement: the text of the run's `reply`, or else of the completion
@@ -113,34 +71,6 @@ pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutco
         home.say(&format!("the full text could not be kept: {e}"));
     }
     ArtifactOutcome::from(&written)
-}
-
-fn spoken(run: &RunRef, text: &Text) -> Text {
-    match text {
-        text if text.is_empty() => {
-            let words = match run.is_command() {
-                true => NOTHING_PRINTED,
-                false => NO_REPLY,
-            };
-            Text::Inline(words.to_owned())
-        }
-        Text::Inline(reply) => match choose(None, Some(reply), None) {
-            Some(choice) => Text::Inline(choice.text.to_owned()),
-            None => Text::Inline(NOTHING_SAID.to_owned()),
-        },
-        Text::File { .. } => text.clone(),
-    }
-}
-
-fn explained(failure: &Failure, partial: &Text) -> Text {
-    match partial {
-        text if text.is_empty() => Text::Inline(failure.message.clone()),
-        Text::Inline(text) => Text::Inline(format!(
-            "{}\n\nWhat it had said until then:\n\n{text}",
-            failure.message
-        )),
-        Text::File { .. } => partial.clone(),
-    }
 }
 
 /// The start of a text and its whole length.

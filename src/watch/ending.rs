@@ -2,8 +2,120 @@
 
 use serde_json::json;
 
+use super::machine::Conclusion;
+use crate::backend::{Settled, Text};
 use crate::completion::cap::{ArtifactOutcome, cap_head, failure_header, header, message};
-use crate::record::{Content, Entry, Failure, MAX_TEXT_BYTES, Status, clip_text};
+use crate::completion::choice::choose;
+use crate::record::{Content, Entry, Failure, FailureKind, MAX_TEXT_BYTES, Status, clip_text};
+
+/// What stands in for a command's output that is empty.
+const NOTHING_PRINTED: &str = "The command exited with code 0 and printed nothing.";
+
+/// What stands in for a gateway's reply that is empty, or says that there is none.
+const NO_REPLY: &str = "The session ended normally without a reply.";
+
+/// What stands in for a reply that is no message to anybody.
+const NOTHING_SAID: &str =
+    "The session ended normally without a message: its only output was a status line.";
+
+/// How a run ended in words, its text not filed yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The whole text.
+    pub text: Text,
+    /// Why, where it is a failure.
+    pub failure: Option<Failure>,
+    /// When, ms since the epoch.
+    pub at_ms: i64,
+    /// The token limit cut the reply.
+    pub truncated: bool,
+}
+
+/// Puts the end of a run into words; `is_command` says that it is a command of this machine.
+pub fn told(settled: &Settled, is_command: bool) -> Told {
+    match settled {
+        Settled::Reply {
+            text,
+            truncated,
+            at_ms,
+        } => Told {
+            text: spoken(is_command, text),
+            failure: None,
+            at_ms: *at_ms,
+            truncated: *truncated,
+        },
+        Settled::Failed {
+            failure, partial, ..
+        } => Told {
+            text: explained(failure, partial),
+            failure: Some(failure.clone()),
+            at_ms: failure.at,
+            truncated: false,
+        },
+    }
+}
+
+impl Told {
+    /// The end as it is recorded: `head` is the start of the text, of `full_bytes` in all, which `artifact` keeps.
+    pub fn ending(
+        self,
+        conclusion: Conclusion,
+        head: String,
+        full_bytes: u64,
+        artifact: ArtifactOutcome,
+    ) -> Ending {
+        Ending {
+            status: match conclusion {
+                Conclusion::Done => Status::Done,
+                Conclusion::Failed => Status::Error,
+                Conclusion::Cancelled => Status::Cancelled,
+            },
+            failure: self.failure,
+            at_ms: self.at_ms,
+            head,
+            full_bytes,
+            artifact,
+            truncated: self.truncated,
+        }
+    }
+}
+
+fn spoken(is_command: bool, text: &Text) -> Text {
+    match text {
+        text if text.is_empty() => {
+            let words = match is_command {
+                true => NOTHING_PRINTED,
+                false => NO_REPLY,
+            };
+            Text::Inline(words.to_owned())
+        }
+        Text::Inline(reply) => match choose(None, Some(reply), None) {
+            Some(choice) => Text::Inline(choice.text.to_owned()),
+            None => Text::Inline(NOTHING_SAID.to_owned()),
+        },
+        Text::File { .. } => text.clone(),
+    }
+}
+
+fn explained(failure: &Failure, partial: &Text) -> Text {
+    match partial {
+        text if text.is_empty() => Text::Inline(failure.message.clone()),
+        Text::Inline(text) => Text::Inline(format!(
+            "{}\n\nWhat it had said until then:\n\n{text}",
+            failure.message
+        )),
+        Text::File { .. } => partial.clone(),
+    }
+}
+
+/// A failure that nobody but the watcher found, as a settlement.
+pub fn given_up(kind: FailureKind, text: &str, now_ms: i64) -> Settled {
+    Settled::Failed {
+        failure: Failure::new(kind, text, now_ms),
+        partial: Text::Inline(String::new()),
+        cancelled: false,
+    }
+}
 
 /// How a run ended, its text filed.
 #[derive(Debug, Clone, PartialEq)]

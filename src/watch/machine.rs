@@ -23,6 +23,12 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// How often a verify command at work is looked at.
 const VERIFY_LOOK: Duration = Duration::from_millis(50);
 
+/// How long a run that was asked to stop may take, before it is asked again.
+const ABORT_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long a cancelled run of a gateway may go on before it is recorded as cancelled all the same.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(600);
+
 /// Pauses between attempts to carry a run.
 const CARRY_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
 
@@ -91,8 +97,10 @@ pub struct State {
     next_carry: Duration,
     /// Monotonic time until which the agent's last words are waited for.
     last_words_until: Option<Duration>,
-    /// The request to abort is out.
-    aborted: bool,
+    /// When the request to abort goes out again: one of them may have been lost.
+    next_abort: Option<Duration>,
+    /// Monotonic time since when a cancelled run is seen to go on.
+    outlives_since: Option<Duration>,
     /// How the run's work is judged.
     watchfulness: Watchfulness,
     /// Monotonic time of the next retry.
@@ -170,7 +178,7 @@ pub enum Action {
     },
     /// Claim the next attempt and have it carried.
     Retry,
-    /// Record that the label was stopped on request while it waited for its retry.
+    /// Record that the label was stopped on request, of which no run tells: it waited for its retry, or its run does not say.
     ConcludeWaiting,
     /// Keep the agent's last words beside its own signal.
     FileLastWords,
@@ -328,8 +336,8 @@ fn verified(state: State, verify: &Verify, conclude: Action) -> Step {
 
 fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) -> Step {
     let mut actions = Vec::new();
-    if entry.cancel_requested && !state.aborted {
-        state.aborted = true;
+    if entry.cancel_requested && state.next_abort.is_none_or(|at| now >= at) {
+        state.next_abort = Some(now + ABORT_AGAIN);
         actions.push(Action::Abort);
     }
     if let Some(why) = &sight.blind {
@@ -345,8 +353,8 @@ fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) 
             if entry.phase == Some(Phase::Accepting) {
                 actions.push(Action::ConfirmRunning);
             }
-            match state.aborted {
-                true => Step::new(state, "aborting", "cancellation was requested"),
+            match entry.cancel_requested {
+                true => outlive(state, sight, now),
                 false => judge(state, sight, now),
             }
         }
@@ -358,6 +366,20 @@ fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) 
     actions.append(&mut step.actions);
     step.actions = actions;
     step
+}
+
+/// A cancelled run is waited for. One that a gateway calls alive for so long in spite of every request may not be there: a
+/// reused session tells of runs that nobody works on.
+fn outlive(mut state: State, sight: &Sight, now: Duration) -> Step {
+    let since = *state.outlives_since.get_or_insert(now);
+    if sight.is_carried || now.saturating_sub(since) < CANCEL_PATIENCE {
+        return Step::new(state, "aborting", "cancellation was requested");
+    }
+    let reason =
+        "cancellation was requested; the run was told to stop and has not said that it did";
+    Step::new(state, "concluding", reason)
+        .act(Action::ConcludeWaiting)
+        .act(Action::Leave(Leaving::Ended))
 }
 
 /// Helps a run that goes on to its end when that is due.

@@ -116,15 +116,31 @@ fn a_reply_after_a_recorded_failure_still_becomes_the_result() {
 }
 
 #[test]
-fn a_cancel_is_passed_on_once_and_its_settlement_waited_for() {
+fn a_cancel_is_passed_on_again_until_the_run_settles() {
     let wanted = sight(Status::Running, true, evidence(Liveness::Alive, None));
     let first = step(State::default(), &wanted, Duration::ZERO);
     assert_eq!(first.actions, [Action::Abort]);
     assert_eq!(first.doing, "aborting");
-    assert_eq!(
-        step(first.state, &wanted, Duration::from_secs(1)).actions,
-        []
-    );
+    let soon = step(first.state, &wanted, Duration::from_secs(29));
+    assert_eq!(soon.actions, []);
+    // Whoever was asked first may have been out of reach.
+    let later = step(soon.state, &wanted, Duration::from_secs(30));
+    assert_eq!(later.actions, [Action::Abort]);
+}
+
+#[test]
+fn a_cancelled_run_that_never_says_that_it_ended_is_recorded_at_last_unless_its_runner_will() {
+    let mut wanted = sight(Status::Running, true, evidence(Liveness::Alive, None));
+    wanted.is_carried = false;
+    let from = step(State::default(), &wanted, Duration::ZERO).state;
+    let soon = step(from.clone(), &wanted, Duration::from_secs(599));
+    assert_eq!(soon.actions, [Action::Abort]);
+    let ended = step(from.clone(), &wanted, Duration::from_secs(600));
+    let told = [Action::Abort, Action::ConcludeWaiting, LEAVE];
+    assert_eq!(ended.actions, told);
+    wanted.is_carried = true;
+    let carried = step(from, &wanted, Duration::from_secs(6_000));
+    assert_eq!(carried.actions, [Action::Abort]);
 }
 
 /// The seconds at which a run without a carrier is carried, and when and as what it is given up.

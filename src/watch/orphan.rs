@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::ending::given_up;
 use super::liveness::Policy;
 use crate::backend::{Evidence, Liveness, Settled};
-use crate::record::{FailureKind, Phase};
+use crate::record::{FailureKind, Phase, Status};
 
 /// A session that says it runs while nothing works on it is given up after this long.
 const LEFT_BEHIND: Duration = Duration::from_secs(30);
@@ -78,6 +79,50 @@ pub fn verdict(orphan: &Orphan, evidence: &Evidence, now_ms: i64) -> Verdict {
             },
             _ => Verdict::GoesOn,
         },
+    }
+}
+
+impl Verdict {
+    /// What nothing carries any more may have left the end of a run, which is to be looked for.
+    pub fn leaves_something(&self, evidence: &Evidence) -> bool {
+        let is_over = matches!(self, Verdict::Failed { .. } | Verdict::Interrupted { .. });
+        is_over && evidence.liveness == Liveness::Gone
+    }
+
+    /// The end and the status that it gives the label. `left` is what was found of a run that nothing carries any more: the
+    /// reply of one that a restart cut may have been complete.
+    pub fn ending(
+        &self,
+        evidence: &Evidence,
+        left: Option<Settled>,
+        cancel_requested: bool,
+        now_ms: i64,
+    ) -> (Settled, Status) {
+        let settled = match self {
+            Verdict::Settled | Verdict::GoesOn => evidence.settled.clone(),
+            Verdict::Failed { .. } | Verdict::Interrupted { .. } => left,
+        };
+        let own = |kind, why| given_up(kind, why, now_ms);
+        match (settled, self) {
+            (Some(settled @ Settled::Reply { .. }), _) => (settled, Status::Done),
+            (Some(settled @ Settled::Failed { cancelled, .. }), Verdict::Settled) => {
+                let status = match cancelled || cancel_requested {
+                    true => Status::Cancelled,
+                    false => Status::Error,
+                };
+                (settled, status)
+            }
+            (Some(settled), Verdict::Interrupted { .. }) => (settled, Status::Interrupted),
+            (Some(settled), _) => (settled, Status::Error),
+            (None, Verdict::Interrupted { why }) => {
+                (own(FailureKind::Stalled, why), Status::Interrupted)
+            }
+            (None, Verdict::Failed { kind, why }) => (own(*kind, why), Status::Error),
+            (None, Verdict::Settled | Verdict::GoesOn) => (
+                own(FailureKind::Unknown, "the session is over"),
+                Status::Error,
+            ),
+        }
     }
 }
 

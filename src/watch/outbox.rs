@@ -7,16 +7,13 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::delivery::outbox::{Due, Next, Outcome, begin, due, finish, next};
+use crate::delivery::outbox::{Due, Next, Outcome, begin, due, finish, is_sent_by_another, next};
 use crate::delivery::{STDOUT, sinks};
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
-use crate::record::{Delivery, DeliveryState, Entry, Generation};
+use crate::record::{Delivery, Entry, Generation};
 use crate::wake::Waker;
 use crate::watchers::Post;
-
-/// A watcher that is at its post and has not told the end of its try for so long is not waited for any more.
-const OTHERS_PATIENCE_MS: i64 = 5 * 60_000;
 
 /// What is left to do for a label's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,13 +99,9 @@ impl<'a> Outbox<'a> {
 
     /// The watcher of an older generation began this try and still is at its post.
     fn is_sent_by_another(&self, delivery: &Delivery, now_ms: i64) -> bool {
-        let by = delivery.tried_by.filter(|by| *by != self.generation);
-        let is_recent = delivery
-            .tried_at
-            .is_some_and(|at| now_ms.saturating_sub(at) < OTHERS_PATIENCE_MS);
-        delivery.state == DeliveryState::Sending
-            && is_recent
-            && by.is_some_and(|by| Post::of(self.home, &self.label, by).is_held())
+        is_sent_by_another(delivery, self.generation, now_ms, |by| {
+            Post::of(self.home, &self.label, by).is_held()
+        })
     }
 
     /// Nothing is being sent and nothing waits to be recorded.

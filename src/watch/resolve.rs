@@ -4,15 +4,15 @@ use std::io;
 
 use super::Reader;
 use super::changes::Recorded;
-use super::conclude::{file_ending, given_up, record_ending};
+use super::conclude::{file_ending, record_ending};
 use super::driver::{Limits, policy_of};
 use super::machine::Conclusion;
 use super::orphan::{Orphan, Verdict, verdict};
-use crate::backend::{BackendName, Evidence, Liveness, RunRef, Settled, backend_of};
+use crate::backend::{BackendName, Evidence, RunRef, Settled, backend_of};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
-use crate::record::{Entry, FailureKind, Status};
+use crate::record::{Entry, Status};
 use crate::recovery::retries::Account;
 use crate::watchers::{Post, ensure_watcher};
 
@@ -134,37 +134,11 @@ fn ending(
     evidence: &Evidence,
     found: &Verdict,
 ) -> (Settled, Status) {
-    let settled = match found {
-        Verdict::Settled | Verdict::GoesOn => evidence.settled.clone(),
-        // The reply of a run that a restart cut may have been complete.
-        Verdict::Failed { .. } | Verdict::Interrupted { .. }
-            if evidence.liveness == Liveness::Gone =>
-        {
-            abandoned(home, run, entry)
-        }
-        Verdict::Failed { .. } | Verdict::Interrupted { .. } => None,
+    let left = match found.leaves_something(evidence) {
+        true => abandoned(home, run, entry),
+        false => None,
     };
-    let own = |kind, why| given_up(home, kind, why);
-    match (settled, found) {
-        (Some(settled @ Settled::Reply { .. }), _) => (settled, Status::Done),
-        (Some(settled @ Settled::Failed { cancelled, .. }), Verdict::Settled) => {
-            let status = match cancelled || entry.cancel_requested() {
-                true => Status::Cancelled,
-                false => Status::Error,
-            };
-            (settled, status)
-        }
-        (Some(settled), Verdict::Interrupted { .. }) => (settled, Status::Interrupted),
-        (Some(settled), _) => (settled, Status::Error),
-        (None, Verdict::Interrupted { why }) => {
-            (own(FailureKind::Stalled, why), Status::Interrupted)
-        }
-        (None, Verdict::Failed { kind, why }) => (own(*kind, why), Status::Error),
-        (None, Verdict::Settled | Verdict::GoesOn) => (
-            own(FailureKind::Unknown, "the session is over"),
-            Status::Error,
-        ),
-    }
+    found.ending(evidence, left, entry.cancel_requested(), home.now_ms())
 }
 
 fn abandoned(home: &Home, run: &RunRef, entry: &Entry) -> Option<Settled> {

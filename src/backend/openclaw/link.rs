@@ -283,7 +283,7 @@ impl Follower {
 }
 
 /// A run that the gateway's restart cut; a reply that was complete before counts.
-pub(super) fn left_behind(seen: &Seen) -> Settled {
+pub fn left_behind(seen: &Seen) -> Settled {
     match &seen.turn {
         Turn::Reply(reply) => Settled::Reply {
             text: Text::Inline(reply.text.clone()),

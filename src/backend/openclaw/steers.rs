@@ -11,7 +11,13 @@ use crate::session::line::{Message, Role};
 use crate::session::store::SessionStatus;
 
 /// A message whose run no gateway knows is waited for this long: whoever recorded it may be about to send it.
-pub const ARRIVAL_MS: i64 = 30_000;
+const ARRIVAL_MS: u64 = 30_000;
+
+/// The message was recorded so lately that it may be on its way. A time far in the future is what a clock that was put
+/// back leaves, and not lately.
+pub fn is_arriving(steer: &Steer, now_ms: i64) -> bool {
+    now_ms.abs_diff(steer.at) < ARRIVAL_MS
+}
 
 /// One message and what the gateway says of its run.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +42,7 @@ impl Followed {
         if self.wait.ended_at.is_some() {
             return false;
         }
-        let is_young = now_ms.saturating_sub(self.steer.at) < ARRIVAL_MS;
+        let is_young = is_arriving(&self.steer, now_ms);
         self.wait.status == "pending" || is_young || !is_session_idle
     }
 }
@@ -189,6 +195,13 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_waited_for_no_longer_when_the_clock_is_put_back() {
+        let steer = Steer::new("s", "Also this.", false, 1_000_000);
+        assert!(is_arriving(&steer, 1_029_999) && is_arriving(&steer, 999_000));
+        assert!(!is_arriving(&steer, 1_030_000) && !is_arriving(&steer, 900_000));
+    }
+
+    #[test]
     fn a_line_is_known_by_its_run_or_by_its_words_after_the_message() {
         let steer = Steer::new("s", "Also this.", false, 1_795_279_700_000);
         let old = |text: &str, at: i64| {
@@ -233,7 +246,7 @@ mod tests {
     fn a_message_is_open_until_its_run_ends_or_nothing_knows_it_for_long() {
         assert!(followed("pending", None, false).is_open(900_000, true));
         assert!(followed("timeout", None, false).is_open(1_000, true));
-        assert!(!followed("timeout", None, false).is_open(1_000 + ARRIVAL_MS, true));
+        assert!(!followed("timeout", None, false).is_open(1_000 + 30_000, true));
         assert!(followed("timeout", None, false).is_open(900_000, false));
         assert!(!followed("ok", Some(3), false).is_open(1_000, false));
     }

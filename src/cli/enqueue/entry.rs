@@ -10,11 +10,12 @@ use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, RunSpec};
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode};
 use crate::cli::exit::failure;
-use crate::delivery::{carry_over, owe};
+use crate::delivery::owe;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::record::{Content, DeliveryKind, Entry, Generation, Phase, Status};
 use crate::storage::{create_dir_synced, parent_of, replace_synced};
+use crate::watch::requests::{is_occupied, is_outdated, succeed};
 
 /// The most characters of the prompt that the ledger keeps.
 const TASK_PROMPT_CHARS: usize = 2000;
@@ -32,6 +33,8 @@ pub enum Entered {
     KeyTaken { label: String },
     /// The label runs.
     Running(Generation),
+    /// The session has worked for another generation since the plan was made.
+    Outdated,
 }
 
 /// The prompt's file comes first: from then on nothing that was asked can be lost.
@@ -78,10 +81,11 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     }
     let label = plan.label.as_str();
     let old = book.get(label);
-    if let Some(old) = &old
-        && old.status() == Status::Running
-    {
+    if let Some(old) = old.as_ref().filter(|old| is_occupied(Some(old))) {
         return Ok(Entered::Running(old.generation()));
+    }
+    if is_outdated(old.as_ref(), &plan.baseline, plan.over) {
+        return Ok(Entered::Outdated);
     }
     let archive = Archive::new(home);
     let previous = match &old {
@@ -94,9 +98,7 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     let generation = Generation::next(previous, book.now_ms());
     write_prompt(home, plan)?;
     let mut entry = new_entry(args, plan, generation, book.now_ms());
-    if let Some(old) = &old {
-        carry_over(old, &mut entry);
-    }
+    succeed(old.as_ref(), &mut entry);
     if args.delivery_mode == DeliveryModeChoice::AnnounceAlways {
         let content = Content {
             header: format!("🌶️ *{}* [{label}] starting...", home.config.brand),

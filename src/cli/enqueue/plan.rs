@@ -21,7 +21,7 @@ use crate::gateway::Client;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::paths::Environment;
-use crate::record::{Baseline, Label, file_stem_of};
+use crate::record::{Baseline, Entry, Generation, Label, file_stem_of};
 use crate::session::key::SessionKey;
 
 /// Everything that a run needs, checked and complete, before anything is written.
@@ -34,6 +34,8 @@ pub struct Plan {
     pub session_key: String,
     pub session_id: String,
     pub baseline: Baseline,
+    /// The label's generation when the session was looked at.
+    pub over: Option<Generation>,
     pub argv: Vec<String>,
     pub cwd: PathBuf,
     pub env: Vec<(String, String)>,
@@ -101,6 +103,7 @@ pub fn plan(
         Some(key) => key.clone(),
         None => Uuid::new_v4().to_string(),
     };
+    let over = generation_of(home, label.as_str())?;
     let (session_key, session_id, baseline) = session(home, args, label.as_str(), gateway)?;
     let prompt_path = prompt.is_some().then(|| {
         home.paths
@@ -118,6 +121,7 @@ pub fn plan(
         session_key,
         session_id,
         baseline,
+        over,
         argv,
         cwd,
         env: variables,
@@ -126,6 +130,32 @@ pub fn plan(
         content_hash,
         auth_profile,
     })
+}
+
+impl Plan {
+    /// Looks at the session again: it has gone on since.
+    ///
+    /// # Errors
+    /// As [`plan`].
+    pub fn renew(
+        &mut self,
+        home: &Home,
+        args: &EnqueueArgs,
+        gateway: Option<&mut Client>,
+    ) -> Result<()> {
+        let label = self.label.as_str();
+        self.over = generation_of(home, label)?;
+        if self.baseline.session_id.is_some() {
+            (self.session_key, self.session_id, self.baseline) =
+                session(home, args, label, gateway)?;
+        }
+        Ok(())
+    }
+}
+
+fn generation_of(home: &Home, label: &str) -> Result<Option<Generation>> {
+    let entry = Ledger::new(home).read()?.get(label);
+    Ok(entry.as_ref().map(Entry::generation))
 }
 
 /// What a gateway cannot take.
