@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -134,6 +135,9 @@ fn a_run_whose_own_lines_are_taken_away_is_stopped_and_says_where_its_text_is(#[
             let changed = whole.replace("first", "FIRST");
             let mut file = file.expect("writable");
             file.write_all(changed.as_bytes()).expect("writable");
+            // The file system's clock may stand still for some milliseconds.
+            let later = SystemTime::now() + Duration::from_secs(1);
+            file.set_modified(later).expect("our own file");
             changed
         }
     };
