@@ -98,7 +98,11 @@ impl Process for Enqueue {
                 };
                 self.connection = connection;
                 self.entry = Some(self.plan(world));
-                Then::Go
+                // Others have the ledger's lock.
+                match world.has_faults && world.random.chance(250) {
+                    true => Then::Sleep(world.random.between(0, 90_000)),
+                    false => Then::Go,
+                }
             }
             2 => {
                 let Some(mut entry) = self.entry.take() else {
