@@ -5,15 +5,18 @@
 //! [`Wake::watch`] returned wakes.
 //!
 //! Where the system has no watches left, `wait` returns after a short interval instead, so that the caller polls; it
-//! tries to get its watches back each time. Callers poll now and then in any case, by way of the timeout: no kernel
+//! tries to get its watches back each time. A patient wake compares the files itself instead, ever more slowly while
+//! nothing happens: there may be hundreds of them. Callers poll now and then in any case, by way of the timeout: no kernel
 //! promises that every change is told (network file systems tell none).
 //!
 //! Limitation: a path that is a symbolic link is watched at its target; that the link is pointed elsewhere is noticed
 //! when a wait times out.
 
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,13 +24,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify::event::ModifyKind;
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKind};
+
+use source::Kernel;
+pub use source::Source;
 
 /// How often a caller should look without an event: the timeout to give to [`Wake::wait`].
 pub const SAFETY_POLL: Duration = Duration::from_secs(5);
 
 /// How often a [`Wake`] that has no watches left lets its caller poll.
 pub const DEGRADED_POLL: Duration = Duration::from_millis(250);
+
+/// How often in a row a patient wake doubles its pause.
+const MOST_DOUBLINGS: u32 = 3;
 
 /// Paths that keep changing while they are being watched are given up for this round after so many tries.
 const ARM_ATTEMPTS: usize = 8;
@@ -45,15 +54,20 @@ pub enum Woke {
 #[derive(Debug)]
 pub struct Wake {
     shared: Arc<Shared>,
-    /// Absent when the system has no watch queue left.
-    watcher: Option<RecommendedWatcher>,
-    /// What is really watched, with the identity that it had then.
-    armed: BTreeMap<PathBuf, Identity>,
+    source: Source,
+    user: u64,
+    /// What is really watched, with the number of the watch.
+    armed: BTreeMap<PathBuf, u64>,
     /// For each target that is watched, what is watched in its place.
     placed: BTreeMap<PathBuf, Place>,
     /// Some path could not be watched.
     is_degraded: bool,
     degraded_poll: Duration,
+    /// It compares the targets itself while it is degraded.
+    is_patient: bool,
+    /// What the targets looked like, and how often in a row they have not changed since.
+    looks: BTreeMap<PathBuf, u64>,
+    unchanged: u32,
 }
 
 /// Ends a [`Wake`]'s wait from another thread. Takes a lock: call it from a thread, not from within a signal handler.
@@ -79,8 +93,6 @@ struct State {
     pending: bool,
     /// A watched thing may have come, gone or been replaced.
     stale: bool,
-    /// Watches that notify has dropped, or is about to drop, by itself.
-    lost: BTreeSet<PathBuf>,
 }
 
 impl Shared {
@@ -89,29 +101,34 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, event: notify::Result<Event>) {
+    fn note(&self, event: Result<&Event, &notify::Error>) {
         let mut state = self.lock();
         match event {
-            Ok(event) if !state.concerns(&event) => return,
+            Ok(event) if !state.concerns(event) => return,
             Ok(event) => {
                 let content_only = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
                 state.stale |= !content_only || event.need_rescan();
-                if matches!(
-                    event.kind,
-                    EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
-                ) {
-                    // Only a target or a directory above one is ever watched.
-                    let targets = std::mem::take(&mut state.targets);
-                    let watched = |path: &PathBuf| targets.iter().any(|t| t.starts_with(path));
-                    state.lost.extend(event.paths.into_iter().filter(watched));
-                    state.targets = targets;
-                }
             }
             Err(_) => state.stale = true,
         }
         state.pending = true;
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// A watch has been away for a moment: what came meanwhile was not told.
+    fn unsettle(&self) {
+        let mut state = self.lock();
+        state.stale = true;
+        state.pending = true;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// A target is this path or lies below it.
+    fn lies_below(&self, path: &Path) -> bool {
+        let state = self.lock();
+        state.targets.iter().any(|target| target.starts_with(path))
     }
 }
 
@@ -141,29 +158,37 @@ impl Wake {
 
     /// A wake that lets its caller poll at this interval, and a little more often by chance, when watches run out.
     pub fn with_degraded_poll(degraded_poll: Duration) -> Self {
-        let shared = Arc::new(Shared::default());
-        let noting = Arc::clone(&shared);
-        let watcher = notify::recommended_watcher(move |event| noting.note(event)).ok();
-        Self::from_parts(shared, watcher, degraded_poll)
+        Self::from_parts(&Source::new(), degraded_poll)
     }
 
     /// A wake that polls alone, as on a system without watches.
     pub fn polling(degraded_poll: Duration) -> Self {
-        Self::from_parts(Arc::new(Shared::default()), None, degraded_poll)
+        Self::from_parts(&Source::none(), degraded_poll)
     }
 
-    fn from_parts(
-        shared: Arc<Shared>,
-        watcher: Option<RecommendedWatcher>,
-        degraded_poll: Duration,
-    ) -> Self {
+    /// A wake that shares its events' source, for somebody who waits for long. When watches run out its waits go on: it
+    /// compares the files (and what lies in a directory) itself, more and more seldom while nothing changes.
+    pub fn patient(source: &Source) -> Self {
+        let mut wake = Self::from_parts(source, DEGRADED_POLL);
+        wake.is_patient = true;
+        wake
+    }
+
+    fn from_parts(source: &Source, degraded_poll: Duration) -> Self {
+        let shared = Arc::new(Shared::default());
+        let user = source.join(&shared);
+        let is_there = source.kernel().is_there();
         Self {
-            is_degraded: watcher.is_none(),
+            is_degraded: !is_there,
+            user,
             shared,
-            watcher,
+            source: source.clone(),
             armed: BTreeMap::new(),
             placed: BTreeMap::new(),
             degraded_poll,
+            is_patient: false,
+            looks: BTreeMap::new(),
+            unchanged: 0,
         }
     }
 
@@ -173,6 +198,9 @@ impl Wake {
     pub fn watch(&mut self, path: &Path) {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         if self.shared.lock().targets.insert(absolute.clone()) {
+            if self.is_patient {
+                self.looks.insert(absolute.clone(), look_of(&absolute));
+            }
             self.arm_between_waits(Some(&absolute));
         }
     }
@@ -182,6 +210,7 @@ impl Wake {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         if self.shared.lock().targets.remove(&absolute) {
             self.placed.remove(&absolute);
+            self.looks.remove(&absolute);
             self.arm_between_waits(None);
         }
     }
@@ -196,8 +225,39 @@ impl Wake {
         self.is_degraded
     }
 
-    /// Waits for an event, at most `timeout`; while degraded at most the poll interval.
+    /// Waits for an event, at most `timeout`; while degraded at most the poll interval, unless it is patient.
     pub fn wait(&mut self, timeout: Duration) -> Woke {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let left =
+                deadline.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
+            if self.wait_once(left) == Woke::Event || self.has_found_a_change() {
+                self.unchanged = 0;
+                return Woke::Event;
+            }
+            let is_over = deadline.is_some_and(|end| Instant::now() >= end);
+            if is_over || !self.is_degraded || !self.is_patient {
+                return Woke::Timeout;
+            }
+        }
+    }
+
+    /// Compares the targets, where nobody else would tell.
+    fn has_found_a_change(&mut self) -> bool {
+        if !self.is_degraded || !self.is_patient {
+            return false;
+        }
+        let mut is_change = false;
+        for (target, look) in &mut self.looks {
+            let now = look_of(target);
+            is_change |= *look != now;
+            *look = now;
+        }
+        self.unchanged = self.unchanged.saturating_add(1);
+        is_change
+    }
+
+    fn wait_once(&mut self, timeout: Duration) -> Woke {
         let deadline = Instant::now().checked_add(self.bounded(timeout));
         let mut state = self.shared.lock();
         while !state.pending {
@@ -231,7 +291,8 @@ impl Wake {
         }
         // Many watchers that lost their watches at once should not all poll in step.
         let chance = (RandomState::new().hash_one(0_u8) % 256) as u32;
-        timeout.min(self.degraded_poll * 3 / 4 + self.degraded_poll / 4 * chance / 256)
+        let poll = self.degraded_poll * 2_u32.pow(self.unchanged.min(MOST_DOUBLINGS));
+        timeout.min(poll * 3 / 4 + poll / 4 * chance / 256)
     }
 
     /// What this finds changed on the way is kept for the next wait.
@@ -244,30 +305,22 @@ impl Wake {
     /// Brings the watches in line with what is at the paths now; says whether any target but the one just added is
     /// watched anew.
     fn arm(&mut self, added: Option<&Path>) -> bool {
-        let (targets, lost) = {
+        let targets = {
             let mut state = self.shared.lock();
             state.stale = false;
-            (state.targets.clone(), std::mem::take(&mut state.lost))
+            state.targets.clone()
         };
-        let Some(watcher) = &mut self.watcher else {
+        let mut kernel = self.source.kernel();
+        kernel.renew();
+        if !kernel.is_there() {
+            self.is_degraded = true;
             return false;
-        };
-        // With a directory's watch notify drops all those below it.
-        let drops = |root: &PathBuf| lost.iter().any(|path| root.starts_with(path));
-        let dropped: Vec<PathBuf> = self
-            .armed
-            .keys()
-            .filter(|root| drops(root))
-            .cloned()
-            .collect();
-        for root in dropped {
-            self.armed.remove(&root);
-            let _ = watcher.unwatch(&root);
         }
+        kernel.take_losses(self.user);
         let mut any_new = false;
         self.is_degraded = false;
         for target in &targets {
-            match arm_target(watcher, &mut self.armed, target) {
+            match arm_target(&mut kernel, self.user, &mut self.armed, target) {
                 Ok((place, is_new)) => {
                     let moved = self.placed.get(target) != Some(&place);
                     any_new |= (is_new || moved) && added != Some(target);
@@ -283,11 +336,17 @@ impl Wake {
         self.armed.retain(|root, _| {
             let keep = wanted.contains(root);
             if !keep {
-                let _ = watcher.unwatch(root);
+                kernel.unwatch(self.user, root);
             }
             keep
         });
         any_new
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.source.kernel().leave(self.user, self.armed.keys());
     }
 }
 
@@ -307,26 +366,21 @@ impl Waker {
 
 /// Watches the target, or the nearest directory above it that exists; says which, and whether the watch is new.
 fn arm_target(
-    watcher: &mut RecommendedWatcher,
-    armed: &mut BTreeMap<PathBuf, Identity>,
+    kernel: &mut Kernel,
+    user: u64,
+    armed: &mut BTreeMap<PathBuf, u64>,
     target: &Path,
 ) -> notify::Result<(Place, bool)> {
     let mut is_new = false;
     for _ in 0..ARM_ATTEMPTS {
         // The identity is taken before the watch is set: if another file comes in between, the next look sees it.
         let (root, identity) = nearest_existing(target)?;
-        if armed.get(&root) != Some(&identity) {
-            if armed.remove(&root).is_some() {
-                let _ = watcher.unwatch(&root);
-            }
-            match watcher.watch(&root, RecursiveMode::NonRecursive) {
-                Ok(()) => {}
-                Err(e) if matches!(e.kind, notify::ErrorKind::PathNotFound) => continue,
-                Err(e) => return Err(e),
-            }
-            armed.insert(root.clone(), identity);
-            is_new = true;
-        }
+        let serial = match kernel.watch(user, &root, identity) {
+            Ok(serial) => serial,
+            Err(e) if matches!(e.kind, notify::ErrorKind::PathNotFound) => continue,
+            Err(e) => return Err(e),
+        };
+        is_new |= armed.insert(root.clone(), serial) != Some(serial);
         // It may have come while its directory was not watched yet.
         let place = (root, identity);
         if nearest_existing(target)? == place {
@@ -334,6 +388,26 @@ fn arm_target(
         }
     }
     Err(notify::Error::generic("the path keeps changing"))
+}
+
+/// What is there, as a number: a file's identity, length and time; for a directory also those of all that lies in it.
+fn look_of(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut note = |path: &Path| {
+        let facts = fs::metadata(path).ok().map(|facts| {
+            let time = (facts.mtime(), facts.mtime_nsec());
+            (facts.dev(), facts.ino(), facts.len(), time, facts.is_dir())
+        });
+        facts.hash(&mut hasher);
+        facts.is_some_and(|(.., is_dir)| is_dir)
+    };
+    if note(path) {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        for entry in entries {
+            note(&entry.path());
+        }
+    }
+    hasher.finish()
 }
 
 fn nearest_existing(target: &Path) -> io::Result<Place> {

@@ -301,3 +301,123 @@ fn a_change_found_while_another_path_is_added_is_not_lost() {
         settle(&mut wake);
     }
 }
+
+/// Two wakes on one source.
+fn sharing() -> (Source, Wake, Wake) {
+    let source = Source::new();
+    let wakes = [Wake::patient(&source), Wake::patient(&source)];
+    let [first, second] = wakes;
+    assert!(!first.is_degraded(), "these tests need file watches");
+    (source, first, second)
+}
+
+#[test]
+fn wakes_that_share_a_source_each_hear_of_their_own_files_alone() {
+    let (_dir, dir) = dir();
+    let (_source, mut first, mut second) = sharing();
+    for (wake, name) in [(&mut first, "a"), (&mut second, "b")] {
+        fs::write(dir.join(name), "").unwrap();
+        wake.watch(&dir.join(name));
+    }
+    append(&dir.join("a"));
+    assert_eq!(first.wait(LONG), Woke::Event);
+    assert_eq!(second.wait(SHORT), Woke::Timeout);
+    append(&dir.join("b"));
+    assert_eq!(second.wait(LONG), Woke::Event);
+}
+
+#[test]
+fn a_file_that_two_wakes_watch_stays_watched_when_one_leaves() {
+    let (_dir, dir) = dir();
+    let file = dir.join("a");
+    fs::write(&file, "").unwrap();
+    let (_source, mut first, mut second) = sharing();
+    first.watch(&file);
+    second.watch(&file);
+    first.unwatch(&file);
+    append(&file);
+    assert_eq!(second.wait(LONG), Woke::Event);
+    first.watch(&file);
+    drop(second);
+    settle(&mut first);
+    append(&file);
+    assert_eq!(first.wait(LONG), Woke::Event);
+}
+
+#[test]
+fn a_file_that_two_wakes_watch_is_watched_by_both_after_it_was_replaced() {
+    let (_dir, dir) = dir();
+    let file = dir.join("a");
+    fs::write(&file, "old").unwrap();
+    let (_source, mut first, mut second) = sharing();
+    first.watch(&file);
+    second.watch(&file);
+    for _ in 0..3 {
+        fs::write(dir.join("new"), "new").unwrap();
+        fs::rename(dir.join("new"), &file).unwrap();
+        for wake in [&mut first, &mut second] {
+            assert_eq!(wake.wait(LONG), Woke::Event);
+        }
+        // Each may have set the other's watch anew.
+        for _ in 0..2 {
+            settle(&mut first);
+            settle(&mut second);
+        }
+        append(&file);
+        for wake in [&mut first, &mut second] {
+            assert_eq!(wake.wait(LONG), Woke::Event);
+            settle(wake);
+        }
+        fs::remove_file(&file).unwrap();
+        for wake in [&mut first, &mut second] {
+            assert_eq!(wake.wait(LONG), Woke::Event);
+        }
+        fs::write(&file, "again").unwrap();
+        for wake in [&mut first, &mut second] {
+            assert_eq!(wake.wait(LONG), Woke::Event);
+            settle(wake);
+        }
+    }
+}
+
+#[test]
+fn a_patient_wake_without_watches_finds_changes_itself_and_waits_on_without_any() {
+    let (_dir, dir) = dir();
+    let (file, sub) = (dir.join("a"), dir.join("sub"));
+    fs::create_dir(&sub).unwrap();
+    let mut wake = Wake::patient(&Source::none());
+    wake.degraded_poll = Duration::from_millis(2);
+    wake.watch(&file);
+    wake.watch(&sub);
+    assert_eq!(wake.wait(SHORT), Woke::Timeout);
+    for path in [&file, &file, &sub.join("b"), &sub.join("b")] {
+        let mut open = OpenOptions::new();
+        let mut open = open.append(true).create(true).open(path).unwrap();
+        open.write_all(b"x\n").unwrap();
+        assert_eq!(wake.wait(LONG), Woke::Event);
+        assert_eq!(wake.wait(SHORT), Woke::Timeout);
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(wake.wait(LONG), Woke::Event);
+    let mut other = Wake::patient(&Source::none());
+    other.waker().wake();
+    assert_eq!(other.wait(LONG), Woke::Event);
+}
+
+#[test]
+fn a_patient_wake_polls_more_and_more_seldom_until_something_happens() {
+    let (_dir, dir) = dir();
+    let mut wake = Wake::patient(&Source::none());
+    wake.watch(&dir.join("a"));
+    let mut bounds = Vec::new();
+    for _ in 0..5 {
+        bounds.push(wake.bounded(LONG).as_millis());
+        assert!(!wake.has_found_a_change());
+    }
+    for (bound, most) in bounds.iter().zip([250, 500, 1000, 2000, 2000]) {
+        assert!((most * 3 / 4..=most).contains(bound), "{bounds:?}");
+    }
+    wake.waker().wake();
+    assert_eq!(wake.wait(LONG), Woke::Event);
+    assert!(wake.bounded(LONG).as_millis() <= 250);
+}

@@ -9,7 +9,9 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::home::Home;
-use crate::process::{Detached, FileLock, LockHolder, ProcessIdentity, spawn_detached};
+use crate::process::{
+    Detached, FileLock, LockHolder, ProcessIdentity, Signal, signal_process, spawn_detached,
+};
 use crate::record::{Generation, file_stem_of};
 use crate::storage::{replace_synced, sweep_temporaries};
 
@@ -60,6 +62,9 @@ pub struct Heartbeat {
     /// How far it has read the transcript, in bytes.
     #[serde(default)]
     pub position: u64,
+    /// The system had no file events for it: it is told of changes by a signal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub polls: bool,
 }
 
 /// Who is at a post.
@@ -170,6 +175,19 @@ impl Post {
             file.set_modified(std::time::SystemTime::now())
         };
         let _ = touch();
+        self.signal_who_polls();
+    }
+
+    /// A watcher without file events would find the touched file at its next poll. The signal does nothing to a process
+    /// that does not expect it.
+    fn signal_who_polls(&self) {
+        let bytes = std::fs::read(self.heartbeat_path()).unwrap_or_default();
+        let beat = serde_json::from_slice::<Heartbeat>(&bytes).ok();
+        if let Some(beat) = beat.filter(|beat| beat.polls)
+            && FileLock::holder(&self.lock_path()).is_some_and(|h| h.process == beat.process)
+        {
+            let _ = signal_process(&beat.process, Signal::URG);
+        }
     }
 
     /// The last heartbeat, if one can be read.
@@ -260,6 +278,7 @@ mod tests {
             next_at,
             acts_at,
             position: 0,
+            polls: false,
         }
     }
 
@@ -280,6 +299,42 @@ mod tests {
         let passed = beat(Some(105_000), Some(106_000));
         assert_eq!(passed.next_act(106_000), Some(110_000));
         assert_eq!(beat(None, None).next_act(110_000), None);
+    }
+
+    #[test]
+    fn whoever_hears_of_no_file_events_is_signalled_and_nobody_else() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let post = Post {
+            dir: dir.path().to_owned(),
+            stem: "w.1".to_owned(),
+        };
+        let lock = FileLock::try_acquire(&post.lock_path(), DETACHED).expect("lockable");
+        let _lock = lock.expect("free");
+        let heard = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = || heard.load(std::sync::atomic::Ordering::SeqCst);
+        let counter = std::sync::Arc::clone(&heard);
+        crate::process::on_stop_signals(move |_| {
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        })
+        .expect("handlers can be installed");
+        let mut stranger = beat(None, None);
+        stranger.polls = true;
+        stranger.process.start_time.push('0');
+        for beat in [beat(None, None), stranger] {
+            let text = serde_json::to_vec(&beat).expect("serialisable");
+            std::fs::write(post.heartbeat_path(), text).expect("writable");
+            post.poke();
+        }
+        let mut polling = beat(None, None);
+        polling.polls = true;
+        let text = serde_json::to_vec(&polling).expect("serialisable");
+        std::fs::write(post.heartbeat_path(), text).expect("writable");
+        post.poke();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while count() == 0 && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        assert_eq!(count(), 1);
     }
 
     #[test]

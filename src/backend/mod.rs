@@ -310,6 +310,11 @@ pub trait Backend {
     /// Starts to follow the run beside the caller, waking it by news, where files do not tell them.
     fn attach(&self, _run: &RunRef, _waker: Waker) {}
 
+    /// How long a watcher stays out of the way of whoever is asking for the run at this moment.
+    fn makes_way_for(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// How long whoever asked for the run is given to have it started, before the watcher does so.
     fn start_grace(&self) -> Duration {
         Duration::from_secs(1)

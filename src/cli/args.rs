@@ -192,14 +192,14 @@ pub struct EnqueueArgs {
     /// Model; a local command finds it in DISPATCH_MODEL
     #[arg(long, allow_hyphen_values = true)]
     pub model: Option<String>,
-    /// Profile of credentials, or "inherit"; a local command finds it in DISPATCH_AUTH_PROFILE
+    /// Credentials, or "inherit" (a command: DISPATCH_AUTH_PROFILE)
     #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
     pub auth_profile: Option<String>,
-    /// Model that is tried once when the model's side fails
+    /// Model tried once when the model's side fails
     #[arg(long, value_name = "MODEL", allow_hyphen_values = true)]
     pub fallback_model: Option<String>,
-    /// Profile of credentials that is tried once when the model's side fails
-    #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
+    /// Credentials tried once when the model's side fails
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
     pub fallback_auth_profile: Option<String>,
     /// Thinking level; a local command finds it in DISPATCH_THINKING
     #[arg(long, value_enum)]

@@ -45,7 +45,11 @@ pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
         ErrorKind::MissingRequiredArgument => {
             let missing: Vec<&str> = invalid.iter().map(|arg| bare(arg)).collect();
             let is = if missing.len() == 1 { "is" } else { "are" };
-            format!("{} {is} missing; {help}", missing.join(" and "))
+            let all = match place.takes_all() {
+                true => "; give it, or --all",
+                false => "",
+            };
+            format!("{} {is} missing{all}; {help}", missing.join(" and "))
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             format!("{} needs a value; {help}", place.source_of(first))
@@ -101,6 +105,13 @@ impl<'a> Place<'a> {
                 program: root.get_name().to_owned(),
             },
         }
+    }
+
+    /// `--all` stands for every label.
+    fn takes_all(&self) -> bool {
+        self.command
+            .get_arguments()
+            .any(|arg| arg.get_id() == "all")
     }
 
     fn takes_labels(&self) -> bool {

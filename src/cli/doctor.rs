@@ -108,10 +108,14 @@ fn tell_repair(found: &mut Findings, repair: &Repair) {
         true => "none".to_owned(),
         false => labels.join(", "),
     };
+    let older = match repair.from_backup.is_empty() {
+        true => "",
+        false => ", whose last change may be missing: the backup is one version older",
+    };
     found.fine(
         "repair",
         format!(
-            "repaired: {aside}; {} saved from it; {} taken from the backup ({}); lost: {}",
+            "repaired: {aside}; {} saved from it; {} taken from the backup ({}){older}; lost: {}",
             repair.salvaged.len(),
             repair.from_backup.len(),
             names(&repair.from_backup),

@@ -125,9 +125,11 @@ fn start_runner(home: &Home, run: &RunRef) {
 /// Asks the gateway for the run. Only its refusal ends the entry; a call without an answer is left to the watcher.
 fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) -> Result<()> {
     let asked = Spawn::of_run(run).context("cannot read the prompt back")?;
-    let error = match spawn(client, &asked) {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    let asked = spawn(client, &asked);
+    // Its watcher has stayed out of the way until now.
+    Post::of(home, &run.label, run.generation).poke();
+    let Err(error) = asked else {
+        return Ok(());
     };
     if error.refusal().is_none() {
         home.say(&format!(

@@ -109,7 +109,7 @@ fn print(home: &Home, output: Output, rows: &[(&str, Entry)], total: usize) -> R
         };
         let said: String = output.cell_text(said).chars().take(60).collect();
         table.add_row(vec![
-            Cell::new(output.cell_text(label)),
+            output.label_cell(label),
             output.status_cell(&status, &views::status_text(entry)),
             Cell::new(updated),
             Cell::new(took),

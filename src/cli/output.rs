@@ -9,6 +9,9 @@ use super::args::OutputChoice;
 use super::terminal::escape_untrusted;
 use crate::record::Status;
 
+/// The most characters of a label in a table on a terminal.
+const MAX_LABEL_CHARS: usize = 40;
+
 /// How this run prints.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
@@ -120,6 +123,20 @@ impl Output {
     fn columns(self) -> Option<u16> {
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
         (self.terminal && size.ws_col > 0).then_some(size.ws_col)
+    }
+
+    /// A label for a table: on a terminal a long one is cut, so that the others are not pushed aside.
+    pub fn label_cell(self, label: &str) -> Cell {
+        let text = self.cell_text(label);
+        let is_long = self.terminal && text.chars().count() > MAX_LABEL_CHARS;
+        Cell::new(match is_long {
+            true => text
+                .chars()
+                .take(MAX_LABEL_CHARS - 1)
+                .chain(['…'])
+                .collect(),
+            false => text,
+        })
     }
 
     /// A status in its colour.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args::SyncArgs;
 use super::exit::{FAILURE, OK};
 use super::output::Output;
-use crate::backend::openclaw::{Listed, OpenclawBackend, list_sessions};
+use crate::backend::openclaw::{Listed, OpenclawBackend, list_sessions, stored_sessions};
 use crate::backend::{BackendName, RunRef, backend_of};
 use crate::gateway;
 use crate::home::Home;
@@ -48,7 +48,7 @@ impl Detail {
     }
 }
 
-/// Runs the command. A gateway that does not answer makes it a failure: what was not looked at may not agree.
+/// Runs the command. What could not be looked at, because a gateway does not answer, makes it a failure: it may not agree.
 ///
 /// # Errors
 /// When the ledger or the archive cannot be read or written.
@@ -79,16 +79,36 @@ pub fn run(home: &Home, output: Output, args: &SyncArgs) -> Result<u8> {
                 }
                 details.extend(import(home, &ledger, &sessions, way)?);
             }
-            Err(e) => {
-                home.say(&format!(
-                    "the gateway's sessions were neither checked nor imported: {e}"
-                ));
-                is_whole = false;
-            }
+            Err(e) => match stored(home)? {
+                Some(sessions) => {
+                    home.say(&format!(
+                        "the gateway's sessions are taken from its files, because it was not to be asked: {e}"
+                    ));
+                    details.extend(import(home, &ledger, &sessions, way)?);
+                }
+                None => {
+                    home.say(&format!(
+                        "the gateway's sessions were neither checked nor imported: {e}"
+                    ));
+                    is_whole = false;
+                }
+            },
         }
     }
-    print(home, output, args, &details)?;
+    // A running label of which nobody could tell may have ended.
+    is_whole &= details.iter().all(|detail| detail.action != "unknown");
+    print(home, output, args, &details, is_whole)?;
     Ok(if is_whole { OK } else { FAILURE })
+}
+
+/// The sessions in the files of a gateway on this machine, where it keeps them so.
+fn stored(home: &Home) -> Result<Option<Vec<Listed>>> {
+    let paths = &home.paths;
+    match gateway::configured(paths, &home.environment) {
+        Some(gateway::Configured::ByFile(_)) => Ok(stored_sessions(&paths.openclaw_state)?),
+        // It may be another machine's.
+        Some(gateway::Configured::ByUrl) | None => Ok(None),
+    }
 }
 
 /// What is found of a running label, if it is worth a line.
@@ -218,12 +238,18 @@ fn imported(key: &SessionKey, row: &SessionRow, now_ms: i64) -> Entry {
     entry
 }
 
-fn print(home: &Home, output: Output, args: &SyncArgs, details: &[Detail]) -> Result<()> {
+fn print(
+    home: &Home,
+    output: Output,
+    args: &SyncArgs,
+    details: &[Detail],
+    is_whole: bool,
+) -> Result<()> {
     let changes = details.iter().filter(|detail| detail.is_change()).count();
     if output.is_json() {
         let list: Vec<Value> = details.iter().map(Detail::value).collect();
         output.json(&json!({
-            "ok": true,
+            "ok": is_whole,
             "dryRun": args.dry_run,
             "changes": changes,
             "details": list,

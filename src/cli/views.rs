@@ -7,7 +7,7 @@ use crate::delivery::{DeliveryMode, targets};
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::record::{Delivery, DeliveryState, Entry, Status};
-use crate::watch::{artifact_path, recorded_text};
+use crate::watch::{artifact_path, last_reply};
 
 /// Where results go, as every answer shows it.
 pub fn delivery_surface(entry: &Entry) -> Value {
@@ -61,18 +61,16 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
     }
     fields.insert("generation".to_owned(), json!(entry.generation()));
     fields.insert("delivery".to_owned(), delivery_surface(entry));
-    let reply = status.is_ended().then(|| {
-        let text = recorded_text(entry);
-        match limit {
-            Some(limit) => {
-                let artifact = match artifact_path(entry, "artifact") {
-                    Some(path) => ArtifactOutcome::Written(path),
-                    None => ArtifactOutcome::Failed("it was not kept".to_owned()),
-                };
-                cap(&text, limit, &artifact).text
-            }
-            None => text,
+    let said = status.is_ended().then(|| last_reply(entry)).flatten();
+    let reply = said.map(|text| match limit {
+        Some(limit) => {
+            let artifact = match artifact_path(entry, "artifact") {
+                Some(path) => ArtifactOutcome::Written(path),
+                None => ArtifactOutcome::Failed("it was not kept".to_owned()),
+            };
+            cap(&text, limit, &artifact).text
         }
+        None => text,
     });
     fields.insert("lastReply".to_owned(), json!(reply));
     fields.insert(

@@ -215,14 +215,14 @@ fn print(home: &Home, output: Output, waited: &Waited) -> Result<()> {
             .unwrap_or_default();
         let said: String = output.cell_text(said).chars().take(80).collect();
         table.add_row(vec![
-            comfy_table::Cell::new(output.cell_text(label)),
+            output.label_cell(label),
             output.status_cell(&status, status.as_str()),
             comfy_table::Cell::new(said),
         ]);
     }
     for label in &waited.running {
         table.add_row(vec![
-            comfy_table::Cell::new(output.cell_text(label)),
+            output.label_cell(label),
             output.status_cell(&Status::Running, "running"),
             comfy_table::Cell::new(""),
         ]);

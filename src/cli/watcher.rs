@@ -11,14 +11,18 @@ use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{complain, labels, parse, prepare};
 use crate::config::Strictness;
-use crate::delivery::{is_owed, is_owed_to_stdout, settle_stdout};
+use crate::delivery::{is_owed_to_stdout, settle_stdout};
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::process_environment;
 use crate::process::{FileLock, LockHolder, ProcessIdentity, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watch::{Limits, Orders, Reader, Span, Task, Watched, recorded_message, watch};
+use crate::wake::Source;
+use crate::watch::{
+    Limits, Orders, Reader, Span, Task, Watched, recorded_message, still_owes, watch,
+    watch_every_label,
+};
 use crate::watchers::{DETACHED, FOREGROUND, LOOK, OF_EVERY_LABEL, Post, ensure_watcher};
 
 /// Follow one label's session to its end and print the result.
@@ -32,8 +36,11 @@ use crate::watchers::{DETACHED, FOREGROUND, LOOK, OF_EVERY_LABEL, Post, ensure_w
 )]
 struct WatcherArgs {
     /// The label
-    #[arg(long, allow_hyphen_values = true)]
-    label: String,
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
+    label: Option<String>,
+    /// Watch every label until told to stop, for a service: results go to their targets, not to stdout
+    #[arg(long, conflicts_with_all = ["label", "generation", "once", "timeout", "idle_threshold", "detached"])]
+    all: bool,
     /// Watch this generation only
     #[arg(long, value_name = "N")]
     generation: Option<u64>,
@@ -70,21 +77,30 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    let program = match (args.detached, args.once) {
-        (true, _) => DETACHED,
-        (false, true) => LOOK,
-        (false, false) => FOREGROUND,
+    let program = match &args {
+        WatcherArgs { all: true, .. } => OF_EVERY_LABEL,
+        WatcherArgs { detached: true, .. } => DETACHED,
+        WatcherArgs { once: true, .. } => LOOK,
+        _ => FOREGROUND,
     };
     let home = match Home::open(&process_environment, program, Strictness::Warn) {
         Ok(home) => home,
         Err(error) => return exit::finish("watcher", Err(error.into())),
     };
-    let outcome = follow(&home, &args);
+    let outcome = match &args.label {
+        Some(label) => follow(&home, &args, label),
+        None => follow_all(&home),
+    };
     exit::finish(&home.config.brand.clone(), outcome)
 }
 
-fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
-    let label = args.label.as_str();
+fn follow_all(home: &Home) -> Result<u8> {
+    let orders = Orders::listen().context("cannot listen to signals")?;
+    watch_every_label(home, &orders)?;
+    Ok(OK)
+}
+
+fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
     let book = Ledger::new(home).read()?;
     let entry = labels::find(&book, label)?;
     drop(book);
@@ -103,7 +119,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         Span::UntilEnd => Orders::listen().context("cannot listen to signals")?,
         Span::Once => Orders::none(),
     };
-    let mut lock = match post_for(home, args, &post)? {
+    let mut lock = match post_for(home, args, label, &post)? {
         Some(lock) => lock,
         None => return Ok(OK),
     };
@@ -123,6 +139,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         timeout: args.timeout,
         idle_threshold: args.idle_threshold,
     };
+    let source = Source::new();
     let task = Task {
         label,
         generation,
@@ -131,7 +148,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
         limits,
     };
     loop {
-        let watched = watch(home, &task, &entry, &orders)?;
+        let watched = watch(home, &task, &entry, &orders, &source)?;
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.
@@ -152,8 +169,7 @@ fn follow(home: &Home, args: &WatcherArgs) -> Result<u8> {
 }
 
 /// The post; `None`, with a line, when it is left to whoever has it.
-fn post_for(home: &Home, args: &WatcherArgs, post: &Post) -> Result<Option<FileLock>> {
-    let label = args.label.as_str();
+fn post_for(home: &Home, args: &WatcherArgs, label: &str, post: &Post) -> Result<Option<FileLock>> {
     let holder = match post.take(home)? {
         Ok(lock) => return Ok(Some(lock)),
         Err(holder) => holder,
@@ -169,7 +185,7 @@ fn post_for(home: &Home, args: &WatcherArgs, post: &Post) -> Result<Option<FileL
             Ok(None)
         }
         Some(holder) if holder.program == DETACHED && (args.take_over || !args.detached) => {
-            hand_over(home, args, post, &holder)
+            hand_over(home, args, label, post, &holder)
         }
         // A successor outlasts whoever resolves the label just now, too.
         _ if (is_look && !args.once) || (is_passing && args.take_over) => {
@@ -182,13 +198,6 @@ fn post_for(home: &Home, args: &WatcherArgs, post: &Post) -> Result<Option<FileL
         }
         _ => Ok(turned_away(home, label, post)),
     }
-}
-
-/// The ended label owes something that is to be sent.
-fn still_owes(home: &Home, label: &str, generation: Generation) -> bool {
-    let book = Ledger::new(home).read();
-    let entry = book.ok().and_then(|book| book.get(label));
-    entry.is_some_and(|entry| entry.generation() == generation && is_owed(&entry))
 }
 
 /// Says how the watch ended, to whoever reads this program's output; returns the exit code.
@@ -234,10 +243,10 @@ fn stays(holder: &LockHolder) -> bool {
 fn hand_over(
     home: &Home,
     args: &WatcherArgs,
+    label: &str,
     post: &Post,
     holder: &LockHolder,
 ) -> Result<Option<FileLock>> {
-    let label = args.label.as_str();
     let mut old = holder.clone();
     let mut asked: Option<ProcessIdentity> = None;
     let limit = home.clock.monotonic() + HANDOVER_WAIT;

@@ -1,14 +1,14 @@
-//! Requests to stop, and a signal that must not stop anything.
+//! Requests to stop or to look, and a signal that must not stop anything.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGURG, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-/// A request to stop or to read the configuration again.
+/// A request to stop, to read the configuration again, or to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopSignal {
     /// SIGTERM: hand over and leave.
@@ -17,6 +17,8 @@ pub enum StopSignal {
     Interrupt,
     /// SIGHUP: read the configuration again.
     HangUp,
+    /// SIGURG: something has changed. A process that does not listen to it is not harmed by it.
+    Look,
 }
 
 /// A write beyond the limit on file sizes (`ulimit -f`) fails with EFBIG, like any other failing write, where the default
@@ -28,12 +30,12 @@ pub fn survive_size_limits() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(|_| ())
 }
 
-/// Calls `heard` on a thread of its own for every SIGTERM, SIGINT and SIGHUP. Children get the default actions back.
+/// Calls `heard` on a thread of its own for every SIGTERM, SIGINT, SIGHUP and SIGURG. Children get the default actions back.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
 pub fn on_stop_signals(heard: impl Fn(StopSignal) + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGURG])?;
     thread::Builder::new()
         .name("signals".to_owned())
         .stack_size(64 * 1024)
@@ -42,6 +44,7 @@ pub fn on_stop_signals(heard: impl Fn(StopSignal) + Send + 'static) -> io::Resul
                 heard(match signal {
                     SIGINT => StopSignal::Interrupt,
                     SIGHUP => StopSignal::HangUp,
+                    SIGURG => StopSignal::Look,
                     _ => StopSignal::Terminate,
                 });
             }

@@ -137,6 +137,15 @@ fn candidates(book: &Book) -> Vec<(String, Entry)> {
     found
 }
 
+/// Every label of ours that needs a watcher, whether it has one or not.
+pub fn in_need(home: &Home, book: &Book) -> Vec<(String, Entry)> {
+    // What the scan would tell of the others is of no interest here.
+    let mut scan = Scan::default();
+    let mut needy = candidates(book);
+    needy.retain(|(label, entry)| need(home, label, entry, &mut scan).is_some());
+    needy
+}
+
 /// Why the label needs a watcher, if it does.
 fn need(home: &Home, label: &str, entry: &Entry, scan: &mut Scan) -> Option<&'static str> {
     match needed(label, entry, || owes_last_words(home, label, entry)) {

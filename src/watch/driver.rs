@@ -1,6 +1,7 @@
 //! The watcher's driver: looks at ledger and backend, lets the machine decide, performs what it says, sleeps until
 //! something changes.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,9 +23,10 @@ use crate::completion::cap::inline_limit_from;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::Detached;
-use crate::record::{Entry, Generation, Status};
+use crate::record::{Entry, Generation, Phase, Status};
 use crate::recovery::retries::Account;
-use crate::wake::{SAFETY_POLL, Wake};
+use crate::storage::FileFacts;
+use crate::wake::{SAFETY_POLL, Source, Wake};
 use crate::watchers::Post;
 
 /// A foreground watcher prints after so many tries to write the ledger.
@@ -36,7 +38,8 @@ const RETRY_PAUSES_S: [u64; 5] = [1, 2, 5, 15, 30];
 /// The time limit of a gateway's run whose entry names none.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
 
-/// How soon a ledger that cannot be used is tried again while deliveries wait.
+/// How soon a ledger that cannot be used is tried again while deliveries wait, and how often it is compared without a
+/// poke.
 const LEDGER_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a delivery under way may take when the watcher is asked to stop.
@@ -125,12 +128,18 @@ pub struct Task<'a> {
 ///
 /// # Errors
 /// When the label names no run that this build can watch, or its backend cannot be used.
-pub fn watch(home: &Home, task: &Task<'_>, known: &Entry, orders: &Orders) -> Result<Watched> {
+pub fn watch(
+    home: &Home,
+    task: &Task<'_>,
+    known: &Entry,
+    orders: &Orders,
+    source: &Source,
+) -> Result<Watched> {
     let Task {
         label, generation, ..
     } = *task;
     let ledger = Ledger::new(home);
-    let wake = Wake::new();
+    let wake = Wake::patient(source);
     let entry = match ledger.read() {
         Ok(book) => book
             .get(label)
@@ -172,6 +181,8 @@ pub fn watch(home: &Home, task: &Task<'_>, known: &Entry, orders: &Orders) -> Re
         reader: task.reader,
         limits: task.limits,
         ledger_seen: None,
+        poke_seen: None,
+        ledger_due: Duration::ZERO,
         is_new_run: false,
         held_until: None,
     };
@@ -214,7 +225,11 @@ struct Driver<'a> {
     reader: Reader,
     limits: Limits,
     voice: Voice<'a>,
-    ledger_seen: Option<crate::storage::FileFacts>,
+    /// The ledger as it was read last, and the post's lock file, which everybody touches who changes the label.
+    ledger_seen: Option<FileFacts>,
+    poke_seen: Option<FileFacts>,
+    /// Monotonic time when the ledger is compared again without a poke.
+    ledger_due: Duration,
     /// The run is another attempt's since the last step.
     is_new_run: bool,
     /// Monotonic time until which the retry's provider is left alone.
@@ -234,6 +249,7 @@ impl Driver<'_> {
     fn watch(&mut self, span: Span) -> Result<Watched> {
         self.heed_pokes(span);
         if span == Span::UntilEnd {
+            self.make_way();
             self.follow_run();
         }
         let mut state = State::default();
@@ -241,6 +257,7 @@ impl Driver<'_> {
             self.orders.reread(self.home);
             let sight = self.look()?;
             let next = step(state, &sight, self.home.clock.monotonic());
+            self.voice.polls = self.wake.is_degraded();
             self.voice.note(&next, sight.evidence.position);
             let mut look_within = next.look_within.min(SAFETY_POLL);
             let left = match self.perform(&next, &sight) {
@@ -254,6 +271,10 @@ impl Driver<'_> {
                     None
                 }
             };
+            if !next.actions.is_empty() {
+                // Nobody pokes a watcher for what it writes itself.
+                self.ledger_seen = None;
+            }
             match (left, span) {
                 (Some(Leaving::Superseded), _) => {
                     self.drain();
@@ -285,6 +306,15 @@ impl Driver<'_> {
         }
     }
 
+    /// Waits until whoever has just enqueued the run has asked for it, which ends with a poke.
+    fn make_way(&mut self) {
+        let age_ms = self.home.now_ms().abs_diff(self.run.since_ms);
+        let left = (self.backend.makes_way_for()).saturating_sub(Duration::from_millis(age_ms));
+        if self.entry.phase() == Some(Phase::Accepting) && !left.is_zero() {
+            self.wake.wait(left);
+        }
+    }
+
     /// Has news of the run wake the watcher.
     fn follow_run(&mut self) {
         for path in self.backend.wake_paths(&self.run) {
@@ -295,7 +325,11 @@ impl Driver<'_> {
 
     /// Sends what is due meanwhile (the start, notes); says how soon to look again.
     fn send_due(&mut self) -> Duration {
-        match self.outbox.work(&self.entry) {
+        let left = self.outbox.work(&self.entry);
+        if !matches!(left, Ok(Left::Nothing)) {
+            self.ledger_seen = None;
+        }
+        match left {
             Ok(Left::After(pause)) => pause,
             Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
             Err(e) => {
@@ -360,11 +394,9 @@ impl Driver<'_> {
             Ok(evidence) => (evidence, Some("no answer about it has come yet".to_owned())),
             Err(e) => (Evidence::unknown(), Some(e.to_string())),
         };
-        let facts = self.home.storage.facts(self.ledger.path()).ok().flatten();
-        if facts.is_none() || facts != self.ledger_seen || evidence.settled.is_some() {
+        if self.is_ledger_news() || evidence.settled.is_some() {
             match self.ledger.read() {
                 Ok(book) => {
-                    self.ledger_seen = facts;
                     match book.get(&self.run.label) {
                         Some(entry) if entry.generation() == self.run.generation => {
                             self.entry = entry;
@@ -384,7 +416,10 @@ impl Driver<'_> {
                     }
                 }
                 // What the entry said last still holds; recording the end waits until the ledger is mended.
-                Err(e) => self.voice.say(&format!("{e}; the watch goes on")),
+                Err(e) => {
+                    self.ledger_seen = None;
+                    self.voice.say(&format!("{e}; the watch goes on"));
+                }
             }
         }
         let verify = self.checker.sight(
@@ -395,6 +430,25 @@ impl Driver<'_> {
         let account = Account::of(&self.run.label, &self.entry, &self.home.config.retry);
         let entry = entry_sight(&self.entry, verify, account, self.home.now_ms());
         Ok(self.sight(Some(entry), evidence, blind))
+    }
+
+    /// The label may have changed. Of hundreds of watchers none can read the whole ledger at every change of another's
+    /// label: whoever changes this one pokes, and a poke that is lost is made up for by a look now and then.
+    fn is_ledger_news(&mut self) -> bool {
+        let facts = |path: &Path| self.home.storage.facts(path).ok().flatten();
+        // Taken before the ledger is read: a change that comes meanwhile is news at the next look.
+        let poke = facts(&self.post.lock_path());
+        let is_poked = poke.is_none() || poke != self.poke_seen;
+        let now = self.home.clock.monotonic();
+        if !is_poked && self.ledger_seen.is_some() && now < self.ledger_due {
+            return false;
+        }
+        let ledger = facts(self.ledger.path());
+        let is_news = ledger.is_none() || ledger != self.ledger_seen;
+        self.poke_seen = poke;
+        self.ledger_seen = ledger;
+        self.ledger_due = now + LEDGER_LOOK;
+        is_news
     }
 
     /// Goes over to the entry's run when that is another attempt's. Says whether it was.

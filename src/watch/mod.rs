@@ -7,6 +7,7 @@ pub mod changes;
 mod conclude;
 mod driver;
 pub mod ending;
+mod every;
 pub mod liveness;
 pub mod machine;
 mod orders;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 pub use conclude::file_text;
 pub use driver::{Limits, Span, Task, Watched, watch};
+pub use every::{still_owes, watch_every_label};
 pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};
 
@@ -57,6 +59,24 @@ pub fn recorded_text(entry: &Entry) -> String {
         let known = entry.text("summary").or_else(|| entry.text("error"));
         known.unwrap_or_default().to_owned()
     })
+}
+
+/// What stands in a failure's text between the failure and what the run had said.
+const SAID_BEFORE: &str = "\n\nWhat it had said until then:\n\n";
+
+/// What an ended label's session said last: of one that failed, what there was before; `None` where it said nothing.
+pub fn last_reply(entry: &Entry) -> Option<String> {
+    let text = recorded_text(entry);
+    let Some(failure) = entry.failure().filter(|_| entry.status() != Status::Done) else {
+        return Some(text);
+    };
+    match text.split_once(SAID_BEFORE) {
+        Some((_, said)) => Some(said.to_owned()),
+        // A long partial text stands alone.
+        None => (artifact_path(entry, "artifact").is_some()
+            && text.trim() != failure.message.trim())
+        .then_some(text),
+    }
 }
 
 /// What was, or would have been, delivered for an ended label.

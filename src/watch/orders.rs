@@ -32,7 +32,7 @@ impl Orders {
         Self::default()
     }
 
-    /// Listens to SIGTERM and SIGINT (leave) and SIGHUP (read the configuration again) from now on.
+    /// Listens to SIGTERM and SIGINT (leave), SIGHUP (read the configuration again) and SIGURG (look) from now on.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -49,6 +49,7 @@ impl Orders {
                 self.0.stop.store(true, Ordering::SeqCst);
             }
             StopSignal::HangUp => self.0.reread.store(true, Ordering::SeqCst),
+            StopSignal::Look => {}
         }
         for (_, waker) in self.listeners().iter() {
             waker.wake();

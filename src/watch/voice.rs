@@ -19,6 +19,8 @@ pub struct Voice<'a> {
     last_said: String,
     /// What the watcher was doing last.
     last_note: String,
+    /// It hears of no changes of files.
+    pub polls: bool,
     /// Monotonic time of the next heartbeat.
     beat_due: Duration,
 }
@@ -32,6 +34,7 @@ impl<'a> Voice<'a> {
             post,
             last_said: String::new(),
             last_note: String::new(),
+            polls: false,
             beat_due: Duration::ZERO,
         }
     }
@@ -104,6 +107,7 @@ impl<'a> Voice<'a> {
             next_at: look.map(after),
             acts_at: act.map(after),
             position,
+            polls: self.polls,
         };
         if let Err(e) = self.post.write_heartbeat(self.home, &heartbeat) {
             self.say(&format!("cannot write the heartbeat: {e}"));

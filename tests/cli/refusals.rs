@@ -27,7 +27,10 @@ const COMMAND_LINES: [(&str, &str); 27] = [
         "there is no flag -d; a label that starts with - goes after --; see 'dispatch wait --help'",
     ),
     ("status", "--label is missing; see 'dispatch status --help'"),
-    ("wait", "LABEL is missing; see 'dispatch wait --help'"),
+    (
+        "wait",
+        "LABEL is missing; give it, or --all; see 'dispatch wait --help'",
+    ),
     (
         "enqueue -- true",
         "--label is missing; see 'dispatch enqueue --help'",

@@ -193,3 +193,26 @@ fn a_status_of_another_tool_can_be_asked_for_where_it_occurs() {
         .json();
     assert_eq!(rows["labels"][0]["status"], "spawn-warning");
 }
+
+#[test]
+fn the_last_reply_of_a_failure_is_what_was_said_before_it() {
+    let house = House::new();
+    for (label, script, said) in [
+        ("spoke", "echo half; exit 3", json!("half\n")),
+        ("silent", "exit 3", json!(null)),
+        ("complained", "echo boo >&2; exit 3", json!(null)),
+    ] {
+        house.enqueue(label, script);
+        house.ended(label);
+        let result = house
+            .dispatch(&["result", "--label", label])
+            .exits(0)
+            .json();
+        assert_eq!(result["lastReply"], said, "{label}");
+        let error = result["error"].as_str().expect("a text");
+        assert!(
+            error.starts_with("the command exited with code 3"),
+            "{error}"
+        );
+    }
+}

@@ -187,3 +187,21 @@ fn bare_text_stays_bare_until_json_is_asked_for() {
         assert_eq!(house.dispatch(&words).exits(0).stdout, raw);
     }
 }
+
+#[test]
+fn a_long_label_is_cut_on_a_terminal_and_whole_off_it() {
+    let house = House::new();
+    let long = format!("ticket-{}-end", "x".repeat(80));
+    house.enqueue(&long, "true");
+    house.ended(&long);
+    let Some(ran) = house.dispatch_on_terminal(&["list"], &[("NO_COLOR", "1")]) else {
+        return;
+    };
+    let line = ran.stdout.lines().nth(1).expect("a line").to_owned();
+    let cut = format!("ticket-{}…  done", "x".repeat(32));
+    assert!(line.starts_with(&cut), "{ran:?}");
+    let json = house.dispatch(&["list"]).json();
+    assert_eq!(json["labels"][0]["label"], long.as_str());
+    let piped = house.dispatch(&["list", "--output", "table"]);
+    assert!(piped.stdout.contains(&long), "{piped:?}");
+}

@@ -1,5 +1,6 @@
 //! `sync` and what `status` resolves, on local labels.
 
+use super::doctor::house_at;
 use crate::support::{House, eventually, kill_hard};
 
 #[test]
@@ -96,4 +97,38 @@ fn a_result_that_is_to_be_verified_is_left_to_a_watcher() {
     });
     assert_eq!(entry["status"], "error", "{entry:#}");
     assert_eq!(entry["failure"]["kind"], "verify", "{entry:#}");
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_is_no_success() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    drop(listener);
+    let house = house_at(port);
+    let ran = house.dispatch(&["sync"]).exits(1);
+    assert_eq!(ran.json()["ok"], false);
+    let told = "[dispatch] the gateway's sessions were neither checked nor imported: no gateway answers at ";
+    assert!(ran.stderr.starts_with(told), "{ran:?}");
+    // The older generation's sessions are in its files.
+    let agent = house.root().join("user/.openclaw/agents/main");
+    std::fs::create_dir_all(agent.join("sessions")).expect("creatable");
+    let rows = serde_json::json!({
+        "agent:main:subagent:1f": {"sessionId": "s1", "updatedAt": 1_795_265_402_037_u64, "status": "done", "label": "theirs"},
+        "agent:main:subagent:2a": {"sessionId": "s2", "updatedAt": 1_795_265_402_037_u64, "status": "running"},
+        "agent:main:main": {"sessionId": "s3", "updatedAt": 1_795_265_402_037_u64, "status": "done"},
+    });
+    std::fs::write(agent.join("sessions/sessions.json"), rows.to_string()).expect("writable");
+    let ran = house.dispatch(&["sync"]).exits(0);
+    assert_eq!(ran.json()["ok"], true);
+    let told = "[dispatch] the gateway's sessions are taken from its files, because it was not to be asked: no gateway answers at ";
+    assert!(ran.stderr.starts_with(told), "{ran:?}");
+    assert_eq!(ran.json()["changes"], 1, "{ran:?}");
+    assert_eq!(
+        house.entry("theirs")["sessionKey"],
+        "agent:main:subagent:1f"
+    );
+    // What the newer generation has replaced is history.
+    std::fs::create_dir_all(agent.join("agent")).expect("creatable");
+    std::fs::write(agent.join("agent/openclaw-agent.sqlite"), "").expect("writable");
+    assert_eq!(house.dispatch(&["sync"]).exits(1).json()["ok"], false);
 }

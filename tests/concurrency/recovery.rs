@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, quiet, record_in, records};
-use crate::support::{House, eventually, finish_soon, is_alive, kill, kill_hard};
+use crate::support::{House, eventually, finish_soon, halt, is_alive, kill, kill_hard};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -48,12 +48,7 @@ fn stopped_watcher(house: &House, script: &str) -> u32 {
     eventually("the phase moves on", || {
         (house.entry("w")["phase"] == "running").then_some(())
     });
-    kill(watcher, "STOP");
-    eventually("it is stopped", || {
-        let stat = fs::read_to_string(format!("/proc/{watcher}/stat")).ok()?;
-        let (_, rest) = stat.rsplit_once(") ")?;
-        rest.starts_with('T').then_some(())
-    });
+    halt(watcher);
     watcher
 }
 

@@ -57,7 +57,7 @@ fn what_is_whole_is_saved_the_backup_fills_in_and_what_is_lost_is_named() {
     );
     assert!(
         said.ends_with(
-            "; 1 saved from it; 2 taken from the backup (only in the backup, b); lost: gone"
+            "; 1 saved from it; 2 taken from the backup (only in the backup, b), whose last change may be missing: the backup is one version older; lost: gone"
         ),
         "{said}"
     );
@@ -94,7 +94,7 @@ fn a_ledger_of_which_nothing_is_left_comes_from_the_backup_byte_for_byte() {
         };
         assert!(said.starts_with(first), "{said}");
         assert!(
-            said.ends_with("0 saved from it; 2 taken from the backup (a, b); lost: none"),
+            said.ends_with("0 saved from it; 2 taken from the backup (a, b), whose last change may be missing: the backup is one version older; lost: none"),
             "{said}"
         );
         assert_eq!(fs::read_to_string(house.ledger_path()).expect("UTF-8"), TWO);
@@ -116,7 +116,7 @@ fn a_label_that_is_broken_in_the_backup_too_is_named_as_lost() {
     .expect("writable");
     let said = repaired(&house);
     assert!(
-        said.ends_with("1 taken from the backup (a); lost: b"),
+        said.ends_with("1 taken from the backup (a), whose last change may be missing: the backup is one version older; lost: b"),
         "{said}"
     );
 }

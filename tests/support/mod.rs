@@ -580,6 +580,23 @@ pub fn is_alive(pid: u32) -> bool {
     })
 }
 
+/// Stops a process and waits until all of it stands still: a signal that comes before may still be taken.
+#[track_caller]
+pub fn halt(pid: u32) {
+    kill(pid, "STOP");
+    eventually(&format!("process {pid} stands still"), || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let mut threads = threads.flatten();
+        let is_halted = threads.all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.trim().starts_with('T'))
+        });
+        is_halted.then_some(())
+    });
+}
+
 /// Kills with SIGKILL and waits until the process is gone.
 #[track_caller]
 pub fn kill_hard(pid: u32) {

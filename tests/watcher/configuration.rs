@@ -57,6 +57,7 @@ fn an_unusable_file_is_named_and_the_old_settings_stay() {
     house
         .dispatch(&["enqueue", "--label", "w", "--", "sleep", "1000"])
         .exits(0);
+    house.watcher_pid("w");
     for (text, problem) in [
         ("{\"name\": \"other\",", "is not usable: EOF while parsing"),
         (

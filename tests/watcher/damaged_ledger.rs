@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{House, eventually, finish_soon, holder_of, is_alive, is_pending, kill};
+use crate::support::{House, eventually, finish_soon, halt, holder_of, is_alive, is_pending, kill};
 
 const SIGTERM: u32 = 15;
 
@@ -93,7 +93,7 @@ fn a_ledger_damaged_during_the_hand_over_does_not_end_the_watch() {
     });
     let detached = house.watcher_pid("w");
     let lock = house.post_lock("w");
-    kill(detached, "STOP");
+    halt(detached);
     let foreground = house.start("watcher", &["--label", "w"]);
     eventually("it has been asked to hand over", || {
         is_pending(detached, SIGTERM).then_some(())

@@ -8,7 +8,7 @@ use crate::outbox::{enqueue_to, house_with, quiet, record_in};
 use crate::support::{Gate, House, eventually, finish_soon, holder_of, is_alive, kill, kill_hard};
 
 /// A label whose script waits at a gate, watched by a detached watcher.
-fn watched(house: &House, label: &str) -> (Gate, u32) {
+pub fn watched(house: &House, label: &str) -> (Gate, u32) {
     let gate = house.gate(&format!("gate-{label}"));
     house.enqueue(label, &format!("{}; echo result", gate.pass()));
     let pid = house.watcher_pid(label);

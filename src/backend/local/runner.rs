@@ -24,7 +24,7 @@ use crate::process::{
     FileLock, ProcessIdentity, close_inherited_on_exec, led_group_alive, signal_group,
 };
 use crate::record::FailureKind;
-use crate::wake::Wake;
+use crate::wake::{Source, Wake};
 
 /// No more of the output than this is copied into chunk lines; the raw file always has all of it.
 const MAX_STREAMED_BYTES: u64 = 16 * 1024 * 1024;
@@ -124,7 +124,8 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     fn follow(&mut self) -> io::Result<()> {
-        let mut wake = Wake::new();
+        // There may be hundreds of runners, and few sources of events.
+        let mut wake = Wake::patient(&Source::new());
         wake.watch(self.files.dir());
         wake.watch(&self.transcript_path);
         let storage = self.home.storage.clone();

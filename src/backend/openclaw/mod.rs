@@ -21,7 +21,8 @@ use uuid::Uuid;
 pub use evidence::{Seen, Task, WaitAnswer, evidence};
 pub use link::left_behind;
 pub use sessions::{
-    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, take_baseline,
+    Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, stored_sessions,
+    take_baseline,
 };
 pub use spawn::{Account, Spawn, spawn};
 pub use steers::{Fate, Followed, is_arriving, latest};
@@ -48,6 +49,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// How soon a session is looked at again for a message's line.
 const FATE_LOOK: Duration = Duration::from_millis(250);
+
+/// A gateway does one thing at a time: letting a watcher in would delay its answer to whoever asks for the run.
+const ASKING_TIME: Duration = Duration::from_secs(1);
 
 /// Before a run that no one has seen is asked for again: a slow gateway may still be accepting it.
 const START_GRACE: Duration = Duration::from_secs(120);
@@ -342,6 +346,10 @@ impl Backend for OpenclawBackend<'_> {
     fn attach(&self, run: &RunRef, waker: Waker) {
         let link = Link::start(self.home.clone(), self.endpoint.clone(), run.clone(), waker);
         *self.link.borrow_mut() = Some(link);
+    }
+
+    fn makes_way_for(&self) -> Duration {
+        ASKING_TIME
     }
 
     fn start_grace(&self) -> Duration {

@@ -1,5 +1,6 @@
 //! What a gateway says of its sessions: rows, messages, tasks.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use super::{CALL_LIMIT, evidence};
 use crate::gateway::{Client, GatewayError};
 use crate::record::Baseline;
 use crate::session::line::{Line, Message};
-use crate::session::store::SessionRow;
+use crate::session::store::{SessionRow, SessionStatus, StoreError, read_rows};
 
 /// The most sessions that are asked for at once.
 const LIST_LIMIT: u32 = 5_000;
@@ -203,4 +204,29 @@ pub fn list_sessions(client: &mut Client) -> Result<(Vec<Listed>, bool), Gateway
         })
     });
     Ok((sessions.collect(), is_whole))
+}
+
+/// The sessions of the stores that the older generation keeps in files below `openclaw_state`, for when its gateway does not
+/// answer; `None` where there are none. A store that the newer generation has replaced is passed over; what a row says is
+/// running may go on once the gateway is back.
+///
+/// # Errors
+/// A store that is there and cannot be read.
+pub fn stored_sessions(openclaw_state: &Path) -> Result<Option<Vec<Listed>>, StoreError> {
+    let agents = std::fs::read_dir(openclaw_state.join("agents"));
+    let mut sessions = None;
+    for agent in agents.into_iter().flatten().flatten() {
+        let store = agent.path().join("sessions/sessions.json");
+        let is_replaced = agent.path().join("agent/openclaw-agent.sqlite").exists();
+        if is_replaced || !store.is_file() {
+            continue;
+        }
+        let rows = read_rows(&store)?.into_iter().map(|(key, row)| Listed {
+            is_active: row.status == Some(SessionStatus::Running),
+            key,
+            row,
+        });
+        sessions.get_or_insert_with(Vec::new).extend(rows);
+    }
+    Ok(sessions)
 }
