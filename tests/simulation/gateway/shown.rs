@@ -127,7 +127,6 @@ impl Gateway {
             task: None,
             turn: Turn::Nothing,
             observed: Facts::default(),
-            heard: String::new(),
             is_copy: false,
             limit_ms: None,
             now_ms,
