@@ -127,6 +127,7 @@ impl Gateway {
             task: None,
             turn: Turn::Nothing,
             observed: Facts::default(),
+            heard: String::new(),
             is_copy: false,
             limit_ms: None,
             now_ms,
