@@ -136,7 +136,6 @@ impl Gateway {
             since_ms: run.since_ms,
             followed,
             is_unanswered: false,
-            heard: String::new(),
         };
         if let Some(steer) = run.interruption().filter(|s| is_arriving(s, now_ms)) {
             seen.reused = true;
