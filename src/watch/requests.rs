@@ -208,14 +208,32 @@ pub fn is_occupied(old: Option<&Entry>) -> bool {
     old.is_some_and(|old| old.status() == Status::Running)
 }
 
-/// Since a run in a session that was there before was planned, while the label had the generation `planned_over`, another
-/// generation has come: what that said in the session would pass for the new run's.
-pub fn is_outdated(
-    old: Option<&Entry>,
-    baseline: &Baseline,
-    planned_over: Option<Generation>,
-) -> bool {
-    baseline.session_id.is_some() && old.map(Entry::generation) != planned_over
+/// How far a label's work was when a run was planned: whose words its session holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Planned {
+    generation: Generation,
+    status: Option<Status>,
+    /// The ids of its runs: retries and messages begin further ones.
+    runs: Option<Value>,
+}
+
+impl Planned {
+    /// The work of this entry.
+    pub fn over(entry: Option<&Entry>) -> Self {
+        let Some(entry) = entry else {
+            return Self::default();
+        };
+        Self {
+            generation: entry.generation(),
+            status: Some(entry.status()),
+            runs: entry.value("runIds").cloned(),
+        }
+    }
+
+    /// The session was there before, and has been worked in since: what that said would pass for the new run's.
+    pub fn is_outdated(&self, old: Option<&Entry>, baseline: &Baseline) -> bool {
+        baseline.session_id.is_some() && *self != Self::over(old)
+    }
 }
 
 /// Puts `entry`, a new generation, into the place of an old one that has ended: it takes over what is still owed.
@@ -230,19 +248,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_that_has_worked_for_another_generation_since_is_looked_at_again() {
+    fn a_session_that_has_been_worked_in_since_is_looked_at_again() {
         let mut old = Entry::new();
         old.set_generation(Generation::new(7));
+        old.set_status(&Status::Running);
         let reused = Baseline {
             session_id: Some("s".to_owned()),
             ..Baseline::default()
         };
-        let over = |generation| Some(Generation::new(generation));
-        assert!(is_outdated(Some(&old), &reused, over(6)));
-        assert!(is_outdated(Some(&old), &reused, None));
-        assert!(!is_outdated(Some(&old), &reused, over(7)));
-        assert!(!is_outdated(None, &reused, None));
+        let planned = Planned::over(Some(&old));
+        old.set("rev", 9);
+        assert!(!planned.is_outdated(Some(&old), &reused));
+        let mut retried = old.clone();
+        retried.set("runIds", json!(["r1", "r2"]));
+        let mut ended = old.clone();
+        ended.set_status(&Status::Done);
+        let mut newer = old.clone();
+        newer.set_generation(Generation::new(8));
+        for since in [&retried, &ended, &newer] {
+            assert!(planned.is_outdated(Some(since), &reused), "{since:?}");
+        }
+        assert!(planned.is_outdated(None, &reused));
+        assert!(!Planned::over(None).is_outdated(None, &reused));
         // A session of its own has nothing to mix.
-        assert!(!is_outdated(Some(&old), &Baseline::default(), None));
+        assert!(!planned.is_outdated(Some(&newer), &Baseline::default()));
     }
 }

@@ -267,9 +267,6 @@ impl Gateway {
             1..=3 if !is_steer => Plan::Fail(random.pick(&FAILURES)),
             _ => Plan::Reply,
         };
-        self.sessions[session]
-            .messages
-            .push(Said::Asked(id.clone()));
         let mut others = self.runs.iter().filter(|run| run.session == session);
         let is_reused = others.any(|run| run.generation != generation);
         self.runs.push(Run {
@@ -315,6 +312,8 @@ impl Gateway {
             false => 0,
         };
         let session = &mut self.sessions[run.session];
+        // What waits for its turn is written down when that begins.
+        session.messages.push(Said::Asked(run.id.clone()));
         session.live = Some(index);
         session.told = Some(index);
         self.news.push(News::Began(index));

@@ -41,6 +41,10 @@ pub struct Receivers {
     sendings: Vec<Sending>,
     /// Keys, and until when they are remembered.
     known: Vec<(String, i64)>,
+    /// Keys whose try it refused for now, and until when it answers them so from memory.
+    failed: Vec<(String, i64)>,
+    /// It does that at all.
+    pub remembers_failures: bool,
     pub down_until: i64,
     /// It refuses for ever: the chat has left.
     pub refuses: bool,
@@ -106,14 +110,21 @@ impl Receivers {
             if sending.outcome.is_some() || sending.arrives_at > now {
                 continue;
             }
-            let key = &sending.record.key;
+            let key = sending.record.key_of_try();
+            let is_refused = |(failed, until): &(String, i64)| *failed == key && *until > now;
+            if self.failed.iter().any(is_refused) {
+                sending.fate = Fate::Failed;
+            }
+            if sending.fate == Fate::Failed && self.remembers_failures {
+                self.failed.push((key.clone(), now + MEMORY_MS));
+            }
             let is_taken = matches!(sending.fate, Fate::Taken | Fate::TakenUnanswered);
             let is_known = self
                 .known
                 .iter()
-                .any(|(known, until)| known == key && *until > now);
+                .any(|(known, until)| *known == key && *until > now);
             if is_taken && !is_known {
-                self.known.push((key.clone(), now + MEMORY_MS));
+                self.known.push((key, now + MEMORY_MS));
                 shown.push((sending.record.clone(), sending.label));
             }
             let why = "said".to_owned();
@@ -121,10 +132,16 @@ impl Receivers {
                 Fate::Taken => Outcome::Delivered {
                     receipt: json!("taken"),
                 },
-                Fate::Failed => Outcome::Failed {
-                    why,
-                    retry_after: None,
-                },
+                Fate::Failed => {
+                    let failed = Outcome::Failed {
+                        why,
+                        retry_after: None,
+                    };
+                    match self.remembers_failures {
+                        true => Outcome::Spent(Box::new(failed)),
+                        false => failed,
+                    }
+                }
                 Fate::Refused => Outcome::Refused { why },
                 Fate::TakenUnanswered | Fate::Lost => Outcome::Unknown {
                     why,
@@ -164,5 +181,6 @@ impl Receivers {
     /// What they remembered is forgotten.
     pub fn restart(&mut self) {
         self.known.clear();
+        self.failed.clear();
     }
 }

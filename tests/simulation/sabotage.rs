@@ -37,7 +37,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Each with the invariant that catches it.
-    pub const ALL: [(Sabotage, Invariant); 13] = [
+    pub const ALL: [(Sabotage, Invariant); 14] = [
         (Sabotage::EndOwesNothing, Invariant::Delivered),
         (Sabotage::KeyPerTry, Invariant::OneKey),
         (Sabotage::RunAgain, Invariant::OneRun),
@@ -46,6 +46,7 @@ impl Sabotage {
         (Sabotage::ReplyIsNoNews, Invariant::Delivered),
         (Sabotage::SignalOverCancelled, Invariant::NoDowngrade),
         (Sabotage::LateSignalCounts, Invariant::NoMixing),
+        (Sabotage::OldSessionUnseen, Invariant::NoMixing),
         (Sabotage::NobodySends, Invariant::Settles),
         (Sabotage::RepeatWithoutWords, Invariant::RepeatSays),
         (Sabotage::SendThenRecord, Invariant::RecordedFirst),

@@ -60,6 +60,7 @@ pub fn play(seed: u64, sabotage: Option<Sabotage>, is_told: bool) -> Outcome {
     let labels = if random.chance(200) { 2 } else { 1 };
     let mut world = World::new(random, settings, sabotage, is_told);
     world.receivers.refuses = world.random.chance(50);
+    world.receivers.remembers_failures = world.random.chance(300);
     let mut schedule = Schedule {
         world,
         slots: Vec::new(),

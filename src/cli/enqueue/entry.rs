@@ -15,7 +15,7 @@ use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::record::{Content, DeliveryKind, Entry, Generation, Phase, Status};
 use crate::storage::{create_dir_synced, parent_of, replace_synced};
-use crate::watch::requests::{is_occupied, is_outdated, succeed};
+use crate::watch::requests::{is_occupied, succeed};
 
 /// The most characters of the prompt that the ledger keeps.
 const TASK_PROMPT_CHARS: usize = 2000;
@@ -33,7 +33,7 @@ pub enum Entered {
     KeyTaken { label: String },
     /// The label runs.
     Running(Generation),
-    /// The session has worked for another generation since the plan was made.
+    /// The session has been worked in since the plan was made.
     Outdated,
 }
 
@@ -84,7 +84,7 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     if let Some(old) = old.as_ref().filter(|old| is_occupied(Some(old))) {
         return Ok(Entered::Running(old.generation()));
     }
-    if is_outdated(old.as_ref(), &plan.baseline, plan.over) {
+    if plan.over.is_outdated(old.as_ref(), &plan.baseline) {
         return Ok(Entered::Outdated);
     }
     let archive = Archive::new(home);

@@ -21,8 +21,9 @@ use crate::gateway::Client;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::paths::Environment;
-use crate::record::{Baseline, Entry, Generation, Label, file_stem_of};
+use crate::record::{Baseline, Label, file_stem_of};
 use crate::session::key::SessionKey;
+use crate::watch::requests::Planned;
 
 /// Everything that a run needs, checked and complete, before anything is written.
 pub struct Plan {
@@ -34,8 +35,8 @@ pub struct Plan {
     pub session_key: String,
     pub session_id: String,
     pub baseline: Baseline,
-    /// The label's generation when the session was looked at.
-    pub over: Option<Generation>,
+    /// How far the label's work was when the session was looked at.
+    pub over: Planned,
     pub argv: Vec<String>,
     pub cwd: PathBuf,
     pub env: Vec<(String, String)>,
@@ -103,7 +104,7 @@ pub fn plan(
         Some(key) => key.clone(),
         None => Uuid::new_v4().to_string(),
     };
-    let over = generation_of(home, label.as_str())?;
+    let over = planned_over(home, label.as_str())?;
     let (session_key, session_id, baseline) = session(home, args, label.as_str(), gateway)?;
     let prompt_path = prompt.is_some().then(|| {
         home.paths
@@ -144,7 +145,7 @@ impl Plan {
         gateway: Option<&mut Client>,
     ) -> Result<()> {
         let label = self.label.as_str();
-        self.over = generation_of(home, label)?;
+        self.over = planned_over(home, label)?;
         if self.baseline.session_id.is_some() {
             (self.session_key, self.session_id, self.baseline) =
                 session(home, args, label, gateway)?;
@@ -153,9 +154,9 @@ impl Plan {
     }
 }
 
-fn generation_of(home: &Home, label: &str) -> Result<Option<Generation>> {
+fn planned_over(home: &Home, label: &str) -> Result<Planned> {
     let entry = Ledger::new(home).read()?.get(label);
-    Ok(entry.as_ref().map(Entry::generation))
+    Ok(Planned::over(entry.as_ref()))
 }
 
 /// What a gateway cannot take.

@@ -1,10 +1,8 @@
 //! `dispatch enqueue`, step by step as `src/cli/enqueue.rs` does it.
 
 use dispatch::delivery::owe;
-use dispatch::record::{
-    Content, DeliveryKind, Entry, Failure, FailureKind, Generation, Phase, Status,
-};
-use dispatch::watch::requests;
+use dispatch::record::{Content, DeliveryKind, Entry, Failure, FailureKind, Phase, Status};
+use dispatch::watch::requests::{self, Planned};
 use serde_json::json;
 
 use super::super::gateway::Request;
@@ -23,8 +21,8 @@ pub struct Enqueue {
     part: usize,
     connection: u64,
     entry: Option<Entry>,
-    /// The label's generation when the session was looked at.
-    over: Option<Generation>,
+    /// How far the label's work was when the session was looked at.
+    over: Planned,
 }
 
 impl Enqueue {
@@ -36,14 +34,14 @@ impl Enqueue {
             part: 0,
             connection: 0,
             entry: None,
-            over: None,
+            over: Planned::default(),
         }
     }
 
     /// As `new_entry` of `cli/enqueue/entry.rs`, without what nobody reads here.
     fn plan(&mut self, world: &mut World) -> Entry {
         let old = world.read(self.label);
-        self.over = old.as_ref().map(|old| old.generation());
+        self.over = Planned::over(old.as_deref());
         let before = old.as_ref().and_then(|old| old.text("sessionKey"));
         let reused = before.filter(|_| self.is_reuse).map(str::to_owned);
         let key = match reused {
@@ -98,7 +96,11 @@ impl Process for Enqueue {
                 };
                 self.connection = connection;
                 self.entry = Some(self.plan(world));
-                Then::Go
+                // Others have the ledger's lock.
+                match world.has_faults && world.random.chance(250) {
+                    true => Then::Sleep(world.random.between(0, 90_000)),
+                    false => Then::Go,
+                }
             }
             2 => {
                 let Some(mut entry) = self.entry.take() else {
@@ -108,14 +110,14 @@ impl Process for Enqueue {
                 let floor = world.truth(label).cloned();
                 let generation = world.next_generation(label, floor.as_deref(), world.now_ms());
                 let run_id = world.name(&format!("{}.{generation}.", LABELS[label]));
-                let over = self.over;
+                let over = self.over.clone();
                 let is_careless = world.is_broken_by(Sabotage::OldSessionUnseen);
                 let forgets = world.is_broken_by(Sabotage::ForgetWhatIsOwed);
                 let entered = world.update(label, |old, now_ms| {
                     if requests::is_occupied(old) {
                         return (Entered::Running, None);
                     }
-                    if requests::is_outdated(old, &entry.baseline(), over) && !is_careless {
+                    if over.is_outdated(old, &entry.baseline()) && !is_careless {
                         return (Entered::Outdated, None);
                     }
                     entry.set_generation(generation);
