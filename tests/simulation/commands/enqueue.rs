@@ -175,6 +175,13 @@ impl Process for Enqueue {
                 let Some(entry) = &self.entry else {
                     return Then::Exit;
                 };
+                let now = world.read(self.label);
+                let is_ours = now.is_some_and(|now| {
+                    now.generation() == entry.generation() && now.status() == Status::Running
+                });
+                if !is_ours {
+                    return Then::Exit;
+                }
                 if world.mishap() && world.random.chance(200) {
                     // The gateway refuses it.
                     return Then::Go;
