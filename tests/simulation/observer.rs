@@ -417,10 +417,11 @@ impl Observer {
             if is_excused {
                 continue;
             }
-            let is_shown = self
-                .shown
-                .iter()
-                .any(|shown| shown.key.contains("/result/") && shown.text.contains(&run.text));
+            let tells = |shown: &Shown| {
+                let is_end = shown.key.contains("/result/") || shown.key.contains("/correction/");
+                is_end && shown.text.contains(&run.text)
+            };
+            let is_shown = self.shown.iter().any(tells);
             if !is_shown {
                 let what = format!("the reply of {} was told to nobody", run.id);
                 self.is_wrong(Invariant::Delivered, what);
