@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::gateway::Request;
 use super::super::process::{Me, Process, Then};
 use super::super::sabotage::Sabotage;
-use super::super::world::{LABELS, World};
+use super::super::world::{LABELS, World, run_of};
 use super::Cancel;
 
 /// `dispatch enqueue`.
@@ -182,7 +182,10 @@ impl Process for Enqueue {
                 if !is_ours {
                     return Then::Exit;
                 }
-                if world.mishap() && world.random.chance(200) {
+                // A gateway that has the run already, because a watcher asked for it, does not refuse it.
+                let is_there =
+                    run_of(self.label, entry).is_some_and(|run| world.gateway.has_begun(&run));
+                if !is_there && world.mishap() && world.random.chance(200) {
                     // The gateway refuses it.
                     return Then::Go;
                 }
