@@ -95,7 +95,15 @@ impl Process for Enqueue {
                     return Then::Exit;
                 };
                 self.connection = connection;
-                self.entry = Some(self.plan(world));
+                let planned = self.plan(world);
+                let key = planned.text("sessionKey").unwrap_or_default();
+                let reuses = (world.truth(self.label))
+                    .is_some_and(|old| old.text("sessionKey") == Some(key));
+                if reuses && planned.baseline().session_id.is_none() {
+                    // There is no session to go on with.
+                    return Then::Exit;
+                }
+                self.entry = Some(planned);
                 // Others have the ledger's lock.
                 match world.has_faults && world.random.chance(250) {
                     true => Then::Sleep(world.random.between(0, 90_000)),
