@@ -171,6 +171,9 @@ fn main() {
         truth.0,
     );
     println!("idle watcher, RssAnon: {} kB", idle_rss(&reply));
+    for count in [1, 100, 500] {
+        many(count);
+    }
     transcript();
 }
 
@@ -230,15 +233,129 @@ fn idle_rss(house: &House) -> u64 {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let text = String::from_utf8_lossy(&line).into_owned();
         if text.contains("--label=idle") && text.contains("--detached") {
-            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            let anon = status.lines().find(|l| l.starts_with("RssAnon"));
-            found = anon
-                .and_then(|l| l.split_whitespace().nth(1)?.parse().ok())
-                .unwrap_or(0);
+            found = field(&entry.path().join("status"), "RssAnon").unwrap_or(0);
         }
     }
     spawn(house.command("dispatch", &["cancel", "--label", "idle"]));
     found
+}
+
+/// How long idle watchers are looked at.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// So many watchers at once: what they cost while nothing happens, one by one and in one process, and the signals to all.
+///
+/// Half of the system's sources of file events goes to the runners; `unshare --user --map-root-user` with a number of its
+/// own in `/proc/sys/user/max_inotify_instances` shows what becomes of the others.
+fn many(count: usize) {
+    let house = House::new();
+    let gate = house.dir.path().join("gate");
+    let made = Command::new("mkfifo").arg(&gate).status();
+    assert!(made.expect("mkfifo is on every system").success());
+    let labels: Vec<String> = (0..count).map(|n| format!("many-{n:03}")).collect();
+    let script = format!("read -r _ < '{}'", gate.display());
+    let begun = Instant::now();
+    for label in &labels {
+        let words = ["enqueue", "--label", label, "--", "sh", "-c", &script];
+        spawn(house.command("dispatch", &words));
+    }
+    println!("{count} times enqueue: {:.3?}", begun.elapsed());
+    let singles = keepers(&house, |pids| pids.len() == count);
+    println!("{count} idle watchers: {}", cost(&singles));
+    let mut all = house
+        .command("watcher", &["--all"])
+        .spawn()
+        .expect("it starts");
+    for pid in singles {
+        spawn(signal(pid));
+    }
+    let pid = all.id();
+    let every = keepers(&house, |pids| {
+        pids.len() == count && pids.iter().all(|p| *p == pid)
+    });
+    println!("{count} labels of one watcher: {}", cost(&every[..1]));
+    let begun = Instant::now();
+    for label in &labels {
+        let words = ["done", "--label", label, "--checklist", DONE];
+        spawn(house.command("dispatch", &words));
+    }
+    println!("{count} times done: {:.3?}", begun.elapsed());
+    // Whoever waits at the gate goes on when it is opened.
+    drop(fs::OpenOptions::new().write(true).open(&gate));
+    spawn(signal(pid));
+    all.wait().expect("our own child");
+}
+
+fn signal(pid: u32) -> Command {
+    let mut command = Command::new("kill");
+    command.arg(pid.to_string());
+    command
+}
+
+/// The watchers at the posts of a house, once they are as `wanted`.
+fn keepers(house: &House, wanted: impl Fn(&[u32]) -> bool) -> Vec<u32> {
+    let end = Instant::now() + Duration::from_secs(120);
+    loop {
+        let posts = fs::read_dir(house.state().join("watchers"));
+        let posts = posts
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let locks = posts.filter(|path| path.extension().is_some_and(|end| end == "lock"));
+        let pids: Vec<u32> = locks
+            .filter_map(|path| {
+                let holder: serde_json::Value =
+                    serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+                let pid = u32::try_from(holder["pid"].as_u64()?).ok()?;
+                Path::new("/proc")
+                    .join(pid.to_string())
+                    .exists()
+                    .then_some(pid)
+            })
+            .collect();
+        if wanted(&pids) {
+            return pids;
+        }
+        assert!(Instant::now() < end, "the watchers are not all there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Wake-ups a second and memory of these processes while nothing happens.
+fn cost(pids: &[u32]) -> String {
+    // What they begin with is over by then.
+    std::thread::sleep(Duration::from_secs(10));
+    let before: u64 = pids.iter().map(|pid| wake_ups(*pid)).sum();
+    std::thread::sleep(IDLE);
+    let after: u64 = pids.iter().map(|pid| wake_ups(*pid)).sum();
+    let each = (after - before) as f64 / IDLE.as_secs_f64() / pids.len() as f64;
+    let mut memory: Vec<u64> = pids.iter().map(|pid| rss_anon(*pid)).collect();
+    memory.sort_unstable();
+    format!(
+        "{each:.2} wake-ups a second each; RssAnon median {} kB, largest {} kB",
+        memory[memory.len() / 2],
+        memory[memory.len() - 1]
+    )
+}
+
+/// How often the threads of a process went to sleep by themselves.
+fn wake_ups(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let counts = threads.filter_map(|thread| field(&thread.path().join("status"), "voluntary_"));
+    counts.sum()
+}
+
+fn rss_anon(pid: u32) -> u64 {
+    field(&PathBuf::from(format!("/proc/{pid}/status")), "RssAnon").unwrap_or(0)
+}
+
+/// The first number of a line of a status file.
+fn field(path: &Path, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(path).ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The last reply of a transcript of 50 MB.

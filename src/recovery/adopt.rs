@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::backend::local::{RunFiles, RunSpec};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, LedgerError, Patience};
@@ -21,12 +23,18 @@ pub fn forgotten_runs(home: &Home, book: &Book) -> Vec<RunSpec> {
         };
         let is_newer = newest
             .get(&spec.label)
-            .is_none_or(|other| other.generation < spec.generation);
+            .is_none_or(|other| place_of(other) < place_of(&spec));
         if is_newer && !spec.entry.is_empty() && !is_known(home, book, &spec) {
             newest.insert(spec.label.clone(), spec);
         }
     }
     newest.into_values().collect()
+}
+
+/// Which of a label's runs is the later one: its generation, then its attempt.
+fn place_of(spec: &RunSpec) -> (u64, u64) {
+    let attempt = spec.entry.get("attempt").and_then(Value::as_u64);
+    (spec.generation, attempt.unwrap_or(1))
 }
 
 fn is_known(home: &Home, book: &Book, spec: &RunSpec) -> bool {

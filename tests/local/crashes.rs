@@ -64,6 +64,49 @@ fn a_command_that_ends_while_it_has_no_runner_keeps_its_result_and_status() {
 }
 
 #[test]
+fn a_command_that_somebody_kills_ends_with_the_signal_and_what_it_had_said() {
+    let house = House::new();
+    let _never = house.gate("never");
+    house.enqueue("k", "echo $$ > pid; echo one; read go < never");
+    eventually("the first words", || {
+        (house.streamed("k") == "one\n").then_some(())
+    });
+    let command = house.text("pid").trim().parse::<u32>().expect("a pid");
+    kill_hard(command);
+    let entry = house.ended("k");
+    assert_eq!(
+        (&entry["status"], &entry["failure"]["kind"]),
+        (&json!("error"), &json!("command"))
+    );
+    assert_eq!(
+        entry["failure"]["message"],
+        "the command was ended by SIGKILL (9)"
+    );
+    assert!(house.full_text("k").contains("one\n"));
+}
+
+#[test]
+fn a_run_whose_directory_is_deleted_is_lost_and_says_which_it_was() {
+    let house = House::new();
+    let _never = house.gate("never");
+    house.enqueue("v", "echo one; read go < never");
+    eventually("the first words", || {
+        (house.streamed("v") == "one\n").then_some(())
+    });
+    let dir = house.run_dir("v");
+    std::fs::remove_dir_all(&dir).expect("removable");
+    let entry = house.ended("v");
+    assert_eq!(
+        (&entry["status"], &entry["failure"]["kind"]),
+        (&json!("error"), &json!("runner-lost"))
+    );
+    assert_eq!(
+        entry["failure"]["message"],
+        format!("the files of the run are gone: {}", dir.display())
+    );
+}
+
+#[test]
 fn a_run_whose_waiter_was_killed_is_over_with_its_group_and_lost() {
     let house = House::new();
     let gate = house.gate("gate");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -134,6 +135,9 @@ fn a_run_whose_own_lines_are_taken_away_is_stopped_and_says_where_its_text_is(#[
             let changed = whole.replace("first", "FIRST");
             let mut file = file.expect("writable");
             file.write_all(changed.as_bytes()).expect("writable");
+            // The file system's clock may stand still for some milliseconds.
+            let later = SystemTime::now() + Duration::from_secs(1);
+            file.set_modified(later).expect("our own file");
             changed
         }
     };
@@ -175,6 +179,37 @@ fn half_a_line_of_another_program_stays_and_the_end_line_begins_a_new_one() {
     is_taken_over(&house, "t", "another program added 8 bytes ");
     let text = fs::read_to_string(transcript_path(&house, "t")).expect("readable");
     assert!(text.contains("\n{\"half\":\n{"), "{text}");
+}
+
+#[test]
+fn nothing_is_lost_of_a_program_that_goes_on_writing_while_the_run_is_stopped() {
+    let house = House::new();
+    let script = "trap 'exit 0' TERM; while :; do echo first; done";
+    house.enqueue("t", script);
+    eventually("the first words", || {
+        house.streamed("t").starts_with("first").then_some(())
+    });
+    let mut theirs = Vec::new();
+    while house.entry("t")["status"] == "running" {
+        let line =
+            json!({"message": {"role": "user", "content": format!("line {}", theirs.len())}});
+        append(&house, "t", &format!("{line}\n"));
+        theirs.push(line);
+    }
+    let lines = house.transcript("t");
+    let kept: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["dispatch"].is_null() && line["message"].is_object())
+        .collect();
+    assert_eq!(kept, theirs.iter().collect::<Vec<_>>());
+    let ends = lines.iter().filter(|line| line["dispatch"]["end"] == true);
+    assert_eq!(ends.count(), 1);
+    assert_eq!(
+        house.entry("t")["failure"]["kind"],
+        "session-takeover",
+        "{:#}",
+        house.entry("t")
+    );
 }
 
 /// Leaves the run without a watcher and a runner, its command at work.

@@ -15,7 +15,7 @@ const THEIRS: &str =
 /// An agent that is at work for as long as nobody stops it in its first attempts, and answers in the one after them.
 fn agent(times: u32) -> String {
     format!(
-        "echo $DISPATCH_ATTEMPT >> starts; trap 'exit 0' TERM
+        "echo \"${{DISPATCH_ATTEMPT:-1}} $DISPATCH_MODEL\" >> starts; trap 'exit 0' TERM
         echo \"at work ${{DISPATCH_ATTEMPT:-1}}\"
         while [ \"${{DISPATCH_ATTEMPT:-1}}\" -le {times} ]; do read go < never; done; echo answered"
     )
@@ -35,7 +35,8 @@ fn take_over(house: &House, label: &str, attempt: u32) {
 fn an_agent_whose_session_was_taken_over_is_asked_once_more_and_nothing_else_is_spent() {
     let house = house(&json!({"takeoverSeconds": 0.05}));
     let _never = house.gate("never");
-    ask(&house, "l", &[], &agent(1));
+    let models = ["--model", "anthropic/x", "--fallback-model", "anthropic/y"];
+    ask(&house, "l", &models, &agent(1));
     take_over(&house, "l", 1);
     let entry = house.ended("l");
     assert_eq!(entry["status"], "done", "{entry:#}");
@@ -49,6 +50,7 @@ fn an_agent_whose_session_was_taken_over_is_asked_once_more_and_nothing_else_is_
         (&json!(2), &json!(1), &json!(null))
     );
     assert!(entry["claim"]["provider"].is_null(), "{entry:#}");
+    assert_eq!(house.text("starts"), "1 anthropic/x\n2 anthropic/x\n");
     let texts = house.transcript("l");
     assert!(
         texts

@@ -1,5 +1,6 @@
 //! The embedded local backend: a session is a child process, run by a detached runner.
 
+mod end_line;
 mod ending;
 mod intrusion;
 mod output;

@@ -10,20 +10,20 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending, unkept_words};
+use super::end_line::{EndLine, assistant};
+use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending};
 use super::intrusion::Intrusion;
 use super::output::{OutputReader, tail_of};
 use super::past::Past;
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StopReason, StopRecord};
 use super::store::{set_row, transcript_path};
-use super::transcript::{MAX_LINE_TEXT_BYTES, TranscriptWriter};
+use super::transcript::TranscriptWriter;
 use crate::home::Home;
 use crate::process::{
     FileLock, ProcessIdentity, close_inherited_on_exec, led_group_alive, signal_group,
 };
-use crate::record::FailureKind;
 use crate::wake::{Source, Wake};
 
 /// No more of the output than this is copied into chunk lines; the raw file always has all of it.
@@ -376,63 +376,14 @@ impl Runner<'_> {
 
     /// The end line: it settles the run, so it is on the disk before anybody is told otherwise.
     fn finish(&mut self, ending: &Ending, unkept: Option<&str>) -> io::Result<()> {
-        let raw = self.files.stdout();
-        let bytes = std::fs::metadata(&raw).map_or(0, |m| m.len());
-        let mut note = Map::new();
-        note.insert("runId".to_owned(), json!(self.spec.run_id));
-        note.insert("end".to_owned(), json!(true));
-        note.insert("bytes".to_owned(), json!(bytes));
-        note.insert("rawPath".to_owned(), json!(raw));
-        let mut text = if bytes <= MAX_LINE_TEXT_BYTES {
-            String::from_utf8_lossy(&std::fs::read(&raw).unwrap_or_default()).into_owned()
-        } else {
-            note.insert("raw".to_owned(), json!(true));
-            format!("[{bytes} bytes of output: {}]", raw.display())
-        };
-        if let Some(why) = unkept {
-            note.insert("unkept".to_owned(), json!(why));
-            // A failure says so itself; a command that looks after none of its writes takes it for success.
-            if *ending == Ending::Reply {
-                text = format!("{}\n\n[{}]", text.trim_end(), unkept_words(why));
-            }
-        }
         let now = self.home.now_ms();
-        let mut message = assistant(&text, now);
-        let status = match ending {
-            Ending::Reply => {
-                set(&mut message, "stopReason", json!("stop"));
-                "done"
-            }
-            Ending::Failed {
-                kind,
-                message: why,
-                cancelled,
-                retry_after_ms,
-            } => {
-                set(
-                    &mut message,
-                    "stopReason",
-                    json!(if *cancelled { "aborted" } else { "error" }),
-                );
-                set(&mut message, "errorMessage", json!(why));
-                note.insert("kind".to_owned(), json!(kind));
-                note.insert("cancelled".to_owned(), json!(cancelled));
-                if let Some(ms) = retry_after_ms {
-                    note.insert("retryAfterMs".to_owned(), json!(ms));
-                }
-                match kind {
-                    FailureKind::Timeout => "timeout",
-                    FailureKind::Aborted => "killed",
-                    _ => "failed",
-                }
-            }
-        };
-        self.write_end(now, &message, &Value::Object(note))?;
-        close_row(self.home, &self.spec.session_key, status)
+        let end = EndLine::of(&self.spec.run_id, &self.files.stdout(), ending, unkept, now);
+        self.write_end(&end, now)?;
+        close_row(self.home, &self.spec.session_key, end.status)
     }
 
     /// Puts the end line into the transcript as it is by now, behind whatever others have written.
-    fn write_end(&mut self, now: i64, message: &Value, note: &Value) -> io::Result<()> {
+    fn write_end(&mut self, end: &EndLine, now: i64) -> io::Result<()> {
         for _ in 0..END_TRIES {
             if self.is_intruded()? {
                 let (id, cwd) = (&self.spec.session_id, &self.spec.cwd);
@@ -440,7 +391,7 @@ impl Runner<'_> {
                     TranscriptWriter::open(self.home, &self.transcript_path, id, cwd)?;
             }
             self.transcript
-                .message(now, message.clone(), note.clone())?;
+                .message(now, end.message.clone(), end.note.clone())?;
             self.transcript.sync()?;
             if self.transcript.is_in_place()? {
                 return Ok(());
@@ -482,19 +433,4 @@ fn put_row(home: &Home, session_key: &str, row: Value) -> io::Result<()> {
         return Ok(());
     };
     set_row(home, session_key, fields)
-}
-
-fn assistant(text: &str, now_ms: i64) -> Value {
-    json!({
-        "role": "assistant",
-        "content": [{"type": "text", "text": text}],
-        "provider": "local",
-        "timestamp": now_ms,
-    })
-}
-
-fn set(message: &mut Value, name: &str, value: Value) {
-    if let Value::Object(fields) = message {
-        fields.insert(name.to_owned(), value);
-    }
 }

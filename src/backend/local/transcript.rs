@@ -60,7 +60,12 @@ impl TranscriptWriter {
         });
         let mut file = storage.open_append(path)?;
         let tail = tail_after(path, before.offset)?;
-        let is_ours = is_torn(&tail, header.to_string().as_bytes(), before.offset);
+        let mut is_ours = is_torn(&tail, header.to_string().as_bytes(), before.offset);
+        if is_ours {
+            // Somebody may have written behind it since it was read.
+            let now = Place::of(path)?.map_or(0, |place| place.len);
+            is_ours = now == before.offset + tail.len() as u64;
+        }
         if is_ours {
             file.truncate(before.offset)?;
         }
@@ -260,7 +265,7 @@ fn tail_after(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
 
 /// The tail is half a line of ours, or the zeros that a power cut leaves in the place of one.
 fn is_torn(tail: &[u8], header: &[u8], offset: u64) -> bool {
-    if tail.len() as u64 > MAX_TORN_BYTES {
+    if tail.is_empty() || tail.len() as u64 > MAX_TORN_BYTES {
         return false;
     }
     let begins = |start: &[u8]| tail.starts_with(start) || start.starts_with(tail);

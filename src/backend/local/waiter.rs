@@ -58,6 +58,10 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
     };
     // A full disk must not cost the status: while this process lives, the run is not over.
     while let Err(e) = files.write_exit(storage, &record) {
+        if e.kind() == io::ErrorKind::NotFound && !files.dir().exists() {
+            // Whoever took the run's directory away wants none.
+            return Err(e);
+        }
         home.say(&format!(
             "cannot write the exit status of run {} ({e}); trying again",
             spec.run_id

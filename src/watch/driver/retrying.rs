@@ -7,7 +7,7 @@ use super::super::conclude::{amend, charge, file_ending};
 use super::super::machine::{Conclusion, Leaving};
 use super::Driver;
 use crate::backend::{RunRef, Settled};
-use crate::ledger::{LedgerError, Patience};
+use crate::ledger::{Book, LedgerError, Patience};
 use crate::record::{Attempt, Entry, Failure};
 use crate::recovery::retries::{Claimed, Next, claim, next_selection};
 
@@ -38,6 +38,11 @@ impl Driver<'_> {
 
     /// Claims the next attempt and has it begun. Says so when the label has come to its end instead.
     pub(super) fn retry(&mut self) -> Result<Option<Leaving>, LedgerError> {
+        // Whether it is the label's turn, before anything is prepared for it.
+        let foreseen = self.weigh(&self.ledger.read()?, &Attempt::default()).0;
+        if foreseen != Claimed::Yes {
+            return self.not_claimed(foreseen);
+        }
         // The session is looked at before the ledger is locked.
         let attempt = match self
             .backend
@@ -53,16 +58,55 @@ impl Driver<'_> {
                 return Ok(None);
             }
         };
-        match self.claim(&attempt)? {
-            Claimed::Yes => {
-                self.carry();
-                Ok(None)
+        let (claimed, entry) = self.ledger.update(Patience::Unlimited, |book| {
+            let (claimed, entry) = self.weigh(book, &attempt);
+            if let Some(entry) = &entry {
+                book.put(&self.run.label, entry.clone());
             }
-            Claimed::No => {
-                // Something else came first: the next look tells what.
-                self.ledger_seen = None;
-                Ok(None)
-            }
+            (claimed, entry)
+        })?;
+        let Some(entry) = entry else {
+            return self.not_claimed(claimed);
+        };
+        self.entry = entry;
+        if let Some(run) = RunRef::of_entry(&self.run.label, &self.entry) {
+            self.run = run;
+            self.is_new_run = true;
+        }
+        self.carry();
+        Ok(None)
+    }
+
+    /// What claiming the attempt would make of the label, and its entry then.
+    fn weigh(&self, book: &Book, attempt: &Attempt) -> (Claimed, Option<Entry>) {
+        let (home, label) = (self.home, self.run.label.as_str());
+        let Some(mut entry) = book.get(label) else {
+            return (Claimed::No, None);
+        };
+        let others: Vec<Entry> = book
+            .entries_containing("\"claim\"")
+            .filter(|(other, _)| *other != label)
+            .map(|(_, entry)| entry)
+            .collect();
+        let (own, now_ms) = (&home.config.retry, book.now_ms());
+        let claimed = claim(
+            label,
+            &mut entry,
+            &self.entry,
+            attempt,
+            &others,
+            own,
+            now_ms,
+        );
+        if claimed != Claimed::Yes {
+            return (claimed, None);
+        }
+        charge(home, &self.run, self.reader).tell_retry(&mut entry, now_ms);
+        (claimed, Some(entry))
+    }
+
+    fn not_claimed(&mut self, why: Claimed) -> Result<Option<Leaving>, LedgerError> {
+        match why {
             Claimed::Held(left) => {
                 self.held_until = Some(self.home.clock.monotonic() + left);
                 self.voice.say(&format!(
@@ -72,39 +116,12 @@ impl Driver<'_> {
                 Ok(None)
             }
             Claimed::TooOld => self.end_retries("no turn to try again came in time"),
-        }
-    }
-
-    fn claim(&mut self, attempt: &Attempt) -> Result<Claimed, LedgerError> {
-        let (home, label) = (self.home, self.run.label.as_str());
-        let charge = charge(home, &self.run, self.reader);
-        let seen = &self.entry;
-        let (claimed, entry) = self.ledger.update(Patience::Unlimited, |book| {
-            let Some(mut entry) = book.get(label) else {
-                return (Claimed::No, None);
-            };
-            let others: Vec<Entry> = book
-                .entries_containing("\"claim\"")
-                .filter(|(other, _)| *other != label)
-                .map(|(_, entry)| entry)
-                .collect();
-            let (own, now_ms) = (&home.config.retry, book.now_ms());
-            let claimed = claim(label, &mut entry, seen, attempt, &others, own, now_ms);
-            if claimed != Claimed::Yes {
-                return (claimed, None);
-            }
-            charge.tell_retry(&mut entry, now_ms);
-            book.put(label, entry.clone());
-            (claimed, Some(entry))
-        })?;
-        if let Some(entry) = entry {
-            self.entry = entry;
-            if let Some(run) = RunRef::of_entry(&self.run.label, &self.entry) {
-                self.run = run;
-                self.is_new_run = true;
+            Claimed::Yes | Claimed::No => {
+                // Something else came first: the next look tells what.
+                self.ledger_seen = None;
+                Ok(None)
             }
         }
-        Ok(claimed)
     }
 
     /// Records the last failure as the label's end: no retry can follow it.
