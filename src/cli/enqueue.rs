@@ -125,6 +125,12 @@ fn start_runner(home: &Home, run: &RunRef) {
 /// Asks the gateway for the run. Only its refusal ends the entry; a call without an answer is left to the watcher.
 fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) -> Result<()> {
     let asked = Spawn::of_run(run).context("cannot read the prompt back")?;
+    // Others may have gone on with the label while this process hung: its run would speak in a session of theirs.
+    let is_ours =
+        |entry: &Entry| entry.generation() == run.generation && entry.status() == Status::Running;
+    if !ledger.read()?.get(&run.label).as_ref().is_some_and(is_ours) {
+        return Ok(());
+    }
     let asked = spawn(client, &asked);
     // Its watcher has stayed out of the way until now.
     Post::of(home, &run.label, run.generation).poke();

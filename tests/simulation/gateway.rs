@@ -56,6 +56,8 @@ pub struct Run {
     pub is_steer: bool,
     /// Its session has worked for another generation.
     pub is_reused: bool,
+    /// Its session works for a newer generation: it was asked for long ago, and that came late.
+    pub is_stray: bool,
     pub state: RunState,
     plan: Plan,
     pub began_at: i64,
@@ -267,11 +269,13 @@ impl Gateway {
             1..=3 if !is_steer => Plan::Fail(random.pick(&FAILURES)),
             _ => Plan::Reply,
         };
-        let mut others = self.runs.iter().filter(|run| run.session == session);
-        let is_reused = others.any(|run| run.generation != generation);
+        let others = self.runs.iter().filter(|run| run.session == session);
+        let is_reused = others.clone().any(|run| run.generation != generation);
+        let is_stray = others.clone().any(|run| run.generation > generation);
         self.runs.push(Run {
             id,
             is_reused,
+            is_stray,
             label,
             generation,
             session,

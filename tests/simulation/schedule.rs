@@ -222,11 +222,16 @@ impl Schedule {
             .filter(|(of, _)| *of == label)
             .map(|(_, generation)| *generation)
             .collect();
+        // What is broken by a session that is reused is looked for there.
+        let reuses = match self.world.is_broken_by(Sabotage::OldSessionUnseen) {
+            true => 900,
+            false => 300,
+        };
         let random = &mut self.world.random;
         let process: Box<dyn Process> = match random.below(20) {
             _ if is_new => Box::new(Enqueue::new(label, false, false)),
             0..=4 => {
-                let (is_reuse, replaces) = (random.chance(300), random.chance(300));
+                let (is_reuse, replaces) = (random.chance(reuses), random.chance(300));
                 Box::new(Enqueue::new(label, is_reuse, replaces))
             }
             5..=8 if !known.is_empty() => {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::gateway::Request;
 use super::super::process::{Me, Process, Then};
 use super::super::sabotage::Sabotage;
-use super::super::world::{LABELS, World};
+use super::super::world::{LABELS, World, run_of};
 use super::Cancel;
 
 /// `dispatch enqueue`.
@@ -95,7 +95,15 @@ impl Process for Enqueue {
                     return Then::Exit;
                 };
                 self.connection = connection;
-                self.entry = Some(self.plan(world));
+                let planned = self.plan(world);
+                let key = planned.text("sessionKey").unwrap_or_default();
+                let reuses = (world.truth(self.label))
+                    .is_some_and(|old| old.text("sessionKey") == Some(key));
+                if reuses && planned.baseline().session_id.is_none() {
+                    // There is no session to go on with.
+                    return Then::Exit;
+                }
+                self.entry = Some(planned);
                 // Others have the ledger's lock.
                 match world.has_faults && world.random.chance(250) {
                     true => Then::Sleep(world.random.between(0, 90_000)),
@@ -175,7 +183,17 @@ impl Process for Enqueue {
                 let Some(entry) = &self.entry else {
                     return Then::Exit;
                 };
-                if world.mishap() && world.random.chance(200) {
+                let now = world.read(self.label);
+                let is_ours = now.is_some_and(|now| {
+                    now.generation() == entry.generation() && now.status() == Status::Running
+                });
+                if !is_ours {
+                    return Then::Exit;
+                }
+                // A gateway that has the run already, because a watcher asked for it, does not refuse it.
+                let is_there =
+                    run_of(self.label, entry).is_some_and(|run| world.gateway.has_begun(&run));
+                if !is_there && world.mishap() && world.random.chance(200) {
                     // The gateway refuses it.
                     return Then::Go;
                 }
