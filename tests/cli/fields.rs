@@ -181,6 +181,9 @@ fn the_answers_have_the_fields_that_scripts_read() {
         &script,
     ]);
     has("enqueue", &enqueued.exits(0).json(), ENQUEUE);
+    crate::support::eventually("it has said something", || {
+        house.streamed("x").contains("started").then_some(())
+    });
     // The watcher has written its first heartbeat when it says that it watches.
     crate::support::eventually("the watcher watches", || {
         let status = house.dispatch(&["status", "--label", "x"]).json();

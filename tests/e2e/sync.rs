@@ -76,7 +76,10 @@ fn sessions_that_vanished_are_told_and_unknown_ones_are_imported(
         (&json!(2), &json!(1))
     );
     // The older generation has written the session's row once more, and goes on in it.
-    assert!(version == Version::Old || entry["sessionKey"] != key, "{entry:#}");
+    assert!(
+        version == Version::Old || entry["sessionKey"] != key,
+        "{entry:#}"
+    );
     house.dispatch(&["cancel", "--label", "gone"]).exits(0);
 
     let told = house.dispatch(&["sync"]).exits(0).json();
