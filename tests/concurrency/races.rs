@@ -53,7 +53,6 @@ fn cancel_done_and_a_natural_end_at_once_have_one_winner_and_everybody_knows_it(
         is_orderly(&done);
         let entry = house.ended(&label);
         let status = entry["status"].as_str().expect("a status").to_owned();
-        let text = house.full_text(&label);
         match status.as_str() {
             "cancelled" => {
                 assert_eq!(cancel.code, Some(0), "{cancel:?}");
@@ -64,7 +63,7 @@ fn cancel_done_and_a_natural_end_at_once_have_one_winner_and_everybody_knows_it(
                 assert_eq!(cancel.code, Some(1), "{cancel:?}");
                 assert_eq!(done.code, Some(0), "{done:?}");
                 let told = done.json()["message"].as_str().expect("a text").to_owned();
-                match text.as_str() {
+                match house.full_text(&label).as_str() {
                     "signalled" => assert!(told.contains("via agent signal"), "{told}"),
                     "natural\n" => assert!(told.contains("done already"), "{told}"),
                     other => panic!("{other}"),

@@ -89,3 +89,26 @@ fn another_account_is_asked_for_where_the_gateway_takes_one(
         "{why}"
     );
 }
+
+/// The gateway tries again by itself: what it brings to its end needs no retry of ours. The older generation calls such a
+/// run failed while its session holds the reply.
+#[rstest]
+fn what_the_gateway_itself_tried_again_with_success_is_a_result(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    let calls = [("once", 1), ("thrice", 3)];
+    for (label, errors) in calls {
+        let prompt =
+            format!("Wait {label}. @fake error=529 errors={errors} reply=\"Here {label}.\"");
+        house.ask(label, &prompt, &[]);
+    }
+    for (label, errors) in calls {
+        assert_eq!(house.reply(label), format!("Here {label}."));
+        let entry = house.entry(label);
+        let counts = (&entry["attempt"], &entry["retryCount"]);
+        assert_eq!(counts, (&json!(1), &json!(null)), "{entry:#}");
+        let asked = house.model_requests(&format!("Wait {label}."));
+        assert!(asked.len() > errors, "{asked:?}");
+    }
+}
