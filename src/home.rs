@@ -88,6 +88,16 @@ impl Home {
         Ok(home)
     }
 
+    /// As [`Home::reread_config`], without a word.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used; the settings are then as they were.
+    pub fn renew_config(&self) -> Result<(), ConfigError> {
+        let (config, _) = Config::reread(&RealStorage, &self.paths.config, &self.environment)?;
+        self.config.renew(config);
+        Ok(())
+    }
+
     /// Reads the configuration anew, for this and every clone. One that cannot be used leaves the settings as they are.
     /// Says on stderr what came of it.
     pub fn reread_config(&self) {

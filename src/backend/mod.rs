@@ -86,6 +86,8 @@ pub struct RunRef {
     pub timeout_s: Option<u64>,
     /// What was sent into the session since, oldest first.
     pub steers: Vec<Steer>,
+    /// What people sent into earlier attempts, oldest first.
+    pub earlier_steers: Vec<Steer>,
     /// Which attempt of the generation it is, from 1.
     pub attempt: u32,
     /// How the attempt before it failed.
@@ -118,6 +120,7 @@ impl RunRef {
             thinking: entry.text("thinking").map(str::to_owned),
             timeout_s: entry.number("timeoutSeconds"),
             steers: entry.steers(),
+            earlier_steers: entry.earlier_steers(),
             attempt: entry.attempt(),
             retry_of: entry
                 .claim()

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -18,8 +18,9 @@ use crate::gateway::{Client, GatewayError};
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, Patience};
 use crate::paths::Environment;
-use crate::record::{Baseline, Entry, Status, Steer};
+use crate::record::{Baseline, Entry, Status, Steer, file_stem_of};
 use crate::session::key::{SessionKey, same_key};
+use crate::storage::{create_dir_synced, parent_of, replace_synced};
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watch::requests::{self, Unsent};
 use crate::watchers::ensure_watcher;
@@ -49,6 +50,7 @@ pub fn run(home: &Home, output: Output, args: &SendArgs, env: Environment<'_>) -
         _ => Baseline::default(),
     };
     if let Some(label) = &target.label {
+        keep_whole(home, label, &mut steer, &message)?;
         record(&ledger, label, &steer)?;
         let generation = target.entry.generation();
         ensure_watcher(home, label, generation);
@@ -82,6 +84,21 @@ pub fn run(home: &Home, output: Output, args: &SendArgs, env: Environment<'_>) -
         answer.extend(fields);
     }
     print(output, &answer, code)
+}
+
+/// Keeps the message in a file beside the label's prompt: another attempt at the work is told it again.
+fn keep_whole(home: &Home, label: &str, steer: &mut Steer, message: &str) -> Result<()> {
+    let path = home
+        .paths
+        .prompts()
+        .join(file_stem_of(label))
+        .join(format!("{}.txt", steer.run_id));
+    let storage = home.storage.as_ref();
+    create_dir_synced(storage, parent_of(&path))
+        .and_then(|()| replace_synced(storage, &path, message.as_bytes()))
+        .with_context(|| format!("cannot write the message {}", path.display()))?;
+    steer.prompt_path = Some(path.to_string_lossy().into_owned());
+    Ok(())
 }
 
 /// Whom the message goes to.

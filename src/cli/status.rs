@@ -4,6 +4,7 @@
 //! would do it, while the watcher's post is free.
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -12,7 +13,9 @@ use super::args::LabelArgs;
 use super::exit::OK;
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::{BackendName, Evidence, Liveness, RunRef, backend_of};
+use crate::backend::local::LocalBackend;
+use crate::backend::openclaw::OpenclawBackend;
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::Ledger;
@@ -20,6 +23,9 @@ use crate::process::FileLock;
 use crate::record::{Entry, Status, time};
 use crate::watch::{Way, resolve};
 use crate::watchers::{Heartbeat, Post};
+
+/// How long a gateway may take to let us in; the ledger tells the most of it without.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 ///
@@ -141,10 +147,12 @@ fn observe(home: &Home, label: &str, entry: &Entry) -> Option<io::Result<Evidenc
     if name == BackendName::Openclaw && entry.status() != Status::Running {
         return None;
     }
-    let observed = backend_of(home, name)
-        .map_err(io::Error::other)
-        .and_then(|backend| backend.observe(&run));
-    Some(observed)
+    Some(match name {
+        BackendName::Local => LocalBackend::new(home).observe(&run),
+        BackendName::Openclaw => OpenclawBackend::new(home)
+            .map_err(io::Error::other)
+            .and_then(|backend| backend.within(GATEWAY_PATIENCE).observe(&run)),
+    })
 }
 
 fn liveness(

@@ -86,6 +86,9 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
 /// The status for people, with the phase where that says more: `running (accepting)`.
 pub fn status_text(entry: &Entry) -> String {
     let status = entry.status();
+    if status == Status::Running && entry.cancel_requested() {
+        return format!("{status} (to be cancelled)");
+    }
     match entry.text("phase") {
         Some(phase) if phase != status.as_str() => format!("{status} ({phase})"),
         _ => status.to_string(),

@@ -6,6 +6,8 @@
 pub mod outbox;
 pub mod sinks;
 
+use serde_json::Value;
+
 use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry};
 
 /// The target of a foreground watcher.
@@ -97,7 +99,10 @@ fn owe_under(
     now_ms: i64,
 ) {
     if !entry.deliveries().iter().any(|other| other.key == key) {
-        entry.put_delivery(&Delivery::new(key, kind, target, content.clone(), now_ms));
+        let mut record = Delivery::new(key, kind, target, content.clone(), now_ms);
+        // What a lost ledger knew of earlier tries is lost with it.
+        record.may_be_repeat = entry.value("adopted") == Some(&Value::Bool(true));
+        entry.put_delivery(&record);
     }
 }
 

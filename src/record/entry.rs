@@ -117,6 +117,7 @@ impl Entry {
         self.set("status", status.as_str());
         if *status != Status::Running {
             self.clear("phase");
+            self.clear("retryAt");
         }
     }
 
@@ -249,6 +250,22 @@ impl Entry {
         steers.push(steer.clone());
         self.set_object("steers", &steers);
         self.join_run(&steer.run_id);
+    }
+
+    /// The messages that people sent into earlier attempts, oldest first.
+    pub fn earlier_steers(&self) -> Vec<Steer> {
+        self.object("earlierSteers").unwrap_or_default()
+    }
+
+    /// Makes what was sent into this attempt something that the next one is to be told.
+    pub fn keep_steers(&mut self) {
+        let mut earlier = self.earlier_steers();
+        let sent = self.steers().into_iter();
+        earlier.extend(sent.filter(|steer| steer.request.is_none()));
+        if !earlier.is_empty() {
+            self.set_object("earlierSteers", &earlier);
+        }
+        self.clear("steers");
     }
 
     /// The watcher's order to stop the run, and why, where there is one.

@@ -25,6 +25,9 @@ pub struct Steer {
     pub request: Option<u8>,
     /// How the message begins.
     pub head: String,
+    /// The file with the whole message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_path: Option<String>,
     /// Fields that other versions wrote.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

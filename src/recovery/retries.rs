@@ -247,8 +247,7 @@ fn begin(entry: &mut Entry, failure: &Failure, attempt: &Attempt, now_ms: i64) {
     entry.set_phase(Phase::Accepting);
     entry.set_time("lastRetryAt", now_ms);
     entry.clear("retryAt");
-    // What was sent into the failed attempt was sent to it.
-    entry.clear("steers");
+    entry.keep_steers();
 }
 
 /// Whose failure it was.

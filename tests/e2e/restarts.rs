@@ -23,6 +23,8 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
     house.model_is_asked("Stop me.");
     house.model_is_asked("Keep this.");
     assert_eq!(house.reply("done"), "Just in time.");
+    let sent = ["send", "--label", "cut", "--message", "Also trim it."];
+    house.dispatch(&sent).exits(0);
     // This run ends while nobody watches, then the gateway forgets it.
     kill_hard(house.watcher_pid("kept"));
     gateway.open_gate("kept");
@@ -47,6 +49,10 @@ fn a_restarted_gateway_leaves_no_label_hanging_and_no_reply_lost(
     in_a_runs_time("it is asked again", || {
         (house.model_requests("Cut me.").len() == 2).then_some(())
     });
+    // The message that was sent into the first attempt is told to the second.
+    let again = house.model_requests("This is a retry");
+    let prompt = again[0]["prompt"].to_string();
+    assert!(prompt.contains("Also trim it."), "{prompt}");
     gateway.open_gate("cut");
     assert_eq!(house.reply("cut"), "Grown again.");
     let entry = house.entry("cut");

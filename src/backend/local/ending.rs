@@ -107,7 +107,11 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
     let said = remains.last_words.iter().flatten();
     let (line, reading) = said
         .filter_map(|words| last_line(words))
-        .map(|line| (line, failure::read_text(line, remains.now_ms)))
+        .map(plain)
+        .map(|line| {
+            let reading = failure::read_text(&line, remains.now_ms);
+            (line, reading)
+        })
         .find(|(_, reading)| policy::of(reading.kind).model_side)?;
     Some(Ending::Failed {
         kind: reading.kind,
@@ -119,6 +123,20 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
 
 fn last_line(words: &str) -> Option<&str> {
     words.lines().map(str::trim).rfind(|line| !line.is_empty())
+}
+
+/// A line without the colours that an agent gives it on a terminal.
+fn plain(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, escape)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        let sequence = escape.strip_prefix('[').unwrap_or(escape);
+        let end = sequence.find(|c: char| c.is_ascii_alphabetic());
+        rest = end.map_or("", |end| sequence.get(end + 1..).unwrap_or_default());
+    }
+    plain.push_str(rest);
+    plain.trim().to_owned()
 }
 
 fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
@@ -313,6 +331,10 @@ mod tests {
                 Some(FailureKind::Overload),
             ),
             (Some([limit, "fine"]), Some(FailureKind::RateLimit)),
+            (
+                Some(["\u{1b}[31mAPI Error: 529 Overloaded\u{1b}[0m\n", ""]),
+                Some(FailureKind::Overload),
+            ),
             (Some([harmless, harmless]), Some(FailureKind::Command)),
             (
                 Some(["529 Overloaded\nbut that is long ago", ""]),

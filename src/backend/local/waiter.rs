@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+use super::ATTEMPT_VARIABLE;
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StartRecord};
 use crate::home::Home;
 use crate::process::{ProcessIdentity, Signal, signal_process};
@@ -133,6 +134,7 @@ fn start(home: &Home, spec: &RunSpec, files: &RunFiles) -> io::Result<std::proce
         .stdin(stdin)
         .stdout(output(&files.stdout())?)
         .stderr(output(&files.stderr())?)
+        .env(ATTEMPT_VARIABLE, "1")
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         // Absolute, whatever the caller's variables were: the command runs in another directory.
         .env("DISPATCH_HOME", &home.paths.home)

@@ -61,6 +61,8 @@ pub struct OpenclawBackend<'a> {
     home: &'a Home,
     endpoint: Endpoint,
     link: RefCell<Option<Link>>,
+    /// How long the gateway may take to let us in.
+    patience: Duration,
 }
 
 impl<'a> OpenclawBackend<'a> {
@@ -73,7 +75,15 @@ impl<'a> OpenclawBackend<'a> {
             home,
             endpoint: endpoint(home)?,
             link: RefCell::new(None),
+            patience: CONNECT_LIMIT,
         })
+    }
+
+    /// The same for somebody who has the ledger's word without the gateway and waits for no busy one.
+    #[must_use]
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// A connection for a few calls.
@@ -81,12 +91,12 @@ impl<'a> OpenclawBackend<'a> {
     /// # Errors
     /// When the gateway cannot be reached or refuses us.
     pub fn connect(&self) -> Result<Client, GatewayError> {
-        Client::connect(&self.endpoint, CONNECT_LIMIT)
+        Client::connect(&self.endpoint, self.patience)
     }
 
     /// As [`OpenclawBackend::connect`], for a gateway that was there a while ago.
     fn reopen(&self) -> Result<Client, GatewayError> {
-        Client::reopen(&self.endpoint, CONNECT_LIMIT)
+        Client::reopen(&self.endpoint, self.patience)
     }
 
     /// Asks for the run's end, within `limit`. The end itself is observed.

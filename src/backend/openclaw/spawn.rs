@@ -8,7 +8,7 @@ use super::CALL_LIMIT;
 use super::sessions::{describe, messages, tasks};
 use crate::backend::{LONGEST_RUN, RunRef};
 use crate::gateway::{Client, GatewayError};
-use crate::record::FailureKind;
+use crate::record::{FailureKind, Steer};
 use crate::session::key::SessionKey;
 
 /// How much later than any deadline of ours the gateway ends a run by itself, in seconds.
@@ -73,7 +73,13 @@ impl Spawn {
             run_id: run.run_id.clone(),
             message: match run.attempt {
                 0 | 1 => prompt,
-                attempt => retold(attempt, run.retry_of, &prompt),
+                attempt => {
+                    let mut message = retold(attempt, run.retry_of, &prompt);
+                    for steer in &run.earlier_steers {
+                        message.push_str(&told_since(steer));
+                    }
+                    message
+                }
             },
             label: run.label.clone(),
             model: run.selection.model.clone(),
@@ -97,6 +103,23 @@ fn retold(attempt: u32, retry_of: Option<FailureKind>, prompt: &str) -> String {
     format!(
         "[This is a retry (attempt {attempt}): the attempt before it ended early because {why}. Go on with what is already done, if anything is; the task is the same:]\n\n{prompt}"
     )
+}
+
+/// A message that was sent into an earlier attempt: whoever begins anew has not heard it.
+fn told_since(steer: &Steer) -> String {
+    let whole = steer
+        .prompt_path
+        .as_ref()
+        .and_then(|path| std::fs::read(path).ok());
+    let text = match &whole {
+        Some(bytes) => String::from_utf8_lossy(bytes),
+        None => steer.head.as_str().into(),
+    };
+    let how = match steer.interrupts {
+        true => ", in place of what it was doing until then",
+        false => "",
+    };
+    format!("\n\n[This was sent while an earlier attempt was at work{how}:]\n\n{text}")
 }
 
 /// When the gateway ends a run by itself, in seconds after its start: later than any deadline that rolls on.

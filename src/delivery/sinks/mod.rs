@@ -90,9 +90,23 @@ pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
 
 /// Sends a payload. Takes as long as its receiver, at most some minutes.
 pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
+    let (channel, name) = target.split_once(':').unwrap_or((target, ""));
+    let is_known = || match channel {
+        "webhook" => home.config.webhooks.contains_key(name),
+        "command" => home.config.commands.contains_key(name),
+        _ => true,
+    };
+    // A sender that began while the configuration was broken does not know what stands in it.
+    if !is_known()
+        && let Err(e) = home.renew_config()
+    {
+        return Outcome::Failed {
+            why: format!("the receiver \"{name}\" cannot be looked up: {e}"),
+            retry_after: None,
+        };
+    }
     let config = &home.config;
     let limit = config.delivery_timeout;
-    let (channel, name) = target.split_once(':').unwrap_or((target, ""));
     match channel {
         "webhook" => match config.webhooks.get(name) {
             Some(hook) => webhook::post(hook, payload, limit),
