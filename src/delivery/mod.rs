@@ -256,6 +256,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_lost_ledger_may_have_delivered_already_says_so() {
+        let mut e = entry("announce");
+        e.set("adopted", true);
+        owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
+        assert!(e.deliveries()[0].may_be_repeat);
+    }
+
+    #[test]
     fn mode_none_and_no_target_owe_nothing() {
         let mut e = entry("none");
         owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);

@@ -14,7 +14,13 @@ fn entry() -> Entry {
     entry.set("runId", "first");
     entry.set("runIds", json!(["first"]));
     entry.set("promptPath", "/prompts/l/first.txt");
-    entry.set("steers", json!([{"runId": "s", "head": "h"}]));
+    entry.set(
+        "steers",
+        json!([
+            {"runId": "s", "head": "h", "promptPath": "/prompts/l/s.txt"},
+            {"runId": "final", "head": "your final reply", "request": 1},
+        ]),
+    );
     entry
 }
 
@@ -65,6 +71,9 @@ fn a_claim_makes_the_next_attempt_the_current_one_and_spends_its_budget() {
     assert_eq!(e.phase(), Some(Phase::Accepting));
     assert_eq!(e.time("lastRetryAt"), Some(NOW + 30_000));
     assert!(e.steers().is_empty() && e.value("retryAt").is_none());
+    // What people sent is told to the next attempt; the watcher's own requests were for this one.
+    let told: Vec<String> = e.earlier_steers().into_iter().map(|s| s.run_id).collect();
+    assert_eq!(told, ["s"]);
     let claim = e.claim().expect("it is claimed");
     assert_eq!((claim.attempt, claim.key.as_str()), (2, "next"));
     assert_eq!(claim.provider.as_deref(), Some("anthropic"));

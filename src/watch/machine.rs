@@ -461,6 +461,9 @@ fn without_carrier(mut state: State, missing: Liveness, sight: &Sight, now: Dura
             .act(Action::Leave(Leaving::Ended));
     }
     let reason = match missing {
+        Liveness::Gone if !sight.is_carried => {
+            "nothing at the gateway works on the run; it is given a moment to take it up"
+        }
         Liveness::Gone => "the runner is gone; a new one takes over",
         _ => "the run has no runner yet",
     };

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::receiver::Receiver;
-use super::{house_with, quiet, record_in, records};
-use crate::support::{House, run};
+use super::{enqueue_to, house_with, quiet, record_in, records};
+use crate::support::{House, kill_hard, run};
 
 /// The house after its watcher died at its n-th storage call, and what its record was then.
 fn house_after_death(receiver: &Receiver, n: u64) -> (House, Option<Value>) {
@@ -100,4 +100,32 @@ fn two_scans_and_a_watcher_at_once_deliver_one_owed_record_once() {
     assert_eq!(requests.len(), before + 1);
     assert_eq!(requests.last().expect("one").text("key"), left["key"]);
     assert_eq!(records(&house, "w").len(), 1);
+}
+
+#[test]
+fn a_watcher_that_begins_under_a_broken_configuration_parks_nothing() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let config = house.text("state/config.json");
+    let gate = house.gate("gate");
+    enqueue_to(
+        &house,
+        "webhook:ops",
+        "w",
+        &[],
+        &format!("{}; echo hi", gate.pass()),
+    );
+    kill_hard(house.watcher_pid("w"));
+    house.write_config("{ broken");
+    house.recover();
+    gate.open();
+    let waiting = record_in(&house, "w", "result", "retrying");
+    let why = waiting["lastError"].as_str().expect("a reason");
+    assert!(
+        why.contains("the receiver \"ops\" cannot be looked up"),
+        "{why}"
+    );
+    house.write_config(&config);
+    record_in(&house, "w", "result", "delivered");
+    assert_eq!(receiver.received(1).len(), 1);
 }
