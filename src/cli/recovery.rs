@@ -64,6 +64,8 @@ fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
     if let Some(label) = &args.label {
         labels::find(&Ledger::new(home).read()?, label)?;
     }
+    // Somebody who asks about a label, or what would be done, wants to hear of what is left alone, too.
+    let is_asked = args.dry_run || args.label.is_some();
     let options = Options {
         dry_run: args.dry_run,
         max_age: args.max_age,
@@ -74,7 +76,7 @@ fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
     let code = if scan.failed.is_empty() { OK } else { FAILURE };
     match args.json {
         true => write_stdout(format!("{:#}\n", view(&scan, code, args.dry_run)).as_bytes())?,
-        false => write_stdout(summary(&scan, args.dry_run).as_bytes())?,
+        false => write_stdout(summary(&scan, args.dry_run, is_asked).as_bytes())?,
     }
     Ok(code)
 }
@@ -99,7 +101,7 @@ fn view(scan: &Scan, code: u8, dry_run: bool) -> Value {
 }
 
 /// What was done, for people; empty when that is nothing. What was left alone is told beside something that was done.
-fn summary(scan: &Scan, dry_run: bool) -> String {
+fn summary(scan: &Scan, dry_run: bool, is_asked: bool) -> String {
     let (retried, revived) = match dry_run {
         true => ("would retry", "would start a watcher for"),
         false => ("retried", "started a watcher for"),
@@ -119,7 +121,7 @@ fn summary(scan: &Scan, dry_run: bool) -> String {
             "closed the session of \"{label}\": it has ended\n"
         ));
     }
-    if !text.is_empty() {
+    if !text.is_empty() || is_asked {
         let mut tell = |what: &str, list: &[(String, String)]| {
             for (label, why) in list {
                 text.push_str(&format!("{what} \"{label}\": {why}\n"));

@@ -243,7 +243,20 @@ fn print(
     let mut facts = vec![("label", label.to_owned())];
     facts.push(("status", views::status_text(entry)));
     if let Some(failure) = entry.failure() {
-        facts.push(("failure", format!("{}: {}", failure.kind, failure.message)));
+        // Of a running label it is how an earlier attempt ended.
+        let whose = match status {
+            Status::Running => "failed before",
+            _ => "failure",
+        };
+        facts.push((whose, format!("{}: {}", failure.kind, failure.message)));
+    }
+    if entry.attempt() > 1 {
+        let selection = entry.selection();
+        let with = match entry.fallback_use() {
+            Some(used) if used.attempt == entry.attempt() => format!(" (the fallback {selection})"),
+            _ => String::new(),
+        };
+        facts.push(("attempt", format!("{}{with}", entry.attempt())));
     }
     if let Some(at) = entry.time("retryAt") {
         let left = at.saturating_sub(home.now_ms());

@@ -187,6 +187,13 @@ fn whoever_waits_waits_over_the_retries_and_sees_them_in_the_status() {
     );
     assert_eq!(status["failure"]["kind"], "overload");
     assert!(status["retryAt"].is_string(), "{status:#}");
+    let table = house
+        .dispatch(&["status", "--label", "l", "--output", "table"])
+        .stdout;
+    assert!(
+        table.contains("failed before") && table.contains("overload: "),
+        "{table}"
+    );
     house.dispatch(&["cancel", "--label", "l"]).exits(0);
 }
 

@@ -39,6 +39,10 @@ fn the_fallback_model_is_asked_at_once_and_spends_no_budget() {
     );
     let status = house.dispatch(&["status", "--label", "l", "--json"]).json();
     assert_eq!(status["fallbackUse"]["model"], "b/2");
+    let table = house
+        .dispatch(&["status", "--label", "l", "--output", "table"])
+        .stdout;
+    assert!(table.contains("2 (the fallback b/2 as home)"), "{table}");
     let why = status["fallbackUse"]["primaryError"].to_string();
     assert!(why.contains("529"), "{why}");
     house.wrote_in_log("l", "the fallback b/2 as home follows");

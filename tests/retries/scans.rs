@@ -75,6 +75,14 @@ fn what_is_too_young_too_old_or_only_looked_at_is_left_as_it_was() {
         (Some(0), Some(true))
     );
     assert_eq!(house.ledger(), before);
+    let said = house
+        .run("529-recovery", &["--label", "young"])
+        .exits(0)
+        .stdout;
+    assert!(
+        said.starts_with("left alone \"young\": it failed "),
+        "{said}"
+    );
     let older = ["--max-age", "2h", "--dry-run", "--label", "old", "--json"];
     let told = house.run("529-recovery", &older).exits(0).json();
     assert_eq!(told["retried"][0]["label"], "old");
