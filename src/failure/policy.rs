@@ -127,6 +127,13 @@ pub fn of(kind: FailureKind) -> Policy {
     }
 }
 
+/// Its retries are taken from the model's budget: the provider had too much to do.
+pub fn spends_models_budget(kind: FailureKind) -> bool {
+    of(kind)
+        .retry
+        .is_some_and(|retry| retry.budget == Budget::Model)
+}
+
 /// Whether a fallback model or account may be tried for this failure. A time-out counts when the model did not answer, not
 /// when the run's own time was up.
 pub fn allows_fallback(failure: &Failure) -> bool {

@@ -2,9 +2,9 @@
 //!
 //! A running label whose watcher is dead gets a new one, which finds the run where it is, or its end on the disk, and
 //! records it; so does an ended label that still owes a delivery. A wedged watcher (its lock is held, its heartbeat is
-//! old) is reported, and after ten minutes that very process is ended and replaced. A label that failed of an overload while its
-//! budget was not spent is retried. Safe to run at any time and twice at
-//! once: everything is done by watchers, and a watcher that finds its post taken leaves.
+//! old) is reported, and after ten minutes that very process is ended and replaced. A label that failed of an overload
+//! while its budget was not spent is retried. Safe to run at any time and twice at once: everything is done by
+//! watchers, and a watcher that finds its post taken leaves.
 
 mod adopt;
 pub mod fallback;

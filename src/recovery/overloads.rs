@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::config::RetryWindows;
+use crate::failure::policy;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError, Patience};
 use crate::record::{Entry, Failure, FailureKind, Phase, Status};
@@ -12,7 +13,7 @@ use crate::storage::parent_of;
 use crate::wake::Wake;
 use crate::watchers::{Post, start_watcher};
 
-use super::retries::{Account, reopen};
+use super::retries::{Account, FAILURES_IN_A_ROW, reopen};
 use super::{Options, Scan};
 
 /// A failure older than this is left alone.
@@ -24,10 +25,7 @@ const UNTOUCHED: Duration = Duration::from_secs(5 * 60);
 /// How long a retry may take to start before the scan goes on to the next.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// So many failed retries in a row end the retries of a scan.
-const FAILURES_IN_A_ROW: usize = 3;
-
-/// So many refused credentials do.
+/// So many refused credentials end the retries of a scan, as failures in a row do.
 const AUTH_FAILURES: usize = 2;
 
 /// What a label that failed of an overload is.
@@ -81,8 +79,8 @@ pub fn candidacy(
 
 fn failure_of(entry: &Entry) -> Option<Failure> {
     let failure = entry.failure()?;
-    let is_overload = matches!(failure.kind, FailureKind::Overload | FailureKind::RateLimit);
-    (entry.status() == Status::Error && is_overload).then_some(failure)
+    let is_models = policy::spends_models_budget(failure.kind);
+    (entry.status() == Status::Error && is_models).then_some(failure)
 }
 
 /// Retries what is due, oldest failure first.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::fallback;
 use crate::config::RetryWindows;
 use crate::failure::policy::{self, Budget};
-use crate::record::{Attempt, Claim, Entry, Failure, FailureKind, Phase, Selection, Status};
+use crate::record::{Attempt, Claim, Entry, Failure, Phase, Selection, Status};
 
 /// A failure that has waited longer than this for its turn is final.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -21,7 +21,7 @@ const SPACING: Duration = Duration::from_secs(5);
 const COOL_DOWN: Duration = Duration::from_secs(60);
 
 /// So many failed retries in a row make a provider one to be left alone.
-const FAILURES_IN_A_ROW: usize = 3;
+pub const FAILURES_IN_A_ROW: usize = 3;
 
 /// What stands in for the provider of failures that name none.
 const NO_PROVIDER: &str = "?";
@@ -198,7 +198,8 @@ pub fn claim(
         return Claimed::No;
     };
     if let Some(selection) = fallback::called_for(entry, &failure) {
-        begin(entry, &failure, attempt, now_ms);
+        // Another model may be another provider's: it is no retry at the one that failed.
+        begin(entry, attempt, None, now_ms);
         fallback::begin(entry, selection, &failure);
         return Claimed::Yes;
     }
@@ -209,11 +210,11 @@ pub fn claim(
     if spent >= retry.at_most {
         return Claimed::No;
     }
-    if retry.budget == Budget::Model {
+    let provider = (retry.budget == Budget::Model).then(|| provider_of(entry));
+    if let Some(provider) = &provider {
         let due_ms = entry.time("retryAt").unwrap_or(now_ms);
         let key = format!("{label}/{}", entry.attempt());
-        let provider = provider_of(entry);
-        let held = held_for(&provider, others, own, &key, now_ms);
+        let held = held_for(provider, others, own, &key, now_ms);
         if !held.is_zero() {
             let waited = u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or(0);
             let max_age = own_time(own.max_age_seconds, MAX_AGE);
@@ -223,22 +224,18 @@ pub fn claim(
             };
         }
     }
-    begin(entry, &failure, attempt, now_ms);
+    begin(entry, attempt, provider, now_ms);
     entry.set(retry.budget.field(), spent + 1);
     Claimed::Yes
 }
 
 /// Makes the attempt the entry's current one.
-fn begin(entry: &mut Entry, failure: &Failure, attempt: &Attempt, now_ms: i64) {
-    let is_models = matches!(
-        policy::of(failure.kind).retry,
-        Some(retry) if retry.budget == Budget::Model
-    );
+fn begin(entry: &mut Entry, attempt: &Attempt, provider: Option<String>, now_ms: i64) {
     let claim = Claim {
         attempt: entry.attempt().saturating_add(1),
         key: attempt.run_id.clone(),
         at: now_ms,
-        provider: is_models.then(|| provider_of(entry)),
+        provider,
         ..Claim::default()
     };
     entry.set_claim(&claim);
@@ -279,7 +276,9 @@ fn held_for(
         last_ms = last_ms.max(claim.at);
         let failed = entry.failure().filter(|failure| failure.at >= claim.at);
         match (failed, entry.status()) {
-            (Some(failure), _) => outcomes.push((failure.at, is_overload(failure.kind))),
+            (Some(failure), _) => {
+                outcomes.push((failure.at, policy::spends_models_budget(failure.kind)))
+            }
             (None, Status::Done) => {
                 outcomes.push((entry.time("endedAt").unwrap_or(claim.at), false));
             }
@@ -300,10 +299,6 @@ fn held_for(
         held = held.max(left_of(cool_down, last_ms, now_ms));
     }
     held
-}
-
-fn is_overload(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Overload | FailureKind::RateLimit)
 }
 
 /// What is left of a pause. A time in the future, which a clock that was put back leaves, counts as now.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::{Generation, Status};
+use crate::record::{FailureKind, Generation, Status};
 use rstest::rstest;
 use serde_json::json;
 
@@ -216,6 +216,18 @@ fn while_it_is_down_one_at_a_time_asks_whether_it_has_recovered() {
         Claimed::Held(left) => assert!(left > Duration::from_secs(30), "{left:?}"),
         more => panic!("{more:?}"),
     }
+}
+
+#[test]
+fn the_fallbacks_attempt_is_no_retry_at_the_provider_that_failed() {
+    let mut e = waiting(FailureKind::Overload, Some("anthropic"));
+    e.set("fallbackModel", "openai/other");
+    let held = [other("anthropic", 1_000, false)];
+    assert_eq!(claim_at(&mut e, &held, NOW), Claimed::Yes);
+    assert_eq!(e.claim().expect("it is claimed").provider, None);
+    assert_eq!(e.value("retryCount"), None);
+    let mut next = waiting(FailureKind::Overload, Some("anthropic"));
+    assert_eq!(claim_at(&mut next, &[e], NOW), Claimed::Yes);
 }
 
 #[test]
