@@ -1,0 +1,104 @@
+//! Flags of the commands that speak to a session or for it: `send`, `done`, `note`, `cancel`, `heartbeat`.
+
+use clap::Args;
+
+use super::PromptArgs;
+use super::values::parse_generation;
+
+/// Flags of `send`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The answer says what became of it: injected, queued, interrupted, started, or pending.\n\nExample:\n  dispatch send --label notes --message 'Leave out the appendix'"
+)]
+pub struct SendArgs {
+    /// The running label
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        required_unless_present = "session_key"
+    )]
+    pub label: Option<String>,
+    /// A session of the gateway, instead of a label
+    #[arg(
+        long,
+        value_name = "KEY",
+        allow_hyphen_values = true,
+        conflicts_with = "label"
+    )]
+    pub session_key: Option<String>,
+    /// The prompt's sources
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Stop the running turn, instead of joining it
+    #[arg(long)]
+    pub interrupt: bool,
+    /// Wait for the end and print the result
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Flags of `done`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch done --label notes --summary 'All summed up' --checklist '{\"work_complete\":true}'"
+)]
+pub struct DoneArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: String,
+    /// What was done; delivered as the result
+    #[arg(long, allow_hyphen_values = true)]
+    pub summary: Option<String>,
+    /// Required: a JSON object; work_complete must be true, tests_passed and pushed not false
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    pub checklist: Option<String>,
+    /// Commit that holds the work
+    #[arg(long, allow_hyphen_values = true)]
+    pub sha: Option<String>,
+    /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
+    pub generation: Option<u64>,
+}
+
+/// Flags of `note`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch note --label notes 'Half way through'")]
+pub struct NoteArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: String,
+    /// The message
+    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+    pub text: String,
+}
+
+/// Flags of `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The label
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: String,
+    /// Why; kept in the ledger
+    #[arg(long, allow_hyphen_values = true)]
+    pub reason: Option<String>,
+}
+
+/// Flags of `heartbeat`.
+#[derive(Debug, Args)]
+pub struct HeartbeatArgs {
+    /// The label
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        required_unless_present = "session_key"
+    )]
+    pub label: Option<String>,
+    /// A session, instead of a label
+    #[arg(
+        long,
+        value_name = "KEY",
+        allow_hyphen_values = true,
+        conflicts_with = "label"
+    )]
+    pub session_key: Option<String>,
+}
