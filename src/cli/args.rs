@@ -16,7 +16,9 @@ pub use self::enqueue::{
 };
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
-pub use self::upkeep::{CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs};
+pub use self::upkeep::{
+    CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs, TimersArgs,
+};
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]
@@ -94,6 +96,8 @@ pub enum Command {
     Redeliver(RedeliverArgs),
     /// Have a fresh watcher take over, after an upgrade say
     WatcherHandoff(HandoffArgs),
+    /// Have the recovery scan and the stuck detector run by the clock
+    InstallTimers(TimersArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -24,6 +24,7 @@ mod send;
 mod status;
 mod sync;
 pub mod terminal;
+mod timers;
 mod views;
 mod wait;
 mod watcher;
@@ -156,6 +157,7 @@ fn name(command: &Command) -> &'static str {
         Command::Sync(_) => "sync",
         Command::Redeliver(_) => "redeliver",
         Command::WatcherHandoff(_) => "watcher-handoff",
+        Command::InstallTimers(_) => "install-timers",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
         Command::Man => "man",
@@ -184,6 +186,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Sync(args) => sync::run(home, output, args),
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::WatcherHandoff(args) => handoff::run(home, output, args),
+        Command::InstallTimers(args) => timers::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),
         Command::Man => print_manual(),

@@ -15,6 +15,7 @@ mod screen;
 mod send;
 mod sync;
 mod tables;
+mod timers;
 mod wait;
 mod work;
 

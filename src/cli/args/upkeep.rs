@@ -37,6 +37,23 @@ pub struct HandoffArgs {
     pub all: bool,
 }
 
+/// Flags of `install-timers`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  dispatch install-timers            # systemd: shows what it will do, and asks\n  (crontab -l; dispatch install-timers --cron) | crontab -"
+)]
+pub struct TimersArgs {
+    /// Print crontab lines instead
+    #[arg(long, conflicts_with_all = ["remove", "yes"])]
+    pub cron: bool,
+    /// Take the timers away again
+    #[arg(long)]
+    pub remove: bool,
+    /// Do it without asking
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
