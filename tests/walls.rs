@@ -27,13 +27,15 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 28] = [
+const PURE: [&str; 32] = [
     "record/",
     "failure/",
     "completion/choice.rs",
     "completion/cap.rs",
+    "completion/structured.rs",
     "session/line.rs",
     "session/active.rs",
+    "session/activity.rs",
     "session/terminal.rs",
     "session/content.rs",
     "session/exec_event.rs",
@@ -56,6 +58,8 @@ const PURE: [&str; 28] = [
     "gateway/cli_answer.rs",
     "gateway/frame.rs",
     "gateway/observation.rs",
+    "cli/done/git_order.rs",
+    "cli/done/guards.rs",
 ];
 
 const IMPURE: [&str; 10] = [

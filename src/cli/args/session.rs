@@ -52,9 +52,18 @@ pub struct DoneArgs {
     /// Required: a JSON object; work_complete must be true, tests_passed and pushed not false
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
     pub checklist: Option<String>,
-    /// Commit that holds the work
+    /// Commit that holds the work; required where the prompt orders a git push, rebase or cherry-pick
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
+    /// Let a short run or a session of two messages pass; recorded with the completion
+    #[arg(long)]
+    pub force_done: bool,
+    /// Why it is forced; required for a run shorter than a minute (two, where its time limit exceeds ten)
+    #[arg(long, allow_hyphen_values = true)]
+    pub reason: Option<String>,
+    /// Do not count the session's messages: the work was done elsewhere
+    #[arg(long)]
+    pub skip_activity_check: bool,
     /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
     #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
