@@ -17,6 +17,9 @@ const NAMED_POINTS: usize = 3;
 /// Digits of a commit's name that people read.
 const SHORT_SHA: usize = 7;
 
+/// Fields that not every completion has, and that tell of one alone.
+const OWN_FIELDS: [&str; 3] = ["forced", "summaryHuman", "technicalDetails"];
+
 /// What an agent reports when it signals its completion.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
@@ -56,8 +59,9 @@ impl Report<'_> {
         synthesis(Some(self.checklist), self.sha)
     }
 
-    /// The object for the ledger, texts cut to what that takes.
-    pub fn record(&self, now_ms: i64) -> Value {
+    /// The object for the ledger, texts cut to what that takes. Of the one that was there `before`, fields which this program
+    /// does not know survive.
+    pub fn record(&self, now_ms: i64, before: Option<&Value>) -> Value {
         let prose = (!is_generic_summary(self.raw_summary))
             .then(|| clip_text(self.raw_summary, MAX_TEXT_BYTES));
         let synthesized = match prose {
@@ -103,6 +107,13 @@ impl Report<'_> {
             let reason = reason.map(|text| clip_text(text, MAX_TEXT_BYTES));
             let forced = json!({"by": clip_text(&forced.by, MAX_DEBUG_BYTES), "reason": reason});
             fields.insert("forced".to_owned(), forced);
+        }
+        if let (Some(Value::Object(before)), Value::Object(fields)) = (before, &mut record) {
+            for (name, value) in before {
+                if !fields.contains_key(name) && !OWN_FIELDS.contains(&name.as_str()) {
+                    fields.insert(name.clone(), value.clone());
+                }
+            }
         }
         record
     }
@@ -238,7 +249,7 @@ mod tests {
             ..report("Fixed the parser.", &list)
         };
         assert_eq!(
-            report.record(0),
+            report.record(0, None),
             json!({
                 "version": 2,
                 "recordedAt": "1970-01-01T00:00:00.000Z",
@@ -263,7 +274,7 @@ mod tests {
             })
         );
         assert_eq!(
-            said(&report.record(0)),
+            said(&report.record(0, None)),
             Some(Said::Own("Fixed the parser.".to_owned()))
         );
     }
@@ -287,10 +298,10 @@ mod tests {
         };
         assert_eq!(report.told(), told);
         assert_eq!(
-            said(&report.record(0)),
+            said(&report.record(0, None)),
             Some(Said::Generic(told.to_owned()))
         );
-        let details = &report.record(0)["details_technical"];
+        let details = &report.record(0, None)["details_technical"];
         assert_eq!(details["raw_summary"], "completed (agent signal)");
     }
 
@@ -306,7 +317,7 @@ mod tests {
             forced: Some(&forced),
             ..report(&long, &list)
         };
-        let record = report.record(0);
+        let record = report.record(0, None);
         assert!(
             record["forced"]["reason"]
                 .as_str()
@@ -322,6 +333,16 @@ mod tests {
         }
         check(&record);
         assert_eq!(report.told(), long);
+    }
+
+    #[test]
+    fn fields_of_others_survive_and_nothing_else_of_an_earlier_signal_does() {
+        let list = checklist(json!({"work_complete": true}));
+        let before = json!({"summary": "Old.", "summaryHuman": "Old.", "forced": {"by": "x"}, "vendor": {"n": 1}});
+        let record = report("New.", &list).record(0, Some(&before));
+        assert_eq!(record["vendor"], json!({"n": 1}));
+        assert_eq!(said(&record), Some(Said::Own("New.".to_owned())));
+        assert!(record.get("forced").is_none() && record.get("summaryHuman").is_none());
     }
 
     #[rstest]

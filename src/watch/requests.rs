@@ -89,7 +89,9 @@ impl Signal<'_> {
     /// Makes the signal the entry's completion, to be told as `kind`.
     pub fn complete(&self, entry: &mut Entry, kind: DeliveryKind, now_ms: i64) {
         entry.set_text("summary", self.summary);
-        entry.set("completion", self.report.record(now_ms));
+        let before = entry.value("completion").cloned();
+        let completion = self.report.record(now_ms, before.as_ref());
+        entry.set("completion", completion);
         if let Some(sha) = self.report.sha {
             entry.set_text("sha", sha);
         }
