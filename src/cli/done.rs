@@ -16,6 +16,7 @@ use serde_json::json;
 use self::facts::{activity_of, prompt_of};
 use self::guards::{Flags, Verdict};
 use super::args::DoneArgs;
+use super::enqueue::target::{self, Target};
 use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::views;
@@ -190,7 +191,7 @@ fn caller(env: Environment<'_>) -> String {
     ) {
         (Some(label), _) => format!("the session of label \"{label}\""),
         (None, Some(user)) => format!("user {user}"),
-        (None, None) => "unknown".to_owned(),
+        (None, None) => format!("user {}", rustix::process::getuid().as_raw()),
     }
 }
 
@@ -328,9 +329,16 @@ fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
     let previous = Archive::new(home).last_generation(label)?;
     let mut entry = Entry::new();
     entry.set_generation(Generation::next(previous, now_ms));
-    if let Some(to) = &home.config.deliver_to {
-        entry.set("deliverTo", to.as_str());
-        entry.set("deliverChannel", home.config.delivery_channel.as_str());
+    let channel = home.config.delivery_channel.clone();
+    // A completion is not lost over an alias that nobody configured: its record is given up where everybody sees it.
+    let target = target::configured(home, channel.clone()).unwrap_or_else(|e| {
+        home.say(&format!("warn: deliverTo of the configuration: {e}"));
+        let to = home.config.deliver_to.clone()?;
+        Some(Target { channel, to })
+    });
+    if let Some(target) = target {
+        entry.set("deliverTo", target.to);
+        entry.set("deliverChannel", target.channel);
         entry.set("deliveryMode", "announce");
     }
     Ok(entry)
