@@ -128,7 +128,7 @@ fn an_agent_that_only_says_that_it_is_done_is_heard_out() {
     assert_eq!(requests.len(), 1);
     assert_eq!(
         requests[0].text("text"),
-        "🌶️ *dispatch* [s] completed:\n\nFixed three bugs."
+        "🌶️ *dispatch* [s] completed:\n\nFixed three bugs.\n"
     );
     let entry = house.entry("s");
     assert_eq!(entry["summary"], "Fixed three bugs.");
@@ -170,7 +170,7 @@ fn what_a_killed_watcher_held_is_told_by_the_next_one() {
     house.recover();
     record_in(&house, "s", "result", "delivered");
     let told = receiver.requests().remove(0).text("text");
-    assert_eq!(told, "🌶️ *dispatch* [s] completed:\n\nAll six.");
+    assert_eq!(told, "🌶️ *dispatch* [s] completed:\n\nAll six.\n");
 }
 
 #[test]

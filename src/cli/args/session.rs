@@ -52,13 +52,13 @@ pub struct DoneArgs {
     /// Required: a JSON object; work_complete must be true, tests_passed and pushed not false
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
     pub checklist: Option<String>,
-    /// Commit that holds the work; required where the prompt orders a git push, rebase or cherry-pick
+    /// Commit that holds the work; required if the task orders a git push
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
-    /// Let a short run or a session of two messages pass; recorded with the completion
+    /// Let a short or an idle run pass; is recorded
     #[arg(long)]
     pub force_done: bool,
-    /// Why it is forced; required for a run shorter than a minute (two, where its time limit exceeds ten)
+    /// Why it is forced; required for a short run
     #[arg(long, allow_hyphen_values = true)]
     pub reason: Option<String>,
     /// Do not count the session's messages: the work was done elsewhere
