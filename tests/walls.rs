@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 31] = [
+const PURE: [&str; 35] = [
     "record/",
     "events/change.rs",
     "events/event.rs",
@@ -35,8 +35,10 @@ const PURE: [&str; 31] = [
     "failure/",
     "completion/choice.rs",
     "completion/cap.rs",
+    "completion/structured.rs",
     "session/line.rs",
     "session/active.rs",
+    "session/activity.rs",
     "session/terminal.rs",
     "session/content.rs",
     "session/exec_event.rs",
@@ -59,6 +61,8 @@ const PURE: [&str; 31] = [
     "gateway/cli_answer.rs",
     "gateway/frame.rs",
     "gateway/observation.rs",
+    "cli/done/git_order.rs",
+    "cli/done/guards.rs",
 ];
 
 const IMPURE: [&str; 10] = [

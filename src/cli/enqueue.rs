@@ -7,7 +7,7 @@ mod entry;
 mod plan;
 mod profile;
 mod requester;
-mod target;
+pub(super) mod target;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};

@@ -15,6 +15,7 @@ use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::nearest::nearest;
 use crate::record::{Entry, Status};
+use crate::watch::recorded_summary;
 
 /// Runs the command.
 ///
@@ -73,6 +74,9 @@ fn row(label: &str, entry: &Entry) -> Value {
     let mut fields = serde_json::Map::new();
     fields.insert("label".to_owned(), json!(label));
     fields.extend(entry.fields().clone());
+    if entry.value("summary").is_some() || entry.value("completion").is_some() {
+        fields.insert("summary".to_owned(), views::summary(entry));
+    }
     fields.insert("delivery".to_owned(), views::delivery_surface(entry));
     Value::Object(fields)
 }
@@ -97,10 +101,8 @@ fn print(home: &Home, output: Output, rows: &[(&str, Entry)], total: usize) -> R
         let updated = entry
             .time("updatedAt")
             .map_or_else(String::new, |at| format_ago(now - at));
-        let said = entry
-            .text("error")
-            .or(entry.text("summary"))
-            .unwrap_or_default();
+        let summary = recorded_summary(entry).unwrap_or_default();
+        let said = entry.text("error").unwrap_or(&summary);
         let open = views::open_deliveries(entry).len();
         let owed = if open > 0 {
             format!("[{open} undelivered] ")

@@ -122,6 +122,7 @@ fn view(
             view.insert(name.to_owned(), value.clone());
         }
     }
+    view.insert("summary".to_owned(), views::summary(entry));
     view.insert("delivery".to_owned(), views::delivery_surface(entry));
     view.insert(
         "artifactPath".to_owned(),

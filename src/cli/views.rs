@@ -6,8 +6,8 @@ use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from};
 use crate::delivery::{DeliveryMode, targets};
 use crate::duration::format_duration;
 use crate::home::Home;
-use crate::record::{Delivery, DeliveryState, Entry, Status};
-use crate::watch::{artifact_path, last_reply};
+use crate::record::{Delivery, DeliveryState, Entry, MAX_TEXT_BYTES, Status, clip_text};
+use crate::watch::{artifact_path, last_reply, recorded_summary};
 
 /// Where results go, as every answer shows it.
 pub fn delivery_surface(entry: &Entry) -> Value {
@@ -29,6 +29,14 @@ pub fn delivery_surface(entry: &Entry) -> Value {
             "target": null,
             "reason": "delivery target missing or not recorded",
         }),
+    }
+}
+
+/// What came out of the label; as it stands in the ledger where that is no text.
+pub fn summary(entry: &Entry) -> Value {
+    match recorded_summary(entry) {
+        Some(text) => json!(clip_text(&text, MAX_TEXT_BYTES)),
+        None => entry.value("summary").cloned().unwrap_or_default(),
     }
 }
 
@@ -59,6 +67,7 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
             entry.value(name).cloned().unwrap_or_default(),
         );
     }
+    fields.insert("summary".to_owned(), summary(entry));
     fields.insert("generation".to_owned(), json!(entry.generation()));
     fields.insert("delivery".to_owned(), delivery_surface(entry));
     let said = status.is_ended().then(|| last_reply(entry)).flatten();

@@ -123,6 +123,39 @@ pub fn owe_passing_failure(label: &str, entry: &mut Entry, content: &Content, no
     }
 }
 
+/// Puts off what tells of the result, and was never tried, until `until_ms`: by then better words may have come.
+pub fn hold_results(entry: &mut Entry, until_ms: i64) {
+    for mut record in entry.deliveries() {
+        if is_untried_result(&record) && record.next_at.is_none() {
+            record.next_at = Some(until_ms);
+            entry.put_delivery(&record);
+        }
+    }
+}
+
+/// Has what was put off told now, with `content` where better words have come. Says whether there was anything.
+pub fn release_results(entry: &mut Entry, content: Option<&Content>) -> bool {
+    let held = entry.deliveries().into_iter();
+    let held: Vec<Delivery> = held
+        .filter(|record| is_untried_result(record) && record.next_at.is_some())
+        .collect();
+    for record in &held {
+        let mut record = record.clone();
+        record.next_at = None;
+        if let Some(content) = content {
+            record.content = content.clone();
+        }
+        entry.put_delivery(&record);
+    }
+    !held.is_empty()
+}
+
+fn is_untried_result(record: &Delivery) -> bool {
+    record.kind == DeliveryKind::Result
+        && record.state == DeliveryState::Pending
+        && record.attempts == 0
+}
+
 /// Adds a note. Each has a number of its own, so that two notes with one text are two.
 pub fn owe_note(label: &str, entry: &mut Entry, content: &Content, now_ms: i64) -> u64 {
     let number = entry.number("noteCount").unwrap_or(0) + 1;
@@ -261,6 +294,30 @@ mod tests {
         e.set("adopted", true);
         owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
         assert!(e.deliveries()[0].may_be_repeat);
+    }
+
+    #[test]
+    fn a_result_that_is_put_off_is_told_once_with_the_better_words() {
+        let mut e = entry("announce");
+        e.set("requester", "agent:main:main");
+        let content = |text: &str| Content {
+            text: text.to_owned(),
+            ..Content::default()
+        };
+        owe("l", &mut e, DeliveryKind::Result, &content("Done."), 0);
+        owe_note("l", &mut e, &content("a note"), 0);
+        hold_results(&mut e, 600);
+        let times: Vec<Option<i64>> = e.deliveries().iter().map(|d| d.next_at).collect();
+        assert_eq!(times, [Some(600), Some(600), None]);
+        assert!(release_results(&mut e, Some(&content("Fixed it."))));
+        let told: Vec<(String, Option<i64>)> = e
+            .deliveries()
+            .into_iter()
+            .map(|d| (d.content.text, d.next_at))
+            .collect();
+        let fixed = ("Fixed it.".to_owned(), None);
+        assert_eq!(told, [fixed.clone(), fixed, ("a note".to_owned(), None)]);
+        assert!(!release_results(&mut e, Some(&content("Again."))));
     }
 
     #[test]

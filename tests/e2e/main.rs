@@ -15,6 +15,7 @@ mod replies;
 mod restarts;
 mod retries;
 mod sessions;
+mod signals;
 mod steers;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]

@@ -126,6 +126,22 @@ impl<'a> OpenclawBackend<'a> {
         }
         Ok(all)
     }
+
+    /// The newest messages of a session, oldest first, at most `limit`, asked for within the backend's patience; `None` when
+    /// the gateway has no such session.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn newest_messages(
+        &self,
+        session_key: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<Message>>, GatewayError> {
+        let end = Instant::now() + self.patience;
+        let mut client = self.reopen()?;
+        let left = end.saturating_duration_since(Instant::now());
+        sessions::newest_messages(&mut client, session_key, limit, left)
+    }
 }
 
 /// The run's task, `None` while it goes on or where there is no task.

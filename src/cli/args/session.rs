@@ -52,9 +52,18 @@ pub struct DoneArgs {
     /// Required: a JSON object; work_complete must be true, tests_passed and pushed not false
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
     pub checklist: Option<String>,
-    /// Commit that holds the work
+    /// Commit that holds the work; required if the task orders a git push
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
+    /// Let a short or an idle run pass; is recorded
+    #[arg(long)]
+    pub force_done: bool,
+    /// Why it is forced; required for a short run
+    #[arg(long, allow_hyphen_values = true)]
+    pub reason: Option<String>,
+    /// Do not count the session's messages: the work was done elsewhere
+    #[arg(long)]
+    pub skip_activity_check: bool,
     /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
     #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
