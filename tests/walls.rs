@@ -22,12 +22,13 @@ const STOREYS: [&[&str]; 18] = [
     &["home"],
     &["record", "process", "wake"],
     &["config"],
-    &["nearest", "duration", "paths"],
+    &["nearest", "cron", "duration", "paths"],
     &["clock", "storage"],
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 28] = [
+const PURE: [&str; 29] = [
+    "cron.rs",
     "record/",
     "failure/",
     "completion/choice.rs",

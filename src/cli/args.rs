@@ -16,7 +16,9 @@ pub use self::enqueue::{
 };
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
-pub use self::upkeep::{CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs};
+pub use self::upkeep::{
+    CompletionsArgs, DoctorArgs, HandoffArgs, PruneArgs, RedeliverArgs, RetryArgs, SyncArgs,
+};
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]
@@ -94,6 +96,10 @@ pub enum Command {
     Redeliver(RedeliverArgs),
     /// Have a fresh watcher take over, after an upgrade say
     WatcherHandoff(HandoffArgs),
+    /// Do the work of an ended label once more, as it was enqueued
+    Retry(RetryArgs),
+    /// Move labels that ended long ago into the archive, and remove their files
+    Prune(PruneArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

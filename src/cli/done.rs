@@ -221,9 +221,9 @@ fn apply(home: &Home, signal: &Signal<'_>, book: &mut Book) -> Result<Outcome> {
 
 /// The entry of a label that nobody enqueued.
 fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
-    let previous = Archive::new(home).last_generation(label)?;
+    let generation = Archive::new(home).next_generation(label, None, now_ms)?;
     let mut entry = Entry::new();
-    entry.set_generation(Generation::next(previous, now_ms));
+    entry.set_generation(generation);
     if let Some(to) = &home.config.deliver_to {
         entry.set("deliverTo", to.as_str());
         entry.set("deliverChannel", home.config.delivery_channel.as_str());

@@ -17,9 +17,11 @@ mod manual;
 mod note;
 mod output;
 mod prompt;
+mod prune;
 mod recovery;
 mod redeliver;
 mod result;
+mod retry;
 mod send;
 mod status;
 mod sync;
@@ -147,6 +149,8 @@ fn name(command: &Command) -> &'static str {
         Command::Sync(_) => "sync",
         Command::Redeliver(_) => "redeliver",
         Command::WatcherHandoff(_) => "watcher-handoff",
+        Command::Retry(_) => "retry",
+        Command::Prune(_) => "prune",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
         Command::Man => "man",
@@ -174,6 +178,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Sync(args) => sync::run(home, output, args),
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::WatcherHandoff(args) => handoff::run(home, output, args),
+        Command::Retry(args) => retry::run(home, output, args, &process_environment),
+        Command::Prune(args) => prune::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),
         Command::Man => print_manual(),

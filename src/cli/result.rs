@@ -1,5 +1,7 @@
 //! `dispatch result`: what came out of a label. Never asks the agent again.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -23,10 +25,23 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
         return Ok(FAILURE);
     };
     let ended = entry.status().is_ended();
+    let gone = artifact_path(&entry, "artifact").filter(|path| ended && is_gone(home, path));
+    if let Some(path) = gone.as_deref().filter(|_| !args.path) {
+        home.say(&format!(
+            "label \"{label}\" has {}; this is the start of it that the ledger kept",
+            gone_words(path)
+        ));
+    }
     if args.path {
         let Some(path) = artifact_path(&entry, "artifact").filter(|_| ended) else {
             return Err(failure(no_result(label, &entry, "no file with its text")));
         };
+        if let Some(path) = &gone {
+            return Err(failure(format!(
+                "label \"{label}\" has {}; 'dispatch result --label' prints what is kept of it",
+                gone_words(path)
+            )));
+        }
         match json_asked {
             true => output.json(&json!({"ok": true, "label": label, "path": path}))?,
             false => write_stdout(format!("{}\n", path.display()).as_bytes())?,
@@ -60,6 +75,18 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
     Ok(code)
 }
 
+/// The file that should hold the whole text was removed.
+fn is_gone(home: &Home, path: &Path) -> bool {
+    matches!(home.storage.facts(path), Ok(None))
+}
+
+fn gone_words(path: &Path) -> String {
+    format!(
+        "no file with its whole text any more: {} is gone",
+        path.display()
+    )
+}
+
 fn no_result(label: &str, entry: &Entry, what: &str) -> String {
     if entry.status().is_ended() {
         return format!(
@@ -83,14 +110,10 @@ fn find(home: &Home, output: Output, args: &ResultArgs) -> Result<Option<Entry>>
     let current = book.get(label);
     let wanted = args.generation.map(Generation::new);
     let found = match (wanted, current) {
+        (None, None) => Archive::new(home).latest(label)?,
         (None, current) => current,
         (Some(wanted), Some(entry)) if entry.generation() == wanted => Some(entry),
-        (Some(wanted), _) => {
-            let archived = Archive::new(home).entries(label)?;
-            archived
-                .into_iter()
-                .find(|entry| entry.generation() == wanted)
-        }
+        (Some(wanted), _) => Archive::new(home).find(label, wanted)?,
     };
     if found.is_some() {
         return Ok(found);
