@@ -102,8 +102,12 @@ pub fn launch(
         }
         Entered::Outdated => bail!("the session is always at work for somebody else"),
         Entered::Running(generation) => {
+            let way = match plan.repeats {
+                Some(_) => "wait for it, or cancel it first",
+                None => "wait for it, cancel it, or use --replace",
+            };
             return Err(failure(format!(
-                "label \"{}\" is running (generation {generation}); wait for it, cancel it, or use --replace",
+                "label \"{}\" is running (generation {generation}); {way}",
                 plan.label
             )));
         }

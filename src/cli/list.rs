@@ -25,6 +25,11 @@ pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
     if args.archived {
         return archived(home, output, args);
     }
+    if let Some(label) = &args.label {
+        return Err(usage(format!(
+            "--label goes with --archived; one label of the ledger is shown by: dispatch status --label {label}"
+        )));
+    }
     let book = Ledger::new(home).read()?;
     let mut rows: Vec<(&str, Entry)> = book.entries().collect();
     let unread = book.labels().count() - rows.len();

@@ -30,6 +30,8 @@ struct Chosen {
     /// Oldest end first, so that the archive's newest is its last.
     leaving: Vec<Archived>,
     staying: Vec<(String, String)>,
+    /// They were named, and had left the ledger before.
+    archived_before: Vec<String>,
 }
 
 /// Runs the command.
@@ -48,11 +50,7 @@ pub fn run(home: &Home, output: Output, args: &PruneArgs) -> Result<u8> {
         true => choose(home, &wanted, &ledger.read()?),
         false => ledger.update(Patience::Command, |book| archive(home, &wanted, book))??,
     };
-    for label in archived_before {
-        chosen
-            .staying
-            .push((label, "it is archived already".to_owned()));
-    }
+    chosen.archived_before = archived_before;
     let mut book = ledger.read()?;
     for archived in &chosen.leaving {
         // In a dry run it is still there; otherwise another call may have begun the label anew.
@@ -158,9 +156,7 @@ fn tell(
     removed: &Removed,
 ) -> Result<u8> {
     // Whoever names a label wants that one to go.
-    let is_kept = |(label, why): &(String, String)| {
-        args.label.contains(label) && why != "it is archived already"
-    };
+    let is_kept = |(label, _): &(String, String)| args.label.contains(label);
     let ok = removed.failed.is_empty() && !chosen.staying.iter().any(is_kept);
     let code = if ok { OK } else { FAILURE };
     if output.is_json() {
@@ -186,6 +182,7 @@ fn tell(
             "count": labels.len(),
             "labels": labels,
             "kept": kept,
+            "archivedBefore": chosen.archived_before,
             "files": {"count": removed.files, "bytes": removed.bytes},
             "errors": removed.failed,
         }))?;
@@ -200,6 +197,9 @@ fn tell(
     }
     for (label, why) in &chosen.staying {
         output.untrusted(&format!("{label}: kept, because {why}"))?;
+    }
+    for label in &chosen.archived_before {
+        output.untrusted(&format!("{label}: was archived before"))?;
     }
     let labels = match chosen.leaving.len() {
         1 => "1 label".to_owned(),

@@ -26,21 +26,12 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
     };
     let ended = entry.status().is_ended();
     let gone = artifact_path(&entry, "artifact").filter(|path| ended && is_gone(home, path));
-    if let Some(path) = gone.as_deref().filter(|_| !args.path) {
-        home.say(&format!(
-            "label \"{label}\" has {}; this is the start of it that the ledger kept",
-            gone_words(path)
-        ));
-    }
     if args.path {
         let Some(path) = artifact_path(&entry, "artifact").filter(|_| ended) else {
             return Err(failure(no_result(label, &entry, "no file with its text")));
         };
         if let Some(path) = &gone {
-            return Err(failure(format!(
-                "label \"{label}\" has {}; 'dispatch result --label' prints what is kept of it",
-                gone_words(path)
-            )));
+            return Err(failure(cut_short(label, path)));
         }
         match json_asked {
             true => output.json(&json!({"ok": true, "label": label, "path": path}))?,
@@ -54,6 +45,9 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
             crate::completion::cap::inline_limit_from(home.config.inline_limit.as_deref())
         });
         let mut fields = views::text_fields(label, &entry, limit);
+        if let Some(path) = &gone {
+            fields.insert("message".to_owned(), json!(cut_short(label, path)));
+        }
         if args.full {
             fields.insert("lastWords".to_owned(), json!(last_words(&entry)));
         }
@@ -62,6 +56,9 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
     }
     if !ended {
         return Err(failure(no_result(label, &entry, "no result yet")));
+    }
+    if let Some(path) = &gone {
+        home.say(&cut_short(label, path));
     }
     match args.full {
         true => {
@@ -80,9 +77,9 @@ fn is_gone(home: &Home, path: &Path) -> bool {
     matches!(home.storage.facts(path), Ok(None))
 }
 
-fn gone_words(path: &Path) -> String {
+fn cut_short(label: &str, path: &Path) -> String {
     format!(
-        "no file with its whole text any more: {} is gone",
+        "label \"{label}\" has no file with its whole text any more ({} is gone); what the ledger kept of it is left",
         path.display()
     )
 }

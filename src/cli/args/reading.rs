@@ -41,7 +41,7 @@ pub struct ListArgs {
     #[arg(long)]
     pub archived: bool,
     /// Of the archive, only this label's generations
-    #[arg(long, requires = "archived", allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true)]
     pub label: Option<String>,
 }
 
