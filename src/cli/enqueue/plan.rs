@@ -22,7 +22,7 @@ use crate::cli::prompt;
 use crate::cron;
 use crate::gateway::Client;
 use crate::home::Home;
-use crate::ledger::Ledger;
+use crate::ledger::{Archive, Ledger};
 use crate::paths::Environment;
 use crate::record::{Baseline, Generation, Label, file_stem_of};
 use crate::session::key::SessionKey;
@@ -372,7 +372,10 @@ fn session(
             (None, _) => (key, id.to_string(), Baseline::default()),
         });
     }
-    let last = Ledger::new(home).read()?.get(label);
+    let last = match Ledger::new(home).read()?.get(label) {
+        None => Archive::new(home).latest(label)?,
+        last => last,
+    };
     let key = given.or_else(|| last.as_ref()?.text("sessionKey").map(str::to_owned));
     let Some(key) = key else {
         return Err(failure(format!(
