@@ -18,7 +18,7 @@ pub use self::plan::Repeat;
 use self::plan::{Plan, plan};
 pub use self::target::Target;
 use super::args::{BackendChoice, EnqueueArgs, Mode};
-use super::exit::{OK, failure, usage};
+use super::exit::{OK, failure, refusal, usage};
 use super::output::Output;
 use super::{views, wait};
 use crate::backend::local::LocalBackend;
@@ -146,7 +146,10 @@ pub fn launch(
 fn enter_once(home: &Home, ledger: &Ledger, args: &EnqueueArgs, plan: &Plan) -> Result<Entered> {
     ledger
         .update(Patience::Command, |book| enter(home, args, plan, book))?
-        .context("the state directory cannot take the run")
+        .map_err(|error| match refusal(&error) {
+            Some(_) => error,
+            None => error.context("the state directory cannot take the run"),
+        })
 }
 
 fn start_runner(home: &Home, run: &RunRef) {
