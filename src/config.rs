@@ -94,6 +94,10 @@ pub struct Config {
     pub webhooks: BTreeMap<String, Webhook>,
     /// Programs that `command:<name>` targets mean, with their arguments.
     pub commands: BTreeMap<String, Vec<String>>,
+    /// How often a stuck label is looked for, as a cron expression, where its call does not say.
+    pub watchdog_interval: String,
+    /// After so many minutes of silence a label counts as stuck, where its call does not say.
+    pub watchdog_timeout_min: u64,
     /// How an OpenClaw gateway is called; `DISPATCH_GATEWAY_TRANSPORT` decides about the way.
     pub gateway: Gateway,
     /// How long a delivery is tried.
@@ -127,6 +131,8 @@ impl Default for Config {
             aliases: BTreeMap::new(),
             webhooks: BTreeMap::new(),
             commands: BTreeMap::new(),
+            watchdog_interval: "*/15 * * * *".to_owned(),
+            watchdog_timeout_min: 60,
             gateway: Gateway::default(),
             delivery_ttl: Duration::from_secs(48 * 3600),
             delivery_timeout: None,
@@ -314,6 +320,10 @@ impl Config {
             "commands" => {
                 self.commands = BTreeMap::deserialize(value).unwrap_or_default();
             }
+            "watchdogIntervalCron" => {
+                self.watchdog_interval = text().unwrap_or_else(|| self.watchdog_interval.clone());
+            }
+            "watchdogTimeoutMin" => self.watchdog_timeout_min = number().max(1.0) as u64,
             "deliver_watcher_ttl_hours" => {
                 let seconds = number() * 3600.0;
                 self.delivery_ttl = Duration::from_secs_f64(seconds.min(10.0 * 365.0 * 86_400.0));

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod clock;
 pub mod completion;
 pub mod config;
+pub mod cron;
 pub mod delivery;
 pub mod duration;
 pub mod events;

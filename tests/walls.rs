@@ -22,12 +22,13 @@ const STOREYS: [&[&str]; 18] = [
     &["home"],
     &["record", "process", "wake"],
     &["config"],
-    &["nearest", "duration", "paths", "signature"],
+    &["nearest", "cron", "duration", "paths", "signature"],
     &["clock", "storage"],
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 35] = [
+const PURE: [&str; 36] = [
+    "cron.rs",
     "record/",
     "events/change.rs",
     "events/event.rs",

@@ -17,7 +17,8 @@ pub use self::enqueue::{
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
 pub use self::upkeep::{
-    CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs, TimersArgs,
+    CompletionsArgs, DoctorArgs, HandoffArgs, PruneArgs, RedeliverArgs, RetryArgs, SyncArgs,
+    TimersArgs,
 };
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
@@ -98,6 +99,10 @@ pub enum Command {
     WatcherHandoff(HandoffArgs),
     /// Have the recovery scan and the stuck detector run by the clock
     InstallTimers(TimersArgs),
+    /// Do the work of an ended label once more, as it was enqueued
+    Retry(RetryArgs),
+    /// Move labels that ended long ago into the archive, and remove their files
+    Prune(PruneArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -176,7 +176,5 @@ fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Opt
 }
 
 fn archived(home: &Home, run: &RunRef) -> Result<Option<Entry>> {
-    let mut entries = Archive::new(home).entries(&run.label)?;
-    entries.retain(|entry| entry.generation() == run.generation);
-    Ok(entries.pop())
+    Ok(Archive::new(home).find(&run.label, run.generation)?)
 }

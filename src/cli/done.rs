@@ -326,9 +326,9 @@ fn apply(
 
 /// The entry of a label that nobody enqueued.
 fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
-    let previous = Archive::new(home).last_generation(label)?;
+    let generation = Archive::new(home).next_generation(label, None, now_ms)?;
     let mut entry = Entry::new();
-    entry.set_generation(Generation::next(previous, now_ms));
+    entry.set_generation(generation);
     let channel = home.config.delivery_channel.clone();
     // A completion is not lost over an alias that nobody configured: its record is given up where everybody sees it.
     let target = target::configured(home, channel.clone()).unwrap_or_else(|e| {

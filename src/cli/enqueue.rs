@@ -12,10 +12,13 @@ pub(super) mod target;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+pub use self::entry::TASK_PROMPT_CHARS;
 use self::entry::{Entered, enter};
+pub use self::plan::Repeat;
 use self::plan::{Plan, plan};
-use super::args::{BackendChoice, EnqueueArgs};
-use super::exit::{OK, failure, usage};
+pub use self::target::Target;
+use super::args::{BackendChoice, EnqueueArgs, Mode};
+use super::exit::{OK, failure, refusal, usage};
 use super::output::Output;
 use super::{views, wait};
 use crate::backend::local::LocalBackend;
@@ -33,12 +36,26 @@ use crate::watchers::{Post, ensure_watcher};
 /// # Errors
 /// Usage errors before anything is written; a running label; a ledger or state directory that cannot be written.
 pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>) -> Result<u8> {
+    launch(home, output, args, None, env)
+}
+
+/// The one way into a generation: a call's, or that of work which is repeated.
+///
+/// # Errors
+/// As [`run`].
+pub fn launch(
+    home: &Home,
+    output: Output,
+    args: &EnqueueArgs,
+    repeat: Option<Repeat>,
+    env: Environment<'_>,
+) -> Result<u8> {
     let mut gateway = match choose_backend(home, args, env)? {
         BackendName::Local => None,
         // A gateway that is not there is told before anything is written.
         BackendName::Openclaw => Some(OpenclawBackend::new(home)?.connect()?),
     };
-    let mut plan = plan(home, args, env, gateway.as_mut())?;
+    let mut plan = plan(home, args, repeat, env, gateway.as_mut())?;
     let ledger = Ledger::new(home);
     let mut entered = enter_once(home, &ledger, args, &plan)?;
     loop {
@@ -52,6 +69,14 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
                 if settled.entry.as_ref().is_some_and(goes_on) {
                     break;
                 }
+            }
+            // Its session goes on with this work once it is through with the one before.
+            Entered::Running(_) if args.mode == Mode::Reuse && plan.repeats.is_none() => {
+                let label = plan.label.to_string();
+                home.say(&format!(
+                    "label \"{label}\" is running; its session goes on with this once that has ended"
+                ));
+                wait::until_ended(home, output, &[label], wait::Until::All, None)?;
             }
             Entered::Outdated => {}
             _ => break,
@@ -69,10 +94,20 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
                 plan.run_id
             )));
         }
+        Entered::Overtaken(newer) => {
+            return Err(failure(format!(
+                "label \"{}\" has been enqueued anew meanwhile (generation {newer}); look at that first",
+                plan.label
+            )));
+        }
         Entered::Outdated => bail!("the session is always at work for somebody else"),
         Entered::Running(generation) => {
+            let way = match plan.repeats {
+                Some(_) => "wait for it, or cancel it first",
+                None => "wait for it, cancel it, or use --replace",
+            };
             return Err(failure(format!(
-                "label \"{}\" is running (generation {generation}); wait for it, cancel it, or use --replace",
+                "label \"{}\" is running (generation {generation}); {way}",
                 plan.label
             )));
         }
@@ -111,7 +146,10 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
 fn enter_once(home: &Home, ledger: &Ledger, args: &EnqueueArgs, plan: &Plan) -> Result<Entered> {
     ledger
         .update(Patience::Command, |book| enter(home, args, plan, book))?
-        .context("the state directory cannot take the run")
+        .map_err(|error| match refusal(&error) {
+            Some(_) => error,
+            None => error.context("the state directory cannot take the run"),
+        })
 }
 
 fn start_runner(home: &Home, run: &RunRef) {
@@ -195,12 +233,15 @@ fn answer(label: &str, entry: &Entry, repeated: bool) -> serde_json::Map<String,
     }
     answer.insert("status".to_owned(), json!("accepted"));
     answer.insert("delivery".to_owned(), views::delivery_surface(entry));
-    answer.insert("watchdog".to_owned(), Value::Null);
+    answer.insert("watchdog".to_owned(), views::watchdog(entry));
     answer.insert(
         "backend".to_owned(),
         entry.value("backend").cloned().unwrap_or_default(),
     );
     answer.insert("generation".to_owned(), json!(entry.generation()));
+    if let Some(repeated) = entry.value("retryOf") {
+        answer.insert("retryOf".to_owned(), repeated.clone());
+    }
     let message = match repeated {
         true => {
             answer.insert("repeated".to_owned(), json!(true));

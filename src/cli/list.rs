@@ -1,6 +1,7 @@
 //! `dispatch list`: the labels, newest first.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use anyhow::Result;
 use comfy_table::Cell;
@@ -12,7 +13,7 @@ use super::output::Output;
 use super::views;
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
-use crate::ledger::Ledger;
+use crate::ledger::{Archive, Archived, Ledger};
 use crate::nearest::nearest;
 use crate::record::{Entry, Status};
 use crate::watch::recorded_summary;
@@ -22,6 +23,14 @@ use crate::watch::recorded_summary;
 /// # Errors
 /// When the ledger cannot be read or the status is no status.
 pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
+    if args.archived {
+        return archived(home, output, args);
+    }
+    if let Some(label) = &args.label {
+        return Err(usage(format!(
+            "--label goes with --archived; one label of the ledger is shown by: dispatch status --label {label}"
+        )));
+    }
     let book = Ledger::new(home).read()?;
     let mut rows: Vec<(&str, Entry)> = book.entries().collect();
     let unread = book.labels().count() - rows.len();
@@ -48,7 +57,51 @@ pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
             .json(&json!({"ok": true, "count": labels.len(), "total": total, "labels": labels}))?;
         return Ok(OK);
     }
-    print(home, output, &rows, total)?;
+    print(home, output, &rows)?;
+    if total > rows.len() {
+        home.say(&format!("{} more; --all shows them", total - rows.len()));
+    }
+    Ok(OK)
+}
+
+/// What is in the archive alone, read from its end and no further than is shown.
+fn archived(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
+    let book = Ledger::new(home).read()?;
+    let mut shown: Vec<(String, Entry)> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut more = false;
+    for archived in Archive::new(home).newest_first()? {
+        let Archived { label, entry } = archived?;
+        let status = entry.status();
+        let is_meant = args.label.as_ref().is_none_or(|wanted| *wanted == label)
+            && args.status.as_ref().is_none_or(|s| s == status.as_str());
+        // A killed call leaves a line twice, or the entry in the ledger.
+        let is_in_ledger = || {
+            book.get(&label)
+                .is_some_and(|e| e.generation() == entry.generation())
+        };
+        if !is_meant || is_in_ledger() || !seen.insert((label.clone(), entry.generation())) {
+            continue;
+        }
+        if !args.all && shown.len() == args.limit {
+            more = true;
+            break;
+        }
+        shown.push((label, entry));
+    }
+    if let Some(wanted) = args.status.as_ref().filter(|_| shown.is_empty()) {
+        check_status(wanted, &[])?;
+    }
+    if output.is_json() {
+        let labels: Vec<Value> = shown.iter().map(|(l, e)| row(l, e)).collect();
+        output.json(&json!({"ok": true, "count": labels.len(), "more": more, "labels": labels}))?;
+        return Ok(OK);
+    }
+    let rows: Vec<(&str, Entry)> = shown.iter().map(|(l, e)| (l.as_str(), e.clone())).collect();
+    print(home, output, &rows)?;
+    if more {
+        home.say("there are more; --all shows them");
+    }
     Ok(OK)
 }
 
@@ -81,7 +134,7 @@ fn row(label: &str, entry: &Entry) -> Value {
     Value::Object(fields)
 }
 
-fn print(home: &Home, output: Output, rows: &[(&str, Entry)], total: usize) -> Result<()> {
+fn print(home: &Home, output: Output, rows: &[(&str, Entry)]) -> Result<()> {
     if rows.is_empty() {
         output.untrusted("no labels")?;
         return Ok(());
@@ -119,8 +172,5 @@ fn print(home: &Home, output: Output, rows: &[(&str, Entry)], total: usize) -> R
         ]);
     }
     output.print_table(&table)?;
-    if total > rows.len() {
-        home.say(&format!("{} more; --all shows them", total - rows.len()));
-    }
     Ok(())
 }

@@ -17,9 +17,11 @@ mod manual;
 mod note;
 mod output;
 mod prompt;
+mod prune;
 mod recovery;
 mod redeliver;
 mod result;
+mod retry;
 mod send;
 mod status;
 mod sync;
@@ -158,6 +160,8 @@ fn name(command: &Command) -> &'static str {
         Command::Redeliver(_) => "redeliver",
         Command::WatcherHandoff(_) => "watcher-handoff",
         Command::InstallTimers(_) => "install-timers",
+        Command::Retry(_) => "retry",
+        Command::Prune(_) => "prune",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
         Command::Man => "man",
@@ -187,6 +191,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::WatcherHandoff(args) => handoff::run(home, output, args),
         Command::InstallTimers(args) => timers::run(home, output, args),
+        Command::Retry(args) => retry::run(home, output, args, &process_environment),
+        Command::Prune(args) => prune::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),
         Command::Man => print_manual(),

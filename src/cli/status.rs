@@ -18,7 +18,7 @@ use crate::backend::openclaw::OpenclawBackend;
 use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
-use crate::ledger::Ledger;
+use crate::ledger::{Archive, Book, Ledger};
 use crate::process::FileLock;
 use crate::record::{Entry, Status, time};
 use crate::watch::{Way, resolve};
@@ -35,13 +35,7 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
     let book = Ledger::new(home).read()?;
     let label = args.label.as_str();
     let Some(entry) = book.get(label) else {
-        let hint = labels::unknown(&book, label);
-        match output.is_json() {
-            true => output
-                .json(&json!({"ok": true, "label": label, "found": false, "message": hint}))?,
-            false => output.untrusted(&hint)?,
-        }
-        return Ok(OK);
+        return absent(home, output, &book, label);
     };
     let observed = observe(home, label, &entry);
     let change = match &observed {
@@ -60,6 +54,28 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
     match output.is_json() {
         true => output.json(&Value::Object(view))?,
         false => print(home, output, label, &entry, &view)?,
+    }
+    Ok(OK)
+}
+
+/// Says that the ledger has no such label, and whether the archive has.
+fn absent(home: &Home, output: Output, book: &Book, label: &str) -> Result<u8> {
+    let archived = Archive::new(home).latest(label)?;
+    let message = match &archived {
+        Some(entry) => labels::archived(home, label, entry),
+        None => labels::unknown(book, label),
+    };
+    let mut answer = json!({"ok": true, "label": label, "found": false, "message": message});
+    if let Some(entry) = &archived {
+        answer["archived"] = json!({
+            "status": entry.status().as_str(),
+            "generation": entry.generation(),
+            "endedAt": entry.value("endedAt"),
+        });
+    }
+    match output.is_json() {
+        true => output.json(&answer)?,
+        false => output.untrusted(&message)?,
     }
     Ok(OK)
 }

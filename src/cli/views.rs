@@ -15,6 +15,12 @@ pub fn delivery_surface(entry: &Entry) -> Value {
     if DeliveryMode::from_text(mode) == DeliveryMode::None {
         return json!({"status": "disabled", "mode": mode, "channel": null, "target": null, "reason": "delivery mode none"});
     }
+    if entry.value("deliveryDisabled") == Some(&Value::Bool(true)) {
+        let reason = entry
+            .text("deliveryDisabledReason")
+            .unwrap_or("--no-monitor");
+        return json!({"status": "disabled", "mode": mode, "channel": null, "target": null, "reason": reason});
+    }
     match targets(entry).first() {
         Some(_) => json!({
             "status": "enabled",
@@ -38,6 +44,19 @@ pub fn summary(entry: &Entry) -> Value {
         Some(text) => json!(clip_text(&text, MAX_TEXT_BYTES)),
         None => entry.value("summary").cloned().unwrap_or_default(),
     }
+}
+
+/// When the label counts as stuck, as scripts read it; null where nobody is to be told.
+pub fn watchdog(entry: &Entry) -> Value {
+    let Some(watchdog) = entry.value("watchdog") else {
+        return Value::Null;
+    };
+    json!({
+        "enabled": true,
+        "jobId": entry.text("watchdogJobId"),
+        "interval": watchdog.get("interval"),
+        "timeout": watchdog.get("timeoutMin"),
+    })
 }
 
 /// Result and text of an ended label; the text within the inline limit.

@@ -3,7 +3,7 @@
 use crate::support::House;
 
 /// Every command with all of its flags.
-const COMMANDS: [(&str, &[&str]); 17] = [
+const COMMANDS: [(&str, &[&str]); 19] = [
     (
         "enqueue",
         &[
@@ -28,6 +28,9 @@ const COMMANDS: [(&str, &[&str]); 17] = [
             "--delivery-mode",
             "--requester",
             "--no-monitor",
+            "--monitor-interval",
+            "--monitor-timeout",
+            "--runtime",
             "--verify-cmd",
             "--backend",
             "--idempotency-key",
@@ -40,7 +43,10 @@ const COMMANDS: [(&str, &[&str]); 17] = [
     ("status", &["--label"]),
     ("heartbeat", &["--label", "--session-key"]),
     ("result", &["--label", "--full", "--path", "--generation"]),
-    ("list", &["--status", "--limit", "--all"]),
+    (
+        "list",
+        &["--status", "--limit", "--all", "--archived", "--label"],
+    ),
     ("wait", &["--all", "--any", "--timeout"]),
     ("logs", &["--label", "--follow", "--raw", "--stderr"]),
     ("cancel", &["--label", "--reason"]),
@@ -74,6 +80,11 @@ const COMMANDS: [(&str, &[&str]); 17] = [
     ("redeliver", &["--label"]),
     ("sync", &["--dry-run", "--no-import"]),
     ("watcher-handoff", &["--label", "--all"]),
+    ("retry", &["--label", "--wait"]),
+    (
+        "prune",
+        &["--label", "--older-than", "--status", "--dry-run"],
+    ),
     ("doctor", &["--repair"]),
     ("completions", &[]),
     ("man", &[]),

@@ -1,5 +1,6 @@
 //! The command line as its users meet it: what it refuses and how, what it prints and where.
 
+mod archive;
 mod cancel;
 mod configuration;
 mod doctor;

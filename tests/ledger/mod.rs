@@ -1,5 +1,6 @@
 //! The ledger: nothing acknowledged is lost, nothing damaged is touched, whatever the disk does.
 
+mod archived;
 mod completions;
 mod concurrent;
 mod damaged;

@@ -37,6 +37,12 @@ pub struct ListArgs {
     /// No limit
     #[arg(long)]
     pub all: bool,
+    /// What left the ledger: replaced or pruned generations, the last to leave first
+    #[arg(long)]
+    pub archived: bool,
+    /// Of the archive, only this label's generations
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: Option<String>,
 }
 
 /// Flags of `wait`.

@@ -1,6 +1,10 @@
-//! Flags of the operator's commands: `sync`, `redeliver`, `watcher-handoff`, `doctor`, `completions`.
+//! Flags of the operator's commands: `sync`, `redeliver`, `watcher-handoff`, `retry`, `prune`, `doctor`, `completions`.
+
+use std::time::Duration;
 
 use clap::Args;
+
+use crate::duration::parse_seconds;
 
 /// Flags of `sync`.
 #[derive(Debug, Args)]
@@ -52,6 +56,38 @@ pub struct TimersArgs {
     /// Do it without asking
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// Flags of `retry`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch retry --label notes --wait")]
+pub struct RetryArgs {
+    /// The label; one that was pruned, too, while what it needs is stored
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: String,
+    /// Wait for the end and print the result
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Flags of `prune`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What still owes a delivery stays. 'result' and 'list --archived' read the archive.\n\nExample:\n  dispatch prune --older-than 4w --status done --dry-run"
+)]
+pub struct PruneArgs {
+    /// Only this label (repeatable), however young; its files go by age
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: Vec<String>,
+    /// Only what ended so long ago (seconds, or 4w) [default: 2w]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub older_than: Option<Duration>,
+    /// Only what ended like this: done, error, interrupted or cancelled
+    #[arg(long, allow_hyphen_values = true)]
+    pub status: Option<String>,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Flags of `doctor`.
