@@ -26,6 +26,7 @@ pub mod record;
 pub mod recovery;
 pub mod session;
 pub mod storage;
+pub mod stuck;
 pub mod wake;
 pub mod watch;
 pub mod watchers;

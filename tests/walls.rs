@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 28] = [
+const PURE: [&str; 29] = [
     "record/",
     "failure/",
     "completion/choice.rs",
@@ -39,6 +39,7 @@ const PURE: [&str; 28] = [
     "session/exec_event.rs",
     "session/key.rs",
     "session/routing.rs",
+    "stuck/rules.rs",
     "watch/changes.rs",
     "watch/ending.rs",
     "watch/liveness.rs",

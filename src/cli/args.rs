@@ -16,7 +16,9 @@ pub use self::enqueue::{
 };
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
-pub use self::upkeep::{CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs};
+pub use self::upkeep::{
+    CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, StuckArgs, SyncArgs,
+};
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]
@@ -88,6 +90,8 @@ pub enum Command {
     Done(DoneArgs),
     /// Send a progress message to a label's delivery target
     Note(NoteArgs),
+    /// Tell of silent sessions, wedged watchers and parked deliveries; exit code 1 when there are any
+    Stuck(StuckArgs),
     /// Reconcile the ledger with the sessions that there are
     Sync(SyncArgs),
     /// Send deliveries now that were given up or wait for their next try

@@ -1,6 +1,10 @@
-//! Flags of the operator's commands: `sync`, `redeliver`, `watcher-handoff`, `doctor`, `completions`.
+//! Flags of the operator's commands: `sync`, `redeliver`, `watcher-handoff`, `stuck`, `doctor`, `completions`.
+
+use std::time::Duration;
 
 use clap::Args;
+
+use crate::duration::parse_minutes;
 
 /// Flags of `sync`.
 #[derive(Debug, Args)]
@@ -35,6 +39,18 @@ pub struct HandoffArgs {
     /// Every label that runs or owes a delivery
     #[arg(long, conflicts_with = "label")]
     pub all: bool,
+}
+
+/// Flags of `stuck`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch stuck --threshold-min 30 --quiet")]
+pub struct StuckArgs {
+    /// No silence is too long before this (minutes, or a text such as 90s)
+    #[arg(long, value_name = "MIN", default_value = "15", value_parser = parse_minutes, allow_hyphen_values = true)]
+    pub threshold_min: Duration,
+    /// Print nothing when nothing is stuck
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// Flags of `doctor`.
