@@ -49,8 +49,8 @@ struct DetectorArgs {
     #[arg(long, value_name = "MIN", default_value = "45", value_parser = parse_minutes, allow_hyphen_values = true)]
     threshold_min: Duration,
     /// Ask, and tell of, so many sessions at most; the longest silent come first
-    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
+    #[arg(long, value_name = "N", default_value = "20", value_parser = parse_limit)]
+    limit: usize,
     /// Cancel what is stuck
     #[arg(long)]
     cancel: bool,
@@ -63,6 +63,11 @@ struct DetectorArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("\"{text}\" is no count; give a whole number from 1"))
 }
 
 /// What one run of the detector is to do.
@@ -97,7 +102,7 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
     };
     let request = Request {
         threshold: args.threshold_min,
-        limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
+        limit: args.limit,
         way,
         nudges: true,
         cancels: args.cancel,

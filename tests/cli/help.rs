@@ -3,7 +3,7 @@
 use crate::support::House;
 
 /// Every command with all of its flags.
-const COMMANDS: [(&str, &[&str]); 17] = [
+const COMMANDS: [(&str, &[&str]); 18] = [
     (
         "enqueue",
         &[
@@ -69,6 +69,7 @@ const COMMANDS: [(&str, &[&str]); 17] = [
     ),
     ("note", &["--label"]),
     ("redeliver", &["--label"]),
+    ("stuck", &["--threshold-min", "--quiet"]),
     ("sync", &["--dry-run", "--no-import"]),
     ("watcher-handoff", &["--label", "--all"]),
     ("doctor", &["--repair"]),
