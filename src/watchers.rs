@@ -162,7 +162,7 @@ impl Post {
     /// The watcher of a held post, where it has not stirred for longer than it said it would rest, and for [`STALE_MS`].
     pub fn wedged(&self, home: &Home) -> Option<Wedged> {
         // The signature in the lock names who really holds it; the heartbeat may be an earlier watcher's.
-        let holder = FileLock::holder(&self.lock_path())?;
+        let holder = FileLock::holder(&self.lock_path()).filter(|h| h.process.is_alive())?;
         let beat = self.heartbeat(home);
         let beat = beat.filter(|beat| beat.process == holder.process);
         let now_ms = home.now_ms();

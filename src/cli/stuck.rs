@@ -164,7 +164,7 @@ fn detect(home: &Home, request: &Request, mut memory: Option<&mut Memory>) -> Re
         remember(&mut report, memory);
         if request.way == Way::Act {
             memory.save(home).context("cannot keep who was silent")?;
-            nudge_all(home, &ledger, &mut gateway, &mut report)?;
+            nudge_all(home, &ledger, &mut gateway, &mut report, memory)?;
         }
     }
     if request.cancels && request.way == Way::Act {
@@ -268,18 +268,24 @@ fn nudge_all(
     ledger: &Ledger,
     gateway: &mut Gateway<'_>,
     report: &mut Report,
+    memory: &mut Memory,
 ) -> Result<()> {
     let now_ms = report.now_ms;
     for case in report.cases.iter_mut().filter(|case| case.is_nudged) {
         let since_ms = case.verdict.since_ms.unwrap_or(now_ms);
         let silent = format_duration(now_ms.saturating_sub(since_ms));
         let message = nudge::message(&home.config.brand, &silent);
-        match nudge::nudge(home, gateway, ledger, &case.run, &message)? {
+        let nudged = nudge::nudge(home, gateway, ledger, &case.run, &message);
+        match nudged.unwrap_or_else(|e| Nudged::Unsent(format!("{e:#}"))) {
             Nudged::Sent => {}
-            Nudged::Unsent(why) => case.unsent = Some(why),
+            Nudged::Unsent(why) => {
+                case.unsent = Some(why);
+                case.suspicion.nudged_at = None;
+                memory.keep(&case.label, case.suspicion.clone());
+            }
         }
     }
-    Ok(())
+    memory.save(home).context("cannot keep who was nudged")
 }
 
 /// Cancels what is stuck, as `dispatch cancel` does.

@@ -36,7 +36,10 @@ pub struct Suspicion {
     /// When it was first told of, ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alerted_at: Option<i64>,
-    /// What the first witness had seen by then.
+    /// When the first witness had seen the session move last by then, ms since the epoch.
+    #[serde(default)]
+    pub moved_at: Option<i64>,
+    /// What it had seen.
     #[serde(default)]
     pub position: u64,
     /// What the second had.
@@ -55,6 +58,7 @@ impl Suspicion {
             generation,
             run_id: run_id.to_owned(),
             seen_at: now_ms,
+            moved_at: pulse.and_then(|pulse| pulse.evidence.last_activity_ms),
             position: pulse.map_or(0, |pulse| pulse.evidence.position),
             amount: work.amount,
             worked_at: work.at_ms,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::memory::Suspicion;
-use crate::backend::{BackendName, Liveness, Pulse, Work};
+use crate::backend::{BackendName, Liveness, Pulse, Settled, Work};
 use crate::duration::{LONGEST, format_duration};
 use crate::record::{Entry, Phase, time};
 
@@ -203,11 +203,8 @@ pub fn decide(facts: &Facts, known: Option<&Suspicion>, rules: Rules, now_ms: i6
         Session::Unknown(why) => return Verdict::new(Standing::Unknown, why.as_str()),
         Session::Seen(pulse) => pulse,
     };
-    if pulse.evidence.settled.is_some() {
-        return Verdict::new(
-            Standing::Alive,
-            "its run has ended, and its watcher files that",
-        );
+    if let Some(settled) = &pulse.evidence.settled {
+        return over(settled, rules, now_ms);
     }
     let is_carried = pulse.evidence.liveness != Liveness::Gone;
     let Some(patience) = facts.patience.or((!is_carried).then_some(rules.threshold)) else {
@@ -216,7 +213,7 @@ pub fn decide(facts: &Facts, known: Option<&Suspicion>, rules: Rules, now_ms: i6
             "a command without a time limit may be silent",
         );
     };
-    let silence = match silence(facts, pulse, patience, now_ms) {
+    let silence = match silence(facts, pulse, known, patience, now_ms) {
         Ok(silence) => silence,
         Err(verdict) => return verdict,
     };
@@ -265,19 +262,37 @@ fn unwatched(since_ms: i64, reason: &str, now_ms: i64) -> Verdict {
     }
 }
 
+/// A run that has ended is its watcher's to file, at once.
+fn over(settled: &Settled, rules: Rules, now_ms: i64) -> Verdict {
+    let ended_ms = match settled {
+        Settled::Reply { at_ms, .. } => *at_ms,
+        Settled::Failed { failure, .. } => failure.at,
+    };
+    if now_ms.saturating_sub(ended_ms) < ms(rules.threshold) {
+        let reason = "its run has ended, and its watcher files that";
+        return Verdict::new(Standing::Alive, reason);
+    }
+    let ended = format!("its run ended at {}", time::clock(ended_ms, now_ms));
+    Verdict {
+        since_ms: Some(ended_ms),
+        proofs: vec![ended, "its label still runs".to_owned()],
+        ..Verdict::new(Standing::Stuck, "its run is over and its watcher does not file that")
+    }
+}
+
 /// The session's silence, where it is as long as its patience and both witnesses tell of it.
 fn silence(
     facts: &Facts,
     pulse: &Pulse,
+    known: Option<&Suspicion>,
     patience: Duration,
     now_ms: i64,
 ) -> Result<Silence, Verdict> {
-    let evidence = &pulse.evidence;
-    // What the nudge itself has moved is no work.
-    let row_ms = evidence.last_activity_ms.filter(|at| {
-        let is_echo = |sent: i64| (-SKEW_MS..ECHO_MS).contains(&at.saturating_sub(sent));
-        !facts.nudged_ms.is_some_and(is_echo)
-    });
+    let row_ms = match pulse.evidence.last_activity_ms {
+        // What the nudge itself has moved is no work.
+        Some(at) if is_echo(facts, at) => known.and_then(|known| known.moved_at),
+        row_ms => row_ms,
+    };
     let work = pulse.work.unwrap_or_default();
     let signs = [Some(facts.since_ms), facts.spoken_to_ms, row_ms, work.at_ms];
     let since_ms = signs.into_iter().flatten().max().unwrap_or(facts.since_ms);
@@ -316,6 +331,11 @@ fn silence(
         since_ms,
         proofs: proofs(facts, row_ms, work, now_ms),
     })
+}
+
+fn is_echo(facts: &Facts, at: i64) -> bool {
+    let is_of = |sent: i64| (-SKEW_MS..ECHO_MS).contains(&at.saturating_sub(sent));
+    facts.nudged_ms.is_some_and(is_of)
 }
 
 /// What the two witnesses say.

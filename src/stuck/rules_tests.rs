@@ -2,7 +2,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::backend::{Evidence, Settled, Text};
+use crate::backend::{Evidence, Text};
 use crate::record::Generation;
 
 const MINUTE: i64 = 60_000;
@@ -137,7 +137,10 @@ fn what_the_nudge_itself_moves_is_no_progress() {
     };
     let known = nudged(5 * MINUTE);
     for at in [NOW - 5 * MINUTE - SKEW_MS, NOW - 4 * MINUTE - 1] {
-        assert_eq!(standing(&moved(at), Some(&known)), Standing::Stuck);
+        let stuck = decide(&moved(at), Some(&known), DETECTOR, NOW);
+        assert_eq!(stuck.standing, Standing::Stuck);
+        // The silence began before the nudge.
+        assert_eq!(stuck.since_ms, Some(NOW - 60 * MINUTE));
     }
     // Something has moved it that nobody sent.
     assert_eq!(
@@ -162,6 +165,27 @@ fn any_sign_of_work_keeps_it_alive(#[case] sign: fn(&mut Pulse)) {
     assert_eq!(
         standing(&facts, Some(&nudged(10 * MINUTE))),
         Standing::Alive
+    );
+}
+
+#[test]
+fn an_end_that_nobody_files_is_told_of() {
+    let ended = |at_ms: i64| {
+        with_pulse(|pulse| {
+            pulse.evidence.settled = Some(Settled::Reply {
+                text: Text::Inline("done".to_owned()),
+                truncated: false,
+                at_ms,
+            });
+        })
+    };
+    let late = NOW - 45 * MINUTE;
+    assert_eq!(standing(&ended(late + 1), None), Standing::Alive);
+    let verdict = decide(&ended(late), None, DETECTOR, NOW);
+    assert_eq!(verdict.standing, Standing::Stuck);
+    assert_eq!(
+        verdict.proofs,
+        ["its run ended at 13:15 UTC", "its label still runs"]
     );
 }
 

@@ -12,7 +12,7 @@ use crate::support::{House, eventually, finish_soon, is_alive, kill, kill_hard};
 
 pub const MINUTE_MS: i64 = 60_000;
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292,000,000")
 }

@@ -16,6 +16,7 @@ mod restarts;
 mod retries;
 mod sessions;
 mod steers;
+mod stuck;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod support;

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::{alerts, detect, remembered, stuck};
-use crate::concurrency::recovery::{MINUTE_MS, age_heartbeat, stopped_watcher};
+use crate::concurrency::recovery::{MINUTE_MS, age_heartbeat, now_ms, stopped_watcher};
 use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, record_in};
-use crate::support::{House, eventually, kill, kill_hard};
+use crate::support::{House, eventually, is_alive, kill, kill_hard, run};
 
 /// A label that waits for a retry which was due long ago; nobody is there to make it.
 const OVERDUE: &str = r#"{
@@ -123,9 +123,7 @@ fn a_label_that_nobody_watches_is_told_of_and_one_that_is_over_is_resolved() {
         "{told:?}"
     );
     gate.open();
-    eventually("the run is over", || {
-        (!crate::support::is_alive(runner)).then_some(())
-    });
+    eventually("the run is over", || (!is_alive(runner)).then_some(()));
     let resolved = detect(&house, &[]).exits(0);
     assert_eq!(
         resolved.stderr,
@@ -183,4 +181,42 @@ fn a_damaged_memory_is_begun_anew() {
     assert!(told.stderr.starts_with(&words), "{told:?}");
     assert!(remembered(&house, "late")["alertedAt"].is_i64());
     assert_eq!(house.run("stuck-detector", &[]).exits(1).stderr, "");
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_is_told_of_and_proves_nothing() {
+    let house = House::new();
+    let mut ledger: serde_json::Value = serde_json::from_str(OVERDUE).expect("JSON");
+    let mut entry = ledger["late"].take();
+    entry["phase"] = json!("running");
+    entry["backend"] = json!("openclaw");
+    house.write_ledger(json!({"one": entry, "two": entry}).to_string());
+    let watchers = house.state().join("watchers");
+    std::fs::create_dir_all(&watchers).expect("creatable");
+    for label in ["one", "two"] {
+        // Somebody watched it a moment ago.
+        let beat = json!({"pid": 1, "startTime": "", "at": now_ms(),
+            "state": "watching", "reason": "the run is at work"});
+        let path = watchers.join(format!("{label}.5.json"));
+        std::fs::write(path, beat.to_string()).expect("writable");
+    }
+    let ask = |words: &[&str]| {
+        let mut command = house.command("stuck-detector");
+        command.args(words);
+        command.env("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:1");
+        command.env("OPENCLAW_GATEWAY_TOKEN", "secret");
+        run(command, b"").exits(1)
+    };
+    let told = ask(&[]);
+    assert!(
+        told.stdout.starts_with(
+            "gateway: 2 sessions could not be judged: no gateway answers at ws://127.0.0.1:1/: "
+        ),
+        "{told:?}"
+    );
+    assert_eq!(told.stdout.lines().count(), 1, "{told:?}");
+    let json = ask(&["--json"]).json();
+    assert_eq!(json["stuck_count"], 0);
+    assert_eq!(json["labels"][0]["verdict"], "unknown");
+    assert!(json["gateway_error"].is_string(), "{json:#}");
 }

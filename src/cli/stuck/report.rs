@@ -207,11 +207,11 @@ fn lines(report: &Report) -> Vec<String> {
         ));
     }
     if let Some(why) = &report.gateway {
-        let sessions = match unknown.iter().filter(is_gateways).count() {
-            1 => "1 session".to_owned(),
-            n => format!("{n} sessions"),
-        };
-        lines.push(format!("gateway: {sessions} could not be judged: {why}"));
+        lines.push(match unknown.iter().filter(is_gateways).count() {
+            0 => format!("gateway: it does not answer any more: {why}"),
+            1 => format!("gateway: 1 session could not be judged: {why}"),
+            n => format!("gateway: {n} sessions could not be judged: {why}"),
+        });
     }
     lines
 }
