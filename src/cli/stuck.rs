@@ -20,14 +20,14 @@ use self::report::{Case, Parked, Report, Wedge};
 use super::args::{OutputChoice, StuckArgs};
 use super::exit::{self, OK};
 use super::output::Output;
-use super::{cancel, parse, prepare};
+use super::{cancel, open_home, parse, prepare};
 use crate::backend::{BackendName, RunRef};
 use crate::config::Strictness;
 use crate::delivery::is_owed;
 use crate::duration::{format_duration, parse_minutes};
+use crate::events;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
-use crate::paths::process_environment;
 use crate::record::{DeliveryState, Entry, Status};
 use crate::stuck::memory::{Memory, Suspicion};
 use crate::stuck::rules::{Rules, Session, Standing, decide};
@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    let home = match Home::open(&process_environment, "stuck-detector", Strictness::Warn) {
+    let home = match open_home("stuck-detector", Strictness::Warn) {
         Ok(home) => home,
         Err(error) => return exit::finish("stuck-detector", Err(error.into())),
     };
@@ -140,7 +140,7 @@ pub fn run(home: &Home, output: Output, args: &StuckArgs, json_asked: bool) -> R
     report::print(output, &report, is_json, args.quiet && !json_asked)
 }
 
-fn detect(home: &Home, request: &Request, mut memory: Option<&mut Memory>) -> Result<Report> {
+fn detect(home: &Home, request: &Request, memory: Option<&mut Memory>) -> Result<Report> {
     let ledger = Ledger::new(home);
     let book = ledger.read()?;
     let mut gateway = Gateway::new(home);
@@ -160,10 +160,11 @@ fn detect(home: &Home, request: &Request, mut memory: Option<&mut Memory>) -> Re
         }
     }
     report.sort();
-    if let Some(memory) = memory.as_deref_mut() {
+    if let Some(memory) = memory {
         remember(&mut report, memory);
         if request.way == Way::Act {
             memory.save(home).context("cannot keep who was silent")?;
+            events::tell(home, &report.event(&events::host(home)));
             nudge_all(home, &ledger, &mut gateway, &mut report, memory)?;
         }
     }
@@ -216,7 +217,7 @@ fn examine(
         Session::Seen(pulse) => Some(pulse),
         Session::NotAsked | Session::Unknown(_) => None,
     };
-    let found = Suspicion::new(run.generation, &run.run_id, pulse.as_ref(), now_ms);
+    let found = Suspicion::new(run.generation, &run.run_id, pulse.as_deref(), now_ms);
     let suspicion = match verdict.standing {
         // What is remembered is of this very silence; of a label that nobody watches there may be nothing yet.
         Standing::Stuck | Standing::Awaiting | Standing::Unknown => known.cloned(),
@@ -229,6 +230,7 @@ fn examine(
         verdict,
         suspicion: suspicion.unwrap_or(found),
         is_nudged: false,
+        is_news: false,
         unsent: None,
         cancelled: None,
     });
@@ -247,6 +249,7 @@ fn remember(report: &mut Report, memory: &mut Memory) {
                 case.suspicion.nudged_at = Some(now_ms);
             }
             Standing::Stuck => {
+                case.is_news = case.suspicion.alerted_at.is_none();
                 case.suspicion.alerted_at.get_or_insert(now_ms);
             }
             Standing::Suspect | Standing::Awaiting => {}

@@ -50,7 +50,7 @@ pub enum Session {
     /// Nobody could be asked; why.
     Unknown(String),
     /// What it shows.
-    Seen(Pulse),
+    Seen(Box<Pulse>),
 }
 
 /// What is known of one running label. All times are ms since the epoch.
@@ -276,7 +276,10 @@ fn over(settled: &Settled, rules: Rules, now_ms: i64) -> Verdict {
     Verdict {
         since_ms: Some(ended_ms),
         proofs: vec![ended, "its label still runs".to_owned()],
-        ..Verdict::new(Standing::Stuck, "its run is over and its watcher does not file that")
+        ..Verdict::new(
+            Standing::Stuck,
+            "its run is over and its watcher does not file that",
+        )
     }
 }
 

@@ -59,7 +59,7 @@ fn facts(session: Session) -> Facts {
 }
 
 fn silent() -> Facts {
-    facts(Session::Seen(pulse()))
+    facts(Session::Seen(Box::new(pulse())))
 }
 
 /// The memory of the same silence, nudged so long ago.
@@ -77,7 +77,7 @@ fn standing(facts: &Facts, known: Option<&Suspicion>) -> Standing {
 fn with_pulse(change: impl FnOnce(&mut Pulse)) -> Facts {
     let mut pulse = pulse();
     change(&mut pulse);
-    facts(Session::Seen(pulse))
+    facts(Session::Seen(Box::new(pulse)))
 }
 
 #[test]

@@ -44,6 +44,17 @@ fn a_retry_that_nobody_makes_is_told_of() {
     );
     let proofs = "): its retry was due at 2026-01-02 03:14 UTC; nobody is at its watcher's post\n";
     assert!(told.stdout.ends_with(proofs), "{told:?}");
+    // An event tells of it once.
+    house.run("stuck-detector", &[]).exits(1);
+    let history = std::fs::read_to_string(house.state().join("history.jsonl")).expect("there");
+    let events: Vec<serde_json::Value> = history
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(events.len(), 1, "{history}");
+    assert_eq!(events[0]["event"], "dispatch.stuck");
+    assert_eq!(events[0]["stuck_count"], 1);
+    assert_eq!(events[0]["runs"][0]["job_name"], "late");
     let json = house.dispatch(&["stuck", "--json"]).exits(1).json();
     assert_eq!(json["stuck_count"], 1, "{json:#}");
     assert_eq!(

@@ -170,7 +170,7 @@ pub fn look(
         }
     }
     facts.session = match seen {
-        Ok(pulse) => Session::Seen(pulse),
+        Ok(pulse) => Session::Seen(Box::new(pulse)),
         Err(why) => Session::Unknown(why),
     };
     Ok(Found::Judged(Box::new(facts)))

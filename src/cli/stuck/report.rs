@@ -10,6 +10,7 @@ use crate::cli::exit::{FAILURE, OK};
 use crate::cli::output::{Output, write_stdout};
 use crate::cli::views::open_delivery_line;
 use crate::duration::format_duration;
+use crate::events::{Event, EventKind};
 use crate::home::Home;
 use crate::record::{Delivery, time};
 use crate::recovery::WEDGED_MS;
@@ -32,6 +33,8 @@ pub struct Case {
     pub suspicion: Suspicion,
     /// It is nudged by this run of the detector.
     pub is_nudged: bool,
+    /// It is told of for the first time in this silence.
+    pub is_news: bool,
     /// Why the nudge did not go out.
     pub unsent: Option<String>,
     /// What became of its cancellation.
@@ -111,6 +114,30 @@ impl Report {
             && self.gateway.is_none()
             && self.wedged.is_empty()
             && self.parked.is_empty()
+    }
+
+    /// The event of the sessions that are told of for the first time: one, or none.
+    pub fn event(&self, host: &str) -> Vec<Event> {
+        let news = self.cases.iter().filter(|case| case.is_news);
+        let runs: Vec<Value> = news
+            .map(|case| {
+                let age_ms = self.now_ms.saturating_sub(case.run.since_ms);
+                json!({
+                    "run_id": case.run.run_id,
+                    "job_name": case.label,
+                    "started_at": time::iso(case.run.since_ms),
+                    "age_s": age_ms / 1000,
+                    "reason": case.verdict.reason,
+                })
+            })
+            .collect();
+        if runs.is_empty() {
+            return Vec::new();
+        }
+        let event = Event::new(EventKind::Stuck, self.now_ms, host)
+            .with("stuck_count", json!(runs.len()))
+            .with("runs", json!(runs));
+        vec![event]
     }
 
     /// What was done and needs nobody, on stderr.
