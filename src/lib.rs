@@ -29,6 +29,7 @@ pub mod recovery;
 pub mod session;
 pub mod signature;
 pub mod storage;
+pub mod stuck;
 pub mod wake;
 pub mod watch;
 pub mod watchers;

@@ -11,6 +11,7 @@ mod outbox;
 mod retries;
 mod session;
 mod simulation;
+mod stuck;
 mod support;
 mod walls;
 mod watcher;

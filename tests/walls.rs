@@ -27,7 +27,7 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 36] = [
+const PURE: [&str; 37] = [
     "cron.rs",
     "record/",
     "events/change.rs",
@@ -45,6 +45,7 @@ const PURE: [&str; 36] = [
     "session/exec_event.rs",
     "session/key.rs",
     "session/routing.rs",
+    "stuck/rules.rs",
     "watch/changes.rs",
     "watch/ending.rs",
     "watch/liveness.rs",

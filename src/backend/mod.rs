@@ -258,6 +258,26 @@ impl Evidence {
     }
 }
 
+/// What two witnesses that do not know of each other say of a run's work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pulse {
+    /// The first: the session's row, or the transcript that the runner writes.
+    pub evidence: Evidence,
+    /// The second; `None` where the first had seen enough.
+    pub work: Option<Work>,
+}
+
+/// What a run has done, as the agent's own messages show it, or the files into which its command prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// How much there is of it; only ever compared.
+    pub amount: u64,
+    /// When the last of it was done, ms since the epoch, as far as that is known.
+    pub at_ms: Option<i64>,
+    /// Since when a tool call is open, ms since the epoch.
+    pub tool_since_ms: Option<i64>,
+}
+
 /// A place where sessions run.
 pub trait Backend {
     /// Makes sure that something carries the run: starts it when it was never started, takes it over when its carrier

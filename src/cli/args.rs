@@ -17,8 +17,8 @@ pub use self::enqueue::{
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
 pub use self::upkeep::{
-    CompletionsArgs, DoctorArgs, HandoffArgs, PruneArgs, RedeliverArgs, RetryArgs, SyncArgs,
-    TimersArgs,
+    CompletionsArgs, DoctorArgs, HandoffArgs, PruneArgs, RedeliverArgs, RetryArgs, StuckArgs,
+    SyncArgs, TimersArgs,
 };
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
@@ -91,6 +91,8 @@ pub enum Command {
     Done(DoneArgs),
     /// Send a progress message to a label's delivery target
     Note(NoteArgs),
+    /// Tell of silent sessions, wedged watchers and parked deliveries; exit code 1 when there are any
+    Stuck(StuckArgs),
     /// Reconcile the ledger with the sessions that there are
     Sync(SyncArgs),
     /// Send deliveries now that were given up or wait for their next try

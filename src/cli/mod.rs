@@ -24,6 +24,7 @@ mod result;
 mod retry;
 mod send;
 mod status;
+mod stuck;
 mod sync;
 pub mod terminal;
 mod timers;
@@ -51,6 +52,7 @@ use crate::paths::process_environment;
 use crate::process::survive_size_limits;
 
 pub use self::recovery::main as recovery;
+pub use self::stuck::main as stuck_detector;
 pub use self::watcher::main as watcher;
 
 /// The `dispatch` program.
@@ -83,12 +85,6 @@ pub fn dispatch() -> ExitCode {
         Err(error) => return exit::finish("dispatch", Err(error.into())),
     };
     exit::finish(&home.config.brand.clone(), run_command(&home, &cli))
-}
-
-/// The `stuck-detector` program, which a later version brings.
-pub fn stuck_detector() -> ExitCode {
-    let sentence = "this version does not detect stuck sessions yet; 'dispatch list --status running' shows what runs";
-    exit::finish("stuck-detector", Err(exit::usage(sentence)))
 }
 
 /// The ground of a program whose changes of the ledger are told as events.
@@ -156,6 +152,7 @@ fn name(command: &Command) -> &'static str {
         Command::Cancel(_) => "cancel",
         Command::Done(_) => "done",
         Command::Note(_) => "note",
+        Command::Stuck(_) => "stuck",
         Command::Sync(_) => "sync",
         Command::Redeliver(_) => "redeliver",
         Command::WatcherHandoff(_) => "watcher-handoff",
@@ -187,6 +184,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Cancel(args) => cancel::run(home, output, args),
         Command::Done(args) => done::run(home, output, args, &process_environment, json_asked),
         Command::Note(args) => note::run(home, output, args, &process_environment, json_asked),
+        Command::Stuck(args) => stuck::run(home, output, args, json_asked),
         Command::Sync(args) => sync::run(home, output, args),
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::WatcherHandoff(args) => handoff::run(home, output, args),

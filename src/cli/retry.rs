@@ -100,11 +100,12 @@ fn stored(home: &Home, label: &str, entry: &Entry) -> Result<(EnqueueArgs, Repea
         }),
         ..EnqueueArgs::default()
     };
+    let minutes = entry
+        .value("monitorTimeoutMin")
+        .and_then(serde_json::Value::as_f64);
+    asked.monitor_timeout =
+        minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
     if let Some(watchdog) = entry.value("watchdog") {
-        let minutes = watchdog
-            .get("timeoutMin")
-            .and_then(serde_json::Value::as_u64);
-        asked.monitor_timeout = minutes.map(|m| Duration::from_secs(m.saturating_mul(60)));
         let interval = watchdog.get("interval").and_then(serde_json::Value::as_str);
         asked.monitor_interval = interval.map(str::to_owned);
     }

@@ -247,7 +247,7 @@ fn send(
     }
 }
 
-fn take_back(ledger: &Ledger, label: &str, steer: &Steer) -> Result<()> {
+pub(super) fn take_back(ledger: &Ledger, label: &str, steer: &Steer) -> Result<()> {
     ledger.update(Patience::Command, |book| {
         if let Some(mut entry) = book.get(label) {
             entry.remove_steer(&steer.run_id);

@@ -78,8 +78,8 @@ pub fn run(home: &Home, output: Output, args: &TimersArgs) -> Result<u8> {
             about: "find stuck sessions",
             program: &detector,
             arguments: &["--quiet"],
-            calendar: "*:0/15",
-            cron: "*/15 * * * *",
+            calendar: "*:0/5",
+            cron: "*/5 * * * *",
         },
     ];
     let variables = variables(home);

@@ -261,7 +261,7 @@ impl Entry {
     pub fn keep_steers(&mut self) {
         let mut earlier = self.earlier_steers();
         let sent = self.steers().into_iter();
-        earlier.extend(sent.filter(|steer| steer.request.is_none()));
+        earlier.extend(sent.filter(|steer| steer.request.is_none() && !steer.nudge));
         if !earlier.is_empty() {
             self.set_object("earlierSteers", &earlier);
         }

@@ -22,7 +22,7 @@ mod voice;
 use std::path::PathBuf;
 
 pub use conclude::file_text;
-pub use driver::{Limits, Span, Task, Watched, watch};
+pub use driver::{Limits, Span, Task, Watched, policy_of, watch};
 pub use every::{still_owes, watch_every_label};
 pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};

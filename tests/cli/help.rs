@@ -3,7 +3,7 @@
 use crate::support::House;
 
 /// Every command with all of its flags.
-const COMMANDS: [(&str, &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str]); 21] = [
     (
         "enqueue",
         &[
@@ -78,6 +78,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
     ),
     ("note", &["--label"]),
     ("redeliver", &["--label"]),
+    ("stuck", &["--threshold-min", "--quiet"]),
     ("sync", &["--dry-run", "--no-import"]),
     ("watcher-handoff", &["--label", "--all"]),
     ("retry", &["--label", "--wait"]),
@@ -85,6 +86,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
         "prune",
         &["--label", "--older-than", "--status", "--dry-run"],
     ),
+    ("install-timers", &["--cron", "--remove", "--yes"]),
     ("doctor", &["--repair"]),
     ("completions", &[]),
     ("man", &[]),

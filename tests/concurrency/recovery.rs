@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, quiet, record_in, records};
-use crate::support::{House, eventually, finish_soon, halt, is_alive, kill, kill_hard};
+use crate::support::{House, eventually, finish_soon, is_alive, kill, kill_hard};
 
-const MINUTE_MS: i64 = 60_000;
+pub const MINUTE_MS: i64 = 60_000;
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292,000,000")
 }
@@ -24,7 +24,7 @@ fn heartbeat_path(house: &House, label: &str) -> PathBuf {
 }
 
 /// Makes the watcher's heartbeat so old, as if it had not stirred since; `change` may say more.
-fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut Value)) {
+pub fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut Value)) {
     let path = heartbeat_path(house, label);
     let bytes = fs::read(&path).expect("a heartbeat");
     let mut beat: Value = serde_json::from_slice(&bytes).expect("JSON");
@@ -37,7 +37,7 @@ fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut V
 }
 
 /// A running label with a watcher that was stopped after its first heartbeat.
-fn stopped_watcher(house: &House, script: &str) -> u32 {
+pub fn stopped_watcher(house: &House, script: &str) -> u32 {
     house.enqueue("w", script);
     let watcher = house.watcher_pid("w");
     eventually("it watches", || {
@@ -45,11 +45,7 @@ fn stopped_watcher(house: &House, script: &str) -> u32 {
         let beat: Value = serde_json::from_slice(&beat).ok()?;
         (beat["state"] == "watching" && beat["pid"] == watcher).then_some(())
     });
-    eventually("the phase moves on", || {
-        (house.entry("w")["phase"] == "running").then_some(())
-    });
-    halt(watcher);
-    watcher
+    house.halt_watcher("w")
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod retries;
 mod sessions;
 mod signals;
 mod steers;
+mod stuck;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod support;

@@ -323,6 +323,8 @@ fn when_a_label_counts_as_stuck_is_kept_and_answered() {
     let watchdog = |flags: &[&str]| {
         let answer = enqueue(&house, flags, "true").exits(0).json();
         let entry = house.ended("l");
+        let is_said = flags.contains(&"--monitor-timeout");
+        assert_eq!(entry["monitorTimeoutMin"].is_number(), is_said, "{entry:#}");
         (answer["watchdog"].clone(), entry["watchdog"].clone())
     };
     let usual = json!({"enabled": true, "jobId": null, "interval": "*/15 * * * *", "timeout": 60});

@@ -520,6 +520,19 @@ impl House {
         eventually("a watcher at its post", || holder_of(&lock))
     }
 
+    /// Stops the label's watcher once the run is on record; it holds nobody up then: the ledger is not in its hands.
+    #[track_caller]
+    pub fn halt_watcher(&self, label: &str) -> u32 {
+        let watcher = self.watcher_pid(label);
+        eventually("the phase moves on", || {
+            (self.entry(label)["phase"] == "running").then_some(())
+        });
+        let lock = fs::File::open(self.state().join("labels.json.lock")).expect("there");
+        fs2::FileExt::lock_exclusive(&lock).expect("lockable");
+        halt(watcher);
+        watcher
+    }
+
     /// The runner that carries the label's run, once one does.
     #[track_caller]
     pub fn runner_pid(&self, label: &str) -> u32 {

@@ -5,6 +5,7 @@ mod ending;
 mod intrusion;
 mod output;
 mod past;
+mod pulse;
 pub mod run_files;
 mod runner;
 mod store;

@@ -6,6 +6,7 @@
 mod evidence;
 mod gaps;
 mod link;
+mod pulse;
 mod sessions;
 mod spawn;
 mod steers;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 pub use evidence::{Seen, Task, WaitAnswer, evidence};
 pub use link::left_behind;
+pub use pulse::pulse;
 pub use sessions::{
     Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, stored_sessions,
     take_baseline,
@@ -250,6 +252,16 @@ fn look(
     Ok(seen)
 }
 
+/// What one look proves: it cannot wait for what is told a little later.
+fn believed(seen: &Seen) -> Evidence {
+    let mut evidence = evidence::evidence(seen);
+    let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
+    if (failed && seen.is_unexplained()) || seen.is_unproven() {
+        evidence.settled = None;
+    }
+    evidence
+}
+
 /// Sends a message into a session: into the running turn where the gateway can, or stopping it first. Returns whether a
 /// turn was stopped.
 ///
@@ -338,13 +350,7 @@ impl Backend for OpenclawBackend<'_> {
         }
         let mut client = self.reopen().map_err(io::Error::other)?;
         let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
-        let mut evidence = evidence::evidence(&seen);
-        // One look cannot wait for what is told a little later.
-        let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
-        if (failed && seen.is_unexplained()) || seen.is_unproven() {
-            evidence.settled = None;
-        }
-        Ok(evidence)
+        Ok(believed(&seen))
     }
 
     fn abandoned(&self, run: &RunRef) -> io::Result<Option<Settled>> {

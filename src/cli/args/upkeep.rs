@@ -1,10 +1,11 @@
-//! Flags of the operator's commands: `sync`, `redeliver`, `watcher-handoff`, `retry`, `prune`, `doctor`, `completions`.
+//! Flags of the operator's commands: `sync`, `redeliver`, `watcher-handoff`, `install-timers`, `retry`, `prune`, `stuck`,
+//! `doctor`, `completions`.
 
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::duration::parse_seconds;
+use crate::duration::{parse_minutes, parse_seconds};
 
 /// Flags of `sync`.
 #[derive(Debug, Args)]
@@ -88,6 +89,18 @@ pub struct PruneArgs {
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Flags of `stuck`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch stuck --threshold-min 30 --quiet")]
+pub struct StuckArgs {
+    /// No silence is too long before this (minutes, or a text such as 90s)
+    #[arg(long, value_name = "MIN", default_value = "15", value_parser = parse_minutes, allow_hyphen_values = true)]
+    pub threshold_min: Duration,
+    /// Print nothing when nothing is stuck
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// Flags of `doctor`.

@@ -233,6 +233,10 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
             json!({"interval": watchdog.interval, "timeoutMin": watchdog.timeout_min}),
         );
     }
+    // Only what was said for this label is a limit of its own: a command that nobody gave one may be silent for ever.
+    if let Some(timeout) = args.monitor_timeout {
+        entry.set("monitorTimeoutMin", timeout.as_secs_f64() / 60.0);
+    }
     entry.set("verifyCmd", args.verify_cmd.clone());
     entry.set_time("spawnedAt", now_ms);
     let timeout = args.timeout.map(|t| t.as_secs()).or(match plan.backend {
