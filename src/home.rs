@@ -29,6 +29,8 @@ pub struct Home {
     pub programs: Programs,
     /// What this process calls itself in locks and logs (`dispatch done`).
     pub program: String,
+    /// The agent that this process works for, where it works for one.
+    pub agent: Option<String>,
 }
 
 /// Why a command has no ground to stand on.
@@ -81,6 +83,7 @@ impl Home {
             environment: crate::paths::process_environment,
             programs: Programs::locate(named.as_deref())?,
             program: program.to_owned(),
+            agent: None,
         };
         for warning in warnings {
             home.say(&warning);
@@ -117,10 +120,23 @@ impl Home {
         }
     }
 
+    /// The same ground for what is done for one agent, under its own name where the configuration gives it one.
+    pub fn of_agent(&self, agent: Option<&str>) -> Self {
+        Self {
+            agent: agent.map(str::to_owned),
+            ..self.clone()
+        }
+    }
+
+    /// The name that messages and log lines carry.
+    pub fn brand(&self) -> &str {
+        self.config.brand_of(self.agent.as_deref())
+    }
+
     /// A line for people on stderr, prefixed with the brand. A closed stderr is no error.
     pub fn say(&self, line: &str) {
         use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "[{}] {line}", self.config.brand);
+        let _ = writeln!(std::io::stderr(), "[{}] {line}", self.brand());
     }
 
     /// Wall time, ms since the epoch.

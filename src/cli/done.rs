@@ -70,7 +70,9 @@ pub fn run(
             }
             let signal = Signal {
                 label,
-                brand: &home.config.brand,
+                brand: home
+                    .config
+                    .brand_of(known.as_ref().and_then(|e| e.text("agent"))),
                 generation,
                 summary,
                 is_given: args.summary.is_some(),

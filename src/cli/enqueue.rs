@@ -33,6 +33,7 @@ use crate::watchers::{Post, ensure_watcher};
 /// # Errors
 /// Usage errors before anything is written; a running label; a ledger or state directory that cannot be written.
 pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>) -> Result<u8> {
+    let home = &home.of_agent(Some(&args.agent));
     let mut gateway = match choose_backend(home, args, env)? {
         BackendName::Local => None,
         // A gateway that is not there is told before anything is written.

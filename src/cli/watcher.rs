@@ -104,6 +104,7 @@ fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
     let book = Ledger::new(home).read()?;
     let entry = labels::find(&book, label)?;
     drop(book);
+    let home = &home.of_agent(entry.text("agent"));
     let generation = args.generation.map_or(entry.generation(), Generation::new);
     if !args.detached && entry.status().is_ended() && entry.generation() == generation {
         return tell_recorded(home, label, &entry);
@@ -179,7 +180,7 @@ fn post_for(home: &Home, args: &WatcherArgs, label: &str, post: &Post) -> Result
     match holder {
         Some(holder) if args.once && holder.program == DETACHED => {
             complain(
-                &home.config.brand,
+                home.brand(),
                 &format!("WATCHER_PENDING {label}: watched by {holder}"),
             );
             Ok(None)
@@ -217,10 +218,7 @@ fn tell(
             Ok(code_for(status))
         }
         Watched::Pending(reason) => {
-            complain(
-                &home.config.brand,
-                &format!("WATCHER_PENDING {label}: {reason}"),
-            );
+            complain(home.brand(), &format!("WATCHER_PENDING {label}: {reason}"));
             Ok(OK)
         }
         Watched::Superseded => {

@@ -14,6 +14,6 @@ pub use detach::{Detached, close_inherited_on_exec, spawn_detached};
 pub use group::{led_group_alive, signal_group, signal_process};
 pub use identity::ProcessIdentity;
 pub use lock::{FileLock, LockError, LockHolder};
-pub use programs::Programs;
+pub use programs::{Programs, is_script};
 pub use rustix::process::Signal;
 pub use signals::{StopSignal, on_stop_signals, survive_size_limits};

@@ -82,10 +82,11 @@ pub fn last_reply(entry: &Entry) -> Option<String> {
 /// What was, or would have been, delivered for an ended label.
 pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
     let text = recorded_text(entry);
+    let brand = home.config.brand_of(entry.text("agent"));
     let head = match (entry.status(), entry.failure()) {
-        (Status::Done, _) => header(&home.config.brand, label),
-        (_, Some(failure)) => ending::failure_head(&home.config.brand, label, &failure, &text),
-        (status, None) => failure_header(&home.config.brand, label, status.as_str()),
+        (Status::Done, _) => header(brand, label),
+        (_, Some(failure)) => ending::failure_head(brand, label, &failure, &text),
+        (status, None) => failure_header(brand, label, status.as_str()),
     };
     let artifact = match artifact_path(entry, "artifact") {
         Some(path) => ArtifactOutcome::Written(path),
