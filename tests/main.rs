@@ -7,6 +7,7 @@ mod ledger;
 mod local;
 mod main_job;
 mod outbox;
+mod reference;
 mod retries;
 mod session;
 mod simulation;

@@ -34,6 +34,9 @@ use crate::watchers::{Post, ensure_watcher};
 /// Usage errors before anything is written; a running label; a ledger or state directory that cannot be written.
 pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>) -> Result<u8> {
     let home = &home.of_agent(Some(&args.agent));
+    for note in args.older.notes() {
+        home.say(&note);
+    }
     let mut gateway = match choose_backend(home, args, env)? {
         BackendName::Local => None,
         // A gateway that is not there is told before anything is written.
@@ -79,9 +82,8 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
         }
     };
     let label = plan.label.as_str();
-    if entry.status() == Status::Running {
-        ensure_watcher(home, label, entry.generation());
-    }
+    let is_watched =
+        entry.status() == Status::Running && ensure_watcher(home, label, entry.generation());
     if let (false, Some(run)) = (repeated, RunRef::of_entry(label, &entry)) {
         match gateway.as_mut() {
             None => start_runner(home, &run),
@@ -89,6 +91,13 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
         }
     }
     let mut answer = answer(label, &entry, repeated);
+    if let Some(Value::Object(surface)) = answer.get_mut("delivery")
+        && surface.get("status") == Some(&json!("enabled"))
+    {
+        // Who brings the result: our own watcher, and never the gateway by itself.
+        surface.insert("scheduler".to_owned(), json!(is_watched));
+        surface.insert("gateway".to_owned(), json!(false));
+    }
     if !args.wait {
         print(output, &answer)?;
         return Ok(OK);

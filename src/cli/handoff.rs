@@ -35,6 +35,7 @@ struct Outcome {
     old_pid: Option<u32>,
     new_pid: Option<u32>,
     message: String,
+    status: Status,
     kind: Kind,
 }
 
@@ -72,12 +73,12 @@ pub fn run(home: &Home, output: Output, args: &HandoffArgs) -> Result<u8> {
         drop(book);
         entries.retain(|(label, entry)| is_watchable(entry) || has_keeper(home, label, entry));
         let outcomes = take_over(home, &entries);
-        return tell_all(output, &outcomes);
+        return tell_all(output, &outcomes, args.reason.as_deref());
     };
     let entry = labels::find(&book, label)?;
     drop(book);
     if let Some(outcome) = take_over(home, &[(label.clone(), entry)]).pop() {
-        return tell(output, &outcome);
+        return tell(output, &outcome, args.reason.as_deref());
     }
     Ok(OK)
 }
@@ -119,6 +120,7 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
         old_pid,
         new_pid: None,
         message,
+        status: entry.status(),
         kind,
     };
     let old = match post.keeper() {
@@ -200,9 +202,16 @@ impl Successor {
 }
 
 impl Outcome {
-    fn json(&self) -> Value {
+    /// Under `reason` stands the caller's, or why nothing was scheduled.
+    fn json(&self, reason: Option<&str>) -> Value {
+        let is_scheduled = self.kind == Kind::TakenOver;
+        let why = (!is_scheduled).then_some(self.message.as_str());
         json!({
             "ok": matches!(self.kind, Kind::TakenOver | Kind::Idle),
+            "scheduled": is_scheduled,
+            "jobId": null,
+            "reason": why.or(reason),
+            "status": self.status.as_str(),
             "label": self.label,
             "generation": self.generation,
             "oldPid": self.old_pid,
@@ -212,10 +221,10 @@ impl Outcome {
     }
 }
 
-fn tell(output: Output, outcome: &Outcome) -> Result<u8> {
+fn tell(output: Output, outcome: &Outcome, reason: Option<&str>) -> Result<u8> {
     let is_ok = matches!(outcome.kind, Kind::TakenOver | Kind::Idle);
     if output.is_json() {
-        output.json(&outcome.json())?;
+        output.json(&outcome.json(reason))?;
         return Ok(if is_ok { OK } else { FAILURE });
     }
     let line = format!("{}: {}", outcome.label, outcome.message);
@@ -225,7 +234,7 @@ fn tell(output: Output, outcome: &Outcome) -> Result<u8> {
     }
 }
 
-fn tell_all(output: Output, outcomes: &[Outcome]) -> Result<u8> {
+fn tell_all(output: Output, outcomes: &[Outcome], reason: Option<&str>) -> Result<u8> {
     let count = |kind| {
         outcomes
             .iter()
@@ -243,7 +252,7 @@ fn tell_all(output: Output, outcomes: &[Outcome]) -> Result<u8> {
             "count": count(Kind::TakenOver),
             "leftAlone": count(Kind::LeftAlone),
             "failed": count(Kind::Failed),
-            "labels": outcomes.iter().map(Outcome::json).collect::<Vec<_>>(),
+            "labels": outcomes.iter().map(|outcome| outcome.json(reason)).collect::<Vec<_>>(),
         }))?;
         return Ok(code);
     }

@@ -67,9 +67,11 @@ const SAID_BEFORE: &str = "\n\nWhat it had said until then:\n\n";
 /// What an ended label's session said last: of one that failed, what there was before; `None` where it said nothing.
 pub fn last_reply(entry: &Entry) -> Option<String> {
     let text = recorded_text(entry);
-    let Some(failure) = entry.failure().filter(|_| entry.status() != Status::Done) else {
+    if entry.status() == Status::Done {
         return Some(text);
-    };
+    }
+    // What the ledger alone has of another tool's label is that tool's word.
+    let failure = entry.failure()?;
     match text.split_once(SAID_BEFORE) {
         Some((_, said)) => Some(said.to_owned()),
         // A long partial text stands alone.
