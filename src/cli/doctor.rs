@@ -207,7 +207,7 @@ fn check_watchers(home: &Home, book: &Book, found: &mut Findings) {
         if RunRef::of_entry(label, &entry).is_none() {
             found.wrong(
                 "watcher",
-                format!("label \"{label}\" is running in a way that this build cannot watch"),
+                format!("label \"{label}\" is running, and another tool started it; where that no longer watches it, take it over: dispatch watcher-handoff --label {label}"),
             );
             continue;
         }

@@ -3,6 +3,8 @@
 //! The successor is started first and asks the old watcher to leave: at every moment the label has a watcher, or one that
 //! waits for its post, and should both die the recovery scan finds the label.
 
+mod foreign;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -75,8 +77,12 @@ pub fn run(home: &Home, output: Output, args: &HandoffArgs) -> Result<u8> {
         let outcomes = take_over(home, &entries);
         return tell_all(output, &outcomes, args.reason.as_deref());
     };
-    let entry = labels::find(&book, label)?;
+    let mut entry = labels::find(&book, label)?;
     drop(book);
+    // Only by name: of all labels, those of another tool are that tool's.
+    if foreign::is_foreign(&entry) {
+        entry = foreign::take_over(home, label, &entry)?;
+    }
     if let Some(outcome) = take_over(home, &[(label.clone(), entry)]).pop() {
         return tell(output, &outcome, args.reason.as_deref());
     }
@@ -138,7 +144,7 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
         Keeper::Passing => None,
         Keeper::Nobody if is_watchable(entry) => None,
         Keeper::Nobody if entry.status() == Status::Running => {
-            let message = "another tool started it and watches it".to_owned();
+            let message = "it cannot be watched from here".to_owned();
             return Err(outcome(Kind::Failed, None, message));
         }
         Keeper::Nobody => {

@@ -93,6 +93,53 @@ fn a_new_run_of_an_ended_label_has_nothing_of_the_one_before() {
 }
 
 #[test]
+fn a_run_of_the_reference_is_left_to_it_until_somebody_takes_it_over() {
+    let house = house_with(&fixture(FORMS[0]));
+    let refused = |words: &[&str], sentence: &str| {
+        let ran = house.dispatch(words).exits(1);
+        assert!(ran.stderr.contains(sentence), "{ran:?}");
+    };
+    let hint = "or take it over first: dispatch watcher-handoff --label running-ping";
+    refused(&["cancel", "--label", "running-ping"], hint);
+    refused(
+        &[
+            "enqueue",
+            "--label",
+            "running-ping",
+            "--replace",
+            "--",
+            "true",
+        ],
+        hint,
+    );
+    refused(
+        &["watcher-handoff", "--label", "running-ping"],
+        "no gateway is configured that its session could be on; 'dispatch done --label' ends it",
+    );
+    refused(
+        &["watcher-handoff", "--label", "reuse-label"],
+        "it went on with an older session",
+    );
+    assert_eq!(
+        house
+            .dispatch(&["watcher-handoff", "--all"])
+            .exits(0)
+            .json()["labels"],
+        json!([])
+    );
+    assert_eq!(text(&house), fixture(FORMS[0]));
+    house
+        .dispatch(&[
+            "done",
+            "--label",
+            "running-ping",
+            "--checklist={\"work_complete\":true}",
+        ])
+        .exits(0);
+    assert_eq!(house.entry("running-ping")["status"], "done");
+}
+
+#[test]
 fn half_an_emoji_is_no_damage() {
     let cut = "{\n  \"a\": {\n    \"status\": \"done\",\n    \"taskPrompt\": \"cut \\ud83d\"\n  },\n  \"b\": {\n    \"status\": \"error\",\n    \"taskPrompt\": \"\\ude00 and \\uD83D\\uDE00\"\n  }\n}\n";
     let house = house_with(cut);
