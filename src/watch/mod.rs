@@ -68,7 +68,7 @@ const SAID_BEFORE: &str = "\n\nWhat it had said until then:\n\n";
 pub fn last_reply(entry: &Entry) -> Option<String> {
     let text = recorded_text(entry);
     if entry.status() == Status::Done {
-        return Some(text);
+        return Some(text).filter(|text| !text.is_empty());
     }
     // What the ledger alone has of another tool's label is that tool's word.
     let failure = entry.failure()?;

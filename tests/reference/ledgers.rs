@@ -34,12 +34,9 @@ fn everything_that_reads_answers_for_every_label_and_changes_nothing() {
             assert_eq!(status.exits(0).json()["status"], row["status"], "{label}");
             let result = house.dispatch(&["result", &format!("--label={label}")]);
             let result = result.json();
-            let is_done = row["status"] == "done";
-            assert_eq!(
-                result["lastReply"].is_string(),
-                is_done,
-                "{label}: {result:#}"
-            );
+            // What is no reply of the session is not shown as one.
+            let is_reply = result["lastReply"].is_string();
+            assert!(!is_reply || row["status"] == "done", "{label}: {result:#}");
         }
         house.dispatch(&["sync"]).exits(0);
         house.run("529-recovery", &[]).exits(0);
