@@ -10,7 +10,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, Settings, Strictness};
 use crate::paths::{Environment, NoHome, Paths};
 use crate::process::Programs;
+use crate::record::Change;
 use crate::storage::{RealStorage, Storage};
+
+/// Who hears of what a write of the ledger changed, after it is on the disk and the lock is free again.
+pub type Witness = fn(&Home, &[Change]);
 
 /// The ground of a command.
 #[derive(Clone)]
@@ -31,6 +35,8 @@ pub struct Home {
     pub program: String,
     /// The agent that this process works for, where it works for one.
     pub agent: Option<String>,
+    /// Who hears of every change of the ledger, if anybody.
+    pub witness: Option<Witness>,
 }
 
 /// Why a command has no ground to stand on.
@@ -84,6 +90,7 @@ impl Home {
             programs: Programs::locate(named.as_deref())?,
             program: program.to_owned(),
             agent: None,
+            witness: None,
         };
         for warning in warnings {
             home.say(&warning);

@@ -32,11 +32,18 @@ pub(super) const KNOWN_KEYS: &[(&str, Kind)] = &[
     ("liveness", Kind::Fields(LIVENESS, &[])),
     ("retry", Kind::Fields(RETRY, &[])),
     ("verifyTimeoutSeconds", Kind::Number),
+    ("events", Kind::Secret(&Kind::Fields(EVENTS, &[]))),
 ];
 
 const AGENT: Keys = &[("name", Kind::Text)];
 
 const WEBHOOK: Keys = &[("url", Kind::Text), ("secret", Kind::Text)];
+
+const EVENTS: Keys = &[
+    ("loki", Kind::Text),
+    ("webhook", Kind::Fields(WEBHOOK, &["url"])),
+    ("command", Kind::Words),
+];
 
 const GATEWAY: Keys = &[
     ("transport", Kind::OneOf(&["websocket", "cli"])),

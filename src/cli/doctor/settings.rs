@@ -8,9 +8,6 @@ use crate::home::Home;
 use crate::paths::process_environment;
 use crate::process::is_script;
 
-/// Variables that hold addresses.
-const ADDRESSES: [&str; 2] = ["DISPATCH_WEBHOOK_URL", "LOKI_PUSH_URL"];
-
 /// Checks the settings. Doctor itself goes on with defaults; other commands refuse what cannot be used.
 pub fn check(home: &Home, found: &mut Findings) {
     let loaded = Config::load(
@@ -26,10 +23,22 @@ pub fn check(home: &Home, found: &mut Findings) {
     for trouble in troubles(&home.config) {
         found.wrong("config", format!("the configuration {path}: {trouble}"));
     }
-    for name in ADDRESSES {
-        let value = (home.environment)(name).and_then(|value| value.into_string().ok());
-        if let Some(why) = value.filter(|v| !v.is_empty()).and_then(|v| no_address(&v)) {
-            found.wrong("environment", format!("{name} {why}"));
+    // The variables come before the file.
+    let events = &home.config.events;
+    let hook = events.webhook.as_ref().map(|hook| hook.url.as_str());
+    for (variable, key, url) in [
+        ("LOKI_PUSH_URL", "events.loki", events.loki.as_deref()),
+        ("DISPATCH_WEBHOOK_URL", "events.webhook.url", hook),
+    ] {
+        let Some(why) = url.and_then(no_address) else {
+            continue;
+        };
+        match (home.environment)(variable).is_some_and(|value| !value.is_empty()) {
+            true => found.wrong("environment", format!("{variable} {why}")),
+            false => found.wrong(
+                "config",
+                format!("the configuration {path}: \"{key}\" {why}"),
+            ),
         }
     }
     let named = (home.environment)("DISPATCH_INDEX_PATH");
