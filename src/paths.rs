@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn each_variable_wins_over_what_stands_below_it() {
-        let table: [(&[(&str, &str)], &str, &str, &str); 10] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, &'a str);
+        let table: [Row; 10] = [
             (
                 &[],
                 "/h/.local/state/dispatch",

@@ -217,7 +217,7 @@ pub enum Telling {
 /// although the failure before it was. Pure.
 pub fn telling(label: &str, entry: &Entry) -> Telling {
     let is_done = entry.status() == Status::Done;
-    let own = format!("{label}/{}/", entry.generation());
+    let own = format!("{label}/{}/{}/", entry.generation(), entry.attempt());
     let tells = |d: &Delivery| {
         let kind = match d.kind {
             DeliveryKind::Result | DeliveryKind::Correction => is_done,
@@ -446,6 +446,16 @@ mod tests {
         assert_eq!(telling("l", &e), Telling::Due);
         e.set_time("completionDeliveredAt", 1_000);
         assert_eq!(telling("l", &e), Telling::Done);
+        // Nor does the failure of an attempt that was followed by another.
+        let mut e = entry("announce");
+        e.set_status(&Status::Error);
+        owe("l", &mut e, DeliveryKind::Failure, &Content::default(), 0);
+        let mut first = e.deliveries().remove(0);
+        first.state = DeliveryState::Delivered;
+        e.put_delivery(&first);
+        assert_eq!(telling("l", &e), Telling::Done);
+        e.set("attempt", 2);
+        assert_eq!(telling("l", &e), Telling::Due);
     }
 
     #[test]

@@ -43,8 +43,7 @@ fn an_agent_speaks_under_its_own_name() {
             format!("\u{1f336}\u{fe0f} *{brand}* [{label}] completed:\n\nx\n")
         );
     }
-    let log = format!("[Ops Desk] watcher [a] ");
-    house.wrote_in_log("a", &log);
+    house.wrote_in_log("a", "[Ops Desk] watcher [a] ");
 }
 
 #[test]
