@@ -26,21 +26,26 @@ pub struct Paths {
     pub openclaw_state: PathBuf,
     /// OpenClaw's configuration file, whether it exists or not.
     pub openclaw_config: PathBuf,
+    /// Where the reference keeps its ledger, whether it exists or not.
+    pub reference_labels: PathBuf,
     /// The variables that named paths, as absolute paths: detached children run in another directory.
     pub exports: Vec<(&'static str, PathBuf)>,
 }
 
 /// Every variable that names a path.
-const PATH_VARIABLES: [&str; 9] = [
+const PATH_VARIABLES: [&str; 12] = [
     "HOME",
     "XDG_STATE_HOME",
     "DISPATCH_HOME",
+    "DISPATCH_STATE_DIR",
     "DISPATCH_LABELS_PATH",
     "DISPATCH_CONFIG_DIR",
+    "DISPATCH_INDEX_PATH",
     "SCHEDULER_ARTIFACTS_DIR",
     "OPENCLAW_STATE_DIR",
     "OPENCLAW_HOME",
     "OPENCLAW_CONFIG_PATH",
+    "OPENCLAW_SCHEDULER_HOME",
 ];
 
 /// Why no state directory could be named.
@@ -51,22 +56,30 @@ const PATH_VARIABLES: [&str; 9] = [
 pub struct NoHome;
 
 impl Paths {
-    /// Works the paths out from the environment (design: `DISPATCH_HOME`, else the ledger's directory, else beside
-    /// OpenClaw's state where that exists, else the XDG state directory).
+    /// Works the paths out from the environment: `DISPATCH_HOME`, else `DISPATCH_STATE_DIR`, else the ledger's directory, else
+    /// beside OpenClaw's state where that exists, else the XDG state directory. A relative `DISPATCH_LABELS_PATH` is one
+    /// in `DISPATCH_STATE_DIR` where that is set, as it is for the reference.
     ///
     /// # Errors
     /// When nothing names a directory, not even `HOME`.
     pub fn from_environment(env: Environment<'_>) -> Result<Self, NoHome> {
-        let path = |name: &str| {
+        let given = |name: &str| {
             env(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
-                .map(absolute)
+        };
+        let path = |name: &str| {
+            let path = given(name)?;
+            Some(match given("DISPATCH_STATE_DIR") {
+                Some(state) if name == "DISPATCH_LABELS_PATH" => absolute(state).join(path),
+                _ => absolute(path),
+            })
         };
         let user_home = path("HOME");
         let openclaw_state = openclaw_state(&path, env, user_home.as_deref());
         let named_labels = path("DISPATCH_LABELS_PATH");
         let home = path("DISPATCH_HOME")
+            .or_else(|| path("DISPATCH_STATE_DIR"))
             .or_else(|| {
                 let labels = named_labels.as_deref()?;
                 Some(crate::storage::parent_of(labels).to_owned())
@@ -89,18 +102,21 @@ impl Paths {
                 .join("dispatch-completions"),
             openclaw_config: path("OPENCLAW_CONFIG_PATH")
                 .unwrap_or_else(|| openclaw_state.join("openclaw.json")),
+            reference_labels: path("OPENCLAW_SCHEDULER_HOME")
+                .unwrap_or_else(|| openclaw_state.join("scheduler"))
+                .join("dispatch/labels.json"),
             openclaw_state,
             home,
             exports: PATH_VARIABLES
                 .into_iter()
+                // A bare name is one that PATH finds.
+                .filter(|name| {
+                    *name != "DISPATCH_INDEX_PATH"
+                        || given(name).is_some_and(|program| program.components().count() > 1)
+                })
                 .filter_map(|name| Some((name, path(name)?)))
                 .collect(),
         })
-    }
-
-    /// Where the reference keeps its ledger, whether it exists or not.
-    pub fn reference_labels(&self) -> PathBuf {
-        self.openclaw_state.join("scheduler/dispatch/labels.json")
     }
 
     /// Locks, heartbeats and logs of the watchers.
@@ -183,6 +199,126 @@ mod tests {
             (both.home, both.labels),
             (PathBuf::from("/d"), PathBuf::from("/l/my.json"))
         );
+    }
+
+    #[test]
+    fn each_variable_wins_over_what_stands_below_it() {
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, &'a str);
+        let table: [Row; 10] = [
+            (
+                &[],
+                "/h/.local/state/dispatch",
+                "/h/.local/state/dispatch/labels.json",
+                "/h/.local/state/dispatch/config.json",
+            ),
+            (
+                &[("XDG_STATE_HOME", "/x")],
+                "/x/dispatch",
+                "/x/dispatch/labels.json",
+                "/x/dispatch/config.json",
+            ),
+            (
+                &[("DISPATCH_STATE_DIR", "/s")],
+                "/s",
+                "/s/labels.json",
+                "/s/config.json",
+            ),
+            (
+                &[("DISPATCH_STATE_DIR", "/s"), ("XDG_STATE_HOME", "/x")],
+                "/s",
+                "/s/labels.json",
+                "/s/config.json",
+            ),
+            (
+                &[("DISPATCH_STATE_DIR", "/s"), ("DISPATCH_HOME", "/d")],
+                "/d",
+                "/d/labels.json",
+                "/d/config.json",
+            ),
+            (
+                &[
+                    ("DISPATCH_STATE_DIR", "/s"),
+                    ("DISPATCH_LABELS_PATH", "/l/my.json"),
+                ],
+                "/s",
+                "/l/my.json",
+                "/s/config.json",
+            ),
+            (
+                &[
+                    ("DISPATCH_STATE_DIR", "/s"),
+                    ("DISPATCH_LABELS_PATH", "my.json"),
+                ],
+                "/s",
+                "/s/my.json",
+                "/s/config.json",
+            ),
+            (
+                &[("DISPATCH_LABELS_PATH", "/l/my.json")],
+                "/l",
+                "/l/my.json",
+                "/l/config.json",
+            ),
+            (
+                &[
+                    ("DISPATCH_LABELS_PATH", "/l/my.json"),
+                    ("DISPATCH_HOME", "/d"),
+                ],
+                "/d",
+                "/l/my.json",
+                "/d/config.json",
+            ),
+            (
+                &[("DISPATCH_CONFIG_DIR", "/c"), ("DISPATCH_HOME", "/d")],
+                "/d",
+                "/d/labels.json",
+                "/c/config.json",
+            ),
+        ];
+        for (vars, home, labels, config) in table {
+            let vars = [&[("HOME", "/h")], vars].concat();
+            let p = paths(&vars);
+            let found = (p.home.as_path(), p.labels.as_path(), p.config.as_path());
+            let expected = (Path::new(home), Path::new(labels), Path::new(config));
+            assert_eq!(found, expected, "{vars:?}");
+        }
+    }
+
+    #[test]
+    fn artifacts_and_the_references_ledger_have_variables_of_their_own() {
+        let plain = paths(&[("HOME", "/h"), ("DISPATCH_HOME", "/d")]);
+        assert_eq!(
+            plain.artifacts,
+            Path::new("/d/artifacts/dispatch-completions")
+        );
+        assert_eq!(
+            plain.reference_labels,
+            Path::new("/h/.openclaw/scheduler/dispatch/labels.json")
+        );
+        let named = paths(&[
+            ("HOME", "/h"),
+            ("SCHEDULER_ARTIFACTS_DIR", "/a"),
+            ("OPENCLAW_SCHEDULER_HOME", "/sched"),
+        ]);
+        assert_eq!(named.artifacts, Path::new("/a/dispatch-completions"));
+        assert_eq!(
+            named.reference_labels,
+            Path::new("/sched/dispatch/labels.json")
+        );
+    }
+
+    #[test]
+    fn what_detached_children_are_given_is_absolute() {
+        let p = paths(&[
+            ("HOME", "/h"),
+            ("DISPATCH_STATE_DIR", "/s"),
+            ("DISPATCH_LABELS_PATH", "my.json"),
+        ]);
+        let labels = ("DISPATCH_LABELS_PATH", PathBuf::from("/s/my.json"));
+        assert!(p.exports.contains(&labels), "{:?}", p.exports);
+        let here = std::env::current_dir().expect("there is one");
+        let p = paths(&[("HOME", "/h"), ("DISPATCH_LABELS_PATH", "my.json")]);
+        assert_eq!(p.labels, here.join("my.json"));
     }
 
     #[test]

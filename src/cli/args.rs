@@ -1,6 +1,7 @@
 //! The command line of `dispatch`. The doc comments here are the help texts.
 
 mod enqueue;
+mod older;
 mod reading;
 mod session;
 mod upkeep;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub use self::enqueue::{
     BackendChoice, DeliveryModeChoice, EnqueueArgs, Mode, PromptArgs, Thinking,
 };
+pub use self::older::OlderFlags;
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
 pub use self::upkeep::{

@@ -108,7 +108,7 @@ pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -
         }
         Some(Err(())) => {
             return Err(failure(format!(
-                "label \"{label}\" was started by another tool, which must stop it"
+                "label \"{label}\" was started by another tool, which must stop it; or take it over first: dispatch watcher-handoff --label {label}"
             )));
         }
         Some(Ok(entry)) => entry,

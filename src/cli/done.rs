@@ -143,7 +143,9 @@ fn signal(
         }
         let signal = Signal {
             label,
-            brand: &home.config.brand,
+            brand: home
+                .config
+                .brand_of(known.as_ref().and_then(|entry| entry.text("agent"))),
             generation,
             summary: &told,
             report: *report,

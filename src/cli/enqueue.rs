@@ -50,6 +50,10 @@ pub fn launch(
     repeat: Option<Repeat>,
     env: Environment<'_>,
 ) -> Result<u8> {
+    let home = &home.of_agent(Some(&args.agent));
+    for note in args.older.notes() {
+        home.say(&note);
+    }
     let mut gateway = match choose_backend(home, args, env)? {
         BackendName::Local => None,
         // A gateway that is not there is told before anything is written.
@@ -113,9 +117,8 @@ pub fn launch(
         }
     };
     let label = plan.label.as_str();
-    if entry.status() == Status::Running {
-        ensure_watcher(home, label, entry.generation());
-    }
+    let is_watched =
+        entry.status() == Status::Running && ensure_watcher(home, label, entry.generation());
     if let (false, Some(run)) = (repeated, RunRef::of_entry(label, &entry)) {
         match gateway.as_mut() {
             None => start_runner(home, &run),
@@ -123,6 +126,13 @@ pub fn launch(
         }
     }
     let mut answer = answer(label, &entry, repeated);
+    if let Some(Value::Object(surface)) = answer.get_mut("delivery")
+        && surface.get("status") == Some(&json!("enabled"))
+    {
+        // Who brings the result: our own watcher, and never the gateway by itself.
+        surface.insert("scheduler".to_owned(), json!(is_watched));
+        surface.insert("gateway".to_owned(), json!(false));
+    }
     if !args.wait {
         print(output, &answer)?;
         return Ok(OK);

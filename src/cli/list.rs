@@ -105,8 +105,14 @@ fn archived(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
     Ok(OK)
 }
 
-/// A status that dispatch writes, or one that another tool wrote into this ledger.
+/// Statuses that other versions of such a ledger's tools write: asked for, they are no slip.
+const FOREIGN: [&str; 2] = ["spawn-warning", "awaiting-spawn"];
+
+/// A status that dispatch writes, or one that another tool writes or wrote into this ledger.
 fn check_status(wanted: &str, rows: &[(&str, Entry)]) -> Result<()> {
+    if FOREIGN.contains(&wanted) {
+        return Ok(());
+    }
     let is_known = matches!(Status::from_text(wanted), Status::Other(_)).then(|| {
         rows.iter()
             .any(|(_, entry)| entry.status().as_str() == wanted)
@@ -130,6 +136,7 @@ fn row(label: &str, entry: &Entry) -> Value {
     if entry.value("summary").is_some() || entry.value("completion").is_some() {
         fields.insert("summary".to_owned(), views::summary(entry));
     }
+    fields.entry("summary").or_insert(Value::Null);
     fields.insert("delivery".to_owned(), views::delivery_surface(entry));
     Value::Object(fields)
 }

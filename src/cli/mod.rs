@@ -58,10 +58,13 @@ pub use self::watcher::main as watcher;
 /// The `dispatch` program.
 pub fn dispatch() -> ExitCode {
     prepare();
-    let cli = match parse::<Cli>("dispatch") {
+    let mut cli = match parse::<Cli>("dispatch") {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if let Command::Enqueue(args) = &mut cli.command {
+        args.no_monitor = args.no_monitor.take().or(args.older.no_monitor());
+    }
     // What is generated needs no state and no settings.
     let generated = match &cli.command {
         Command::Completions(args) => Some(completion_script(args)),

@@ -70,6 +70,7 @@ pub fn run(home: &Home, output: Output, args: &SendArgs, env: Environment<'_>) -
         "label": target.label,
         "sessionKey": key,
         "runId": run_id,
+        "status": "sent",
         "outcome": fate.as_str(),
         "message": sentence(fate),
     });

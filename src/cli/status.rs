@@ -15,12 +15,12 @@ use super::output::Output;
 use super::{labels, views};
 use crate::backend::local::LocalBackend;
 use crate::backend::openclaw::OpenclawBackend;
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef};
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger};
 use crate::process::FileLock;
-use crate::record::{Entry, Status, time};
+use crate::record::{Entry, FailureKind, Status, time};
 use crate::watch::{Way, resolve};
 use crate::watchers::{Heartbeat, Post};
 
@@ -139,6 +139,10 @@ fn view(
         }
     }
     view.insert("summary".to_owned(), views::summary(entry));
+    view.insert(
+        "gatewayTimeoutSeconds".to_owned(),
+        json!(entry.number("gatewayTimeoutSeconds")),
+    );
     view.insert("delivery".to_owned(), views::delivery_surface(entry));
     view.insert(
         "artifactPath".to_owned(),
@@ -192,12 +196,28 @@ fn liveness(
             "updatedAt": evidence.last_activity_ms,
             "ageMs": evidence.last_activity_ms.map(|at| (home.now_ms() - at).max(0)),
             "sessionId": Some(&run.session_id).filter(|id| !id.is_empty()),
+            "status": session_status(&evidence),
             "alive": evidence.liveness == Liveness::Alive,
             "settled": evidence.settled.is_some(),
             "model": entry.value("model").cloned().unwrap_or_default(),
             "tokens": null,
         }),
         Err(e) => json!({"error": e.to_string()}),
+    }
+}
+
+/// What became of the session, in the words of session stores; `None` where that is not known.
+fn session_status(evidence: &Evidence) -> Option<&'static str> {
+    match &evidence.settled {
+        Some(Settled::Reply { .. }) => Some("done"),
+        Some(Settled::Failed {
+            cancelled: true, ..
+        }) => Some("killed"),
+        Some(Settled::Failed { failure, .. }) if failure.kind == FailureKind::Timeout => {
+            Some("timeout")
+        }
+        Some(Settled::Failed { .. }) => Some("failed"),
+        None => (evidence.is_known && evidence.liveness == Liveness::Alive).then_some("running"),
     }
 }
 

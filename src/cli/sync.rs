@@ -128,7 +128,7 @@ fn reconcile(home: &Home, label: &str, entry: &Entry, way: Way) -> Result<Option
     };
     let (Some(run), Some(name)) = (RunRef::of_entry(label, entry), BackendName::of_entry(entry))
     else {
-        let reason = "another tool started it and watches it";
+        let reason = "another tool started it and watches it; 'dispatch watcher-handoff --label' takes it over";
         return Ok(detail("skipped", None, reason.to_owned()));
     };
     let observed = backend_of(home, name)

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::backend::BackendName;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from};
 use crate::delivery::{DeliveryMode, targets};
 use crate::duration::format_duration;
@@ -100,6 +101,13 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
         }
         None => text,
     });
+    let is_partial = status != Status::Done;
+    fields.insert("recovery".to_owned(), recovery(entry, reply.is_some()));
+    fields.insert(
+        "diagnosticReply".to_owned(),
+        json!(reply.as_ref().filter(|_| is_partial)),
+    );
+    fields.insert("artifactEvidence".to_owned(), Value::Null);
     fields.insert("lastReply".to_owned(), json!(reply));
     fields.insert(
         "artifactPath".to_owned(),
@@ -109,6 +117,24 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
         fields.insert("message".to_owned(), json!("the label is still running"));
     }
     fields
+}
+
+/// Where the words of `lastReply` were found, where the session's own and not the agent's completion are meant.
+fn recovery(entry: &Entry, has_reply: bool) -> Value {
+    let is_signalled = entry.value("completion").is_some_and(Value::is_object);
+    let place = match BackendName::of_entry(entry) {
+        Some(BackendName::Local) => "jsonl",
+        Some(BackendName::Openclaw) => "history",
+        None => return Value::Null,
+    };
+    if !has_reply || is_signalled {
+        return Value::Null;
+    }
+    let kind = match entry.status() {
+        Status::Done => "terminal",
+        _ => "diagnostic",
+    };
+    json!({"source": format!("{place}-{kind}"), "sessionId": entry.value("sessionId")})
 }
 
 /// The status for people, with the phase where that says more: `running (accepting)`.

@@ -16,6 +16,6 @@ pub use group::{led_group_alive, signal_group, signal_process};
 pub use identity::ProcessIdentity;
 pub use lock::{FileLock, LockError, LockHolder};
 pub use output::{Output, output_within};
-pub use programs::Programs;
+pub use programs::{Programs, is_script};
 pub use rustix::process::Signal;
 pub use signals::{StopSignal, on_stop_signals, survive_size_limits};

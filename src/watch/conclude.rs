@@ -158,7 +158,7 @@ pub fn charge<'a>(home: &'a Home, run: &'a RunRef, reader: Reader) -> Charge<'a>
     Charge {
         label: &run.label,
         generation: run.generation,
-        brand: &home.config.brand,
+        brand: home.brand(),
         reader,
     }
 }

@@ -87,9 +87,11 @@ const SAID_BEFORE: &str = "\n\nWhat it had said until then:\n\n";
 /// What an ended label's session said last: of one that failed, what there was before; `None` where it said nothing.
 pub fn last_reply(entry: &Entry) -> Option<String> {
     let text = recorded_text(entry);
-    let Some(failure) = entry.failure().filter(|_| entry.status() != Status::Done) else {
-        return Some(text);
-    };
+    if entry.status() == Status::Done {
+        return Some(text).filter(|text| !text.is_empty());
+    }
+    // What the ledger alone has of another tool's label is that tool's word.
+    let failure = entry.failure()?;
     match text.split_once(SAID_BEFORE) {
         Some((_, said)) => Some(said.to_owned()),
         // A long partial text stands alone.
@@ -102,10 +104,11 @@ pub fn last_reply(entry: &Entry) -> Option<String> {
 /// What was, or would have been, delivered for an ended label.
 pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
     let text = recorded_text(entry);
+    let brand = home.config.brand_of(entry.text("agent"));
     let head = match (entry.status(), entry.failure()) {
-        (Status::Done, _) => header(&home.config.brand, label),
-        (_, Some(failure)) => ending::failure_head(&home.config.brand, label, &failure, &text),
-        (status, None) => failure_header(&home.config.brand, label, status.as_str()),
+        (Status::Done, _) => header(brand, label),
+        (_, Some(failure)) => ending::failure_head(brand, label, &failure, &text),
+        (status, None) => failure_header(brand, label, status.as_str()),
     };
     let artifact = match artifact_path(entry, "artifact") {
         Some(path) => ArtifactOutcome::Written(path),

@@ -8,6 +8,7 @@ mod chats;
 mod commands;
 mod deliveries;
 mod endings;
+mod foreign;
 mod gateways;
 mod listener;
 mod refusals;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::OlderFlags;
 use crate::cron;
 use crate::duration::{parse_minutes, parse_seconds};
 
@@ -161,6 +162,9 @@ pub struct EnqueueArgs {
     /// Wait for the end and print the result
     #[arg(long)]
     pub wait: bool,
+    /// What older scripts give
+    #[command(flatten)]
+    pub older: OlderFlags,
     /// The command to run, after --
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

@@ -40,6 +40,9 @@ pub struct HandoffArgs {
     /// Every label that runs or owes a delivery
     #[arg(long, conflicts_with = "label")]
     pub all: bool,
+    /// Why; only told
+    #[arg(long, allow_hyphen_values = true)]
+    pub reason: Option<String>,
 }
 
 /// Flags of `install-timers`.

@@ -123,7 +123,7 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     succeed(old.as_ref(), &mut entry);
     if args.delivery_mode == DeliveryModeChoice::AnnounceAlways {
         let content = Content {
-            header: format!("🌶️ *{}* [{label}] starting...", home.config.brand),
+            header: format!("🌶️ *{}* [{label}] starting...", home.brand()),
             ..Content::default()
         };
         owe(
@@ -174,7 +174,7 @@ fn describe_run(
             .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
         entry: entry.fields().clone(),
-        model: args.model.clone(),
+        model: plan.model.clone(),
         auth_profile: plan.auth_profile.clone(),
     };
     let storage = home.storage.as_ref();
@@ -199,7 +199,7 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
             "fresh"
         },
     );
-    entry.set("model", args.model.clone());
+    entry.set("model", plan.model.clone());
     for (field, value) in [
         ("authProfile", &plan.auth_profile),
         ("fallbackModel", &args.fallback_model),

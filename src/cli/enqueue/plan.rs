@@ -47,6 +47,7 @@ pub struct Plan {
     pub origin: Option<String>,
     pub content_hash: String,
     pub auth_profile: Option<String>,
+    pub model: Option<String>,
     /// When it counts as stuck; `None` where nobody is to be told.
     pub watchdog: Option<Watchdog>,
     /// The generation whose work is done again, by `retry`.
@@ -178,6 +179,7 @@ pub fn plan(
         auth_profile,
         watchdog,
         repeats,
+        model: model(home, args),
     })
 }
 
@@ -200,6 +202,15 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The model that the call names, else, for a session of its own, the configuration's. A session that was there before goes
+/// on with the model that it has.
+fn model(home: &Home, args: &EnqueueArgs) -> Option<String> {
+    let given = args.model.clone().filter(|model| !model.is_empty());
+    let is_new = args.mode == Mode::Fresh && args.session_key.is_none();
+    let default = home.config.default_model.clone().filter(|_| is_new);
+    given.or(default)
 }
 
 fn planned_over(home: &Home, label: &str) -> Result<Planned> {
