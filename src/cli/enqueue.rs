@@ -92,7 +92,7 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
         print(output, &answer)?;
         return Ok(OK);
     }
-    let waited = wait::until_ended(home, output, &[label.to_owned()], wait::Until::All, None)?;
+    let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, None)?;
     let entry = ledger.read()?.get(label).unwrap_or(entry);
     if output.is_json() {
         answer.extend(views::result_fields(home, label, &entry));

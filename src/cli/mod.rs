@@ -19,6 +19,7 @@ mod output;
 mod prompt;
 mod recovery;
 mod redeliver;
+mod redrawn;
 mod result;
 mod send;
 mod status;
@@ -39,7 +40,7 @@ use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
 use self::args::{Cli, Command, CompletionsArgs, OutputChoice};
 use self::exit::{OK, USAGE};
-use self::output::Output;
+use self::output::{Output, Screen};
 use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
 use crate::home::Home;
@@ -156,8 +157,8 @@ fn name(command: &Command) -> &'static str {
 }
 
 fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let output = Output::new(cli.output, cli.json, no_color);
+    let screen = Screen::from_environment(&process_environment);
+    let output = Output::new(cli.output, cli.json, screen);
     let json_asked = cli.json || cli.output == OutputChoice::Json;
     match &cli.command {
         Command::Enqueue(args) => enqueue::run(home, output, args, &process_environment),

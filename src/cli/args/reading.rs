@@ -27,6 +27,9 @@ pub struct ResultArgs {
 
 /// Flags of `list`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch list --status error --limit 5\n  dispatch list --watch"
+)]
 pub struct ListArgs {
     /// Only labels with this status
     #[arg(long, allow_hyphen_values = true)]
@@ -37,6 +40,9 @@ pub struct ListArgs {
     /// No limit
     #[arg(long)]
     pub all: bool,
+    /// Show it again whenever it changes, until interrupted (JSON: a line each time)
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Flags of `wait`.
