@@ -16,7 +16,9 @@ pub use self::enqueue::{
 };
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
-pub use self::upkeep::{CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs};
+pub use self::upkeep::{
+    CompleteLabelsArgs, CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs,
+};
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]
@@ -67,8 +69,8 @@ pub enum OutputChoice {
 pub enum Command {
     /// Hand work to a new session and return at once
     Enqueue(Box<EnqueueArgs>),
-    /// Send a message into a running session (steer is another name for it)
-    #[command(alias = "steer")]
+    /// Send a message into a running session
+    #[command(visible_alias = "steer")]
     Send(SendArgs),
     /// Show where a label stands
     Status(LabelArgs),
@@ -100,6 +102,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man,
+    /// Print the labels that a command may be given (called by completion scripts)
+    #[command(hide = true)]
+    CompleteLabels(CompleteLabelsArgs),
     /// Carry a local run (started by dispatch itself)
     #[command(hide = true)]
     LocalRunner(RunArgs),

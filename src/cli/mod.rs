@@ -4,6 +4,7 @@ mod args;
 mod argv;
 mod cancel;
 mod complaint;
+mod completions;
 mod doctor;
 mod done;
 mod enqueue;
@@ -38,7 +39,7 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
-use self::args::{Cli, Command, CompletionsArgs, OutputChoice};
+use self::args::{Cli, Command, OutputChoice};
 use self::exit::{OK, USAGE};
 use self::output::{Output, Screen};
 use crate::backend::local::{RunFiles, run, wait_for_command};
@@ -59,7 +60,8 @@ pub fn dispatch() -> ExitCode {
     };
     // What is generated needs no state and no settings.
     let generated = match &cli.command {
-        Command::Completions(args) => Some(completion_script(args)),
+        Command::Completions(args) => Some(completions::run(args)),
+        Command::CompleteLabels(args) => Some(Ok(completions::labels(args))),
         Command::Man => Some(print_manual()),
         _ => None,
     };
@@ -150,6 +152,7 @@ fn name(command: &Command) -> &'static str {
         Command::WatcherHandoff(_) => "watcher-handoff",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
+        Command::CompleteLabels(_) => "complete-labels",
         Command::Man => "man",
         Command::LocalRunner(_) => "local-runner",
         Command::LocalWaiter(_) => "local-waiter",
@@ -176,7 +179,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::WatcherHandoff(args) => handoff::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
-        Command::Completions(args) => completion_script(args),
+        Command::Completions(args) => completions::run(args),
+        Command::CompleteLabels(args) => Ok(completions::labels(args)),
         Command::Man => print_manual(),
         Command::LocalRunner(args) => {
             run(home, &RunFiles::at(args.dir.clone()))?;
@@ -187,13 +191,6 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
     }
-}
-
-fn completion_script(args: &CompletionsArgs) -> Result<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
-    output::write_stdout(&script)?;
-    Ok(OK)
 }
 
 fn print_manual() -> Result<u8> {

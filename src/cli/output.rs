@@ -243,26 +243,30 @@ impl Output {
     /// A table's lines, none wider than there is room.
     ///
     /// The last column is broken into lines where its text is too long for the rest of the width. Where next to nothing is
-    /// left of it, columns between the second and the last are left out, from the right.
+    /// left of it, columns between the second and the last are left out, from the right, and then the last one, too.
     pub fn table_lines(self, table: &Table) -> Vec<String> {
         let mut table = table.clone();
         let last = table.column_count().saturating_sub(1);
-        let widths: Vec<u16> = table.column_max_content_widths();
-        let mut hidden = last;
+        let widths = table.column_max_content_widths();
+        let mut left_out = last..last;
         let mut is_room = true;
-        if let Some(columns) = self.columns() {
+        if let Some(columns) = self.columns().map(usize::from) {
             let wanted = widths.last().map_or(0, |width| LAST_COLUMNS.min(*width));
-            let before =
-                |shown: usize| -> u16 { widths.iter().take(shown).map(|width| width + GAP).sum() };
-            while hidden > 2 && before(hidden) + wanted > columns {
-                hidden -= 1;
+            let width = |width: &u16| usize::from(*width) + usize::from(GAP);
+            let before = |shown: usize| widths.iter().take(shown).map(width).sum::<usize>();
+            while left_out.start > 2 && before(left_out.start) + usize::from(wanted) > columns {
+                left_out.start -= 1;
             }
-            is_room = before(hidden) < columns;
+            let rest = columns.saturating_sub(before(left_out.start));
+            is_room = rest > 0;
+            if last >= 2 && rest < usize::from(wanted.min(LAST_COLUMNS / 2)) {
+                left_out.end += 1;
+            }
         }
         for (index, column) in table.column_iter_mut().enumerate() {
             let is_last = index == last;
             column.set_padding((0, if is_last { 0 } else { GAP }));
-            if (hidden..last).contains(&index) {
+            if left_out.contains(&index) {
                 column.set_constraint(ColumnConstraint::Hidden);
             } else if !is_last && is_room {
                 column.set_constraint(ColumnConstraint::ContentWidth);

@@ -1,6 +1,7 @@
 //! The command line as its users meet it: what it refuses and how, what it prints and where.
 
 mod cancel;
+mod completions;
 mod configuration;
 mod doctor;
 mod fields;

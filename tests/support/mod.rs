@@ -310,11 +310,7 @@ impl House {
     /// Runs `dispatch` with these words on a terminal of 200 columns (or `TERMINAL_COLUMNS` of `variables`), stdout and stderr in one; `None`, with a line,
     /// where util-linux's `script` is missing.
     pub fn dispatch_on_terminal(&self, words: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
-        let is_there = Command::new("script")
-            .arg("--version")
-            .output()
-            .is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"));
-        if !is_there {
+        if !makes_terminals() {
             println!("skipped: util-linux's script, which makes a terminal, is not here");
             return None;
         }
@@ -337,6 +333,14 @@ impl House {
             .stdin(Stdio::null());
         Some(run(script, b""))
     }
+}
+
+/// util-linux's `script`, which makes a terminal, is here.
+pub fn makes_terminals() -> bool {
+    Command::new("script")
+        .arg("--version")
+        .output()
+        .is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"))
 }
 
 /// Waits until a program listens for file events, which is the last thing it does before it waits.

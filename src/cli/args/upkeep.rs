@@ -47,8 +47,21 @@ pub struct DoctorArgs {
 
 /// Flags of `completions`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example (put it where your shell looks for completions):\n  dispatch completions bash > ~/.local/share/bash-completion/completions/dispatch\n  dispatch completions zsh > ~/.zfunc/_dispatch\n  dispatch completions fish > ~/.config/fish/completions/dispatch.fish"
+)]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// What a completion script asks.
+#[derive(Debug, Args)]
+pub struct CompleteLabelsArgs {
+    /// The command whose label is being typed
+    pub command: String,
+    /// What has been typed of it
+    #[arg(default_value = "", allow_hyphen_values = true)]
+    pub prefix: String,
 }
