@@ -17,7 +17,7 @@ pub use self::enqueue::{
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
 pub use self::upkeep::{
-    CompleteLabelsArgs, CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs,
+    CompleteLabelsArgs, CompletionsArgs, DoctorArgs, HandoffArgs, ManArgs, RedeliverArgs, SyncArgs,
 };
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
@@ -28,7 +28,7 @@ pub use self::upkeep::{
     styles = Styles::plain(),
     disable_help_subcommand = true,
     disable_help_flag = true,
-    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- sh -c 'cat; echo and hi'\n  dispatch result --label hello"
+    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- cat\n  dispatch result --label hello"
 )]
 pub struct Cli {
     /// How to print: JSON off a terminal, a table on one, unless said otherwise
@@ -100,8 +100,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Print the manual page
-    Man,
+    /// Print a program's manual page
+    Man(ManArgs),
     /// Print the labels that a command may be given (called by completion scripts)
     #[command(hide = true)]
     CompleteLabels(CompleteLabelsArgs),
@@ -122,6 +122,7 @@ pub struct RunArgs {
 
 /// One label.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch status --label notes")]
 pub struct LabelArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true)]

@@ -11,6 +11,7 @@ mod enqueue;
 mod exit;
 mod handoff;
 mod heartbeat;
+mod help;
 mod labels;
 mod list;
 mod logs;
@@ -62,7 +63,7 @@ pub fn dispatch() -> ExitCode {
     let generated = match &cli.command {
         Command::Completions(args) => Some(completions::run(args)),
         Command::CompleteLabels(args) => Some(Ok(completions::labels(args))),
-        Command::Man => Some(print_manual()),
+        Command::Man(args) => Some(manual::run(args)),
         _ => None,
     };
     if let Some(outcome) = generated {
@@ -89,6 +90,12 @@ pub fn stuck_detector() -> ExitCode {
     exit::finish("stuck-detector", Err(exit::usage(sentence)))
 }
 
+fn stuck_detector_definition() -> ClapCommand {
+    ClapCommand::new("stuck-detector")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Find silent sessions")
+}
+
 /// What every program that writes does first. A system that refuses the handler leaves the default action, which is
 /// what there was before.
 fn prepare() {
@@ -104,13 +111,18 @@ fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     }
     let matches = command.try_get_matches_from_mut(&argv);
     let parsed = matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
+    let help = || help::text(T::command(), &argv, redrawn::size_of(std::io::stdout()).0);
     parsed.map_err(|e| match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
+            let printed = output::write_stdout(help().as_bytes());
+            exit::finish(program, printed.map(|()| OK).map_err(Into::into))
+        }
+        ErrorKind::DisplayVersion => {
             let _ = e.print();
             ExitCode::from(OK)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = e.print();
+            let _ = write!(std::io::stderr(), "{}", help());
             ExitCode::from(USAGE)
         }
         _ => {
@@ -153,7 +165,7 @@ fn name(command: &Command) -> &'static str {
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
         Command::CompleteLabels(_) => "complete-labels",
-        Command::Man => "man",
+        Command::Man(_) => "man",
         Command::LocalRunner(_) => "local-runner",
         Command::LocalWaiter(_) => "local-waiter",
     }
@@ -181,7 +193,7 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completions::run(args),
         Command::CompleteLabels(args) => Ok(completions::labels(args)),
-        Command::Man => print_manual(),
+        Command::Man(args) => manual::run(args),
         Command::LocalRunner(args) => {
             run(home, &RunFiles::at(args.dir.clone()))?;
             Ok(OK)
@@ -191,11 +203,6 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
     }
-}
-
-fn print_manual() -> Result<u8> {
-    output::write_stdout(&manual::page(&Cli::command())?)?;
-    Ok(OK)
 }
 
 /// Prints a line on stderr; a closed stderr is no error.

@@ -140,6 +140,33 @@ impl Output {
         self.untrusted(line)
     }
 
+    /// The line above what somebody said: when, and who; `is_bad` where something went wrong.
+    ///
+    /// # Errors
+    /// When stdout does not take it.
+    pub fn heading(self, clock: &str, who: &str, is_bad: bool) -> io::Result<()> {
+        if !self.color {
+            return self.untrusted(&format!("[{clock}] {who}"));
+        }
+        let color = if is_bad { 31 } else { 1 };
+        let who = escape_untrusted(who, false);
+        write_stdout(format!("\x1b[2m[{clock}]\x1b[0m \x1b[{color}m{who}\x1b[0m\n").as_bytes())
+    }
+
+    /// A line that is not what somebody said but about it, cut where there is no room for it.
+    ///
+    /// # Errors
+    /// When stdout does not take it.
+    pub fn remark(self, line: &str) -> io::Result<()> {
+        let line = escape_untrusted(line, false);
+        let columns = self.columns().map_or(SENTENCE_COLUMNS * 2, usize::from);
+        let line = fit(&line, columns);
+        match self.color {
+            true => write_stdout(format!("\x1b[2m{line}\x1b[0m\n").as_bytes()),
+            false => write_stdout(format!("{line}\n").as_bytes()),
+        }
+    }
+
     /// As [`Output::untrusted`], without the newline: pieces of a stream.
     ///
     /// # Errors

@@ -41,11 +41,11 @@ fn house() -> House {
     house
 }
 
-/// A shell that is here. One that is not fails the test where they all have to be (`DISPATCH_SHELLS=1`).
+/// A shell that is here. One that is not fails the test where they all have to be (`DISPATCH_TOOLS=1`).
 fn is_here(shell: &str) -> bool {
     let found = Command::new(shell).args(["-c", "exit 0"]).status();
     let is_here = found.is_ok_and(|status| status.success()) && makes_terminals();
-    let must_be = std::env::var_os("DISPATCH_SHELLS").is_some_and(|value| value == "1");
+    let must_be = std::env::var_os("DISPATCH_TOOLS").is_some_and(|value| value == "1");
     assert!(is_here || !must_be, "{shell}, or script, is not here");
     if !is_here {
         println!("skipped: {shell}, or script, is not here");

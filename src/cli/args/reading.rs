@@ -67,6 +67,7 @@ pub struct WaitArgs {
 
 /// Flags of `logs`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch logs --label notes -f")]
 pub struct LogsArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true)]

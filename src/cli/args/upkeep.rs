@@ -1,5 +1,7 @@
 //! Flags of the operator's commands: `sync`, `redeliver`, `watcher-handoff`, `doctor`, `completions`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Flags of `sync`.
@@ -16,6 +18,7 @@ pub struct SyncArgs {
 
 /// Flags of `redeliver`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch redeliver --label notes")]
 pub struct RedeliverArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
@@ -39,6 +42,7 @@ pub struct HandoffArgs {
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch doctor\n  dispatch doctor --repair")]
 pub struct DoctorArgs {
     /// Mend a damaged ledger; the broken file is kept aside
     #[arg(long)]
@@ -48,12 +52,26 @@ pub struct DoctorArgs {
 /// Flags of `completions`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example (put it where your shell looks for completions):\n  dispatch completions bash > ~/.local/share/bash-completion/completions/dispatch\n  dispatch completions zsh > ~/.zfunc/_dispatch\n  dispatch completions fish > ~/.config/fish/completions/dispatch.fish"
+    after_help = "Labels are completed from the ledger as it is then.\n\nExample (bash: in ~/.bashrc; zsh: a directory of $fpath):\n  eval \"$(dispatch completions bash)\"\n  dispatch completions zsh > ~/.zfunc/_dispatch\n  dispatch completions fish > ~/.config/fish/completions/dispatch.fish"
 )]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch man | man -l -\n  dispatch man --dir ~/.local/share/man/man1"
+)]
+pub struct ManArgs {
+    /// The program
+    #[arg(value_name = "PROGRAM", value_parser = ["dispatch", "watcher", "529-recovery", "stuck-detector"], default_value = "dispatch")]
+    pub program: String,
+    /// Write the pages of all four programs into this directory
+    #[arg(long, conflicts_with = "program")]
+    pub dir: Option<PathBuf>,
 }
 
 /// What a completion script asks.
