@@ -22,13 +22,16 @@ const STOREYS: [&[&str]; 18] = [
     &["home"],
     &["record", "process", "wake"],
     &["config"],
-    &["nearest", "duration", "paths"],
+    &["nearest", "duration", "paths", "signature"],
     &["clock", "storage"],
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 28] = [
+const PURE: [&str; 31] = [
     "record/",
+    "events/change.rs",
+    "events/event.rs",
+    "events/loki.rs",
     "failure/",
     "completion/choice.rs",
     "completion/cap.rs",

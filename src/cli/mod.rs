@@ -45,7 +45,8 @@ use self::exit::{OK, USAGE};
 use self::output::{Output, Screen};
 use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
-use crate::home::Home;
+use crate::events;
+use crate::home::{Home, HomeError};
 use crate::paths::process_environment;
 use crate::process::survive_size_limits;
 
@@ -72,12 +73,13 @@ pub fn dispatch() -> ExitCode {
     let strictness = match &cli.command {
         Command::Done(_)
         | Command::Doctor(_)
+        | Command::SendEvents
         | Command::LocalRunner(_)
         | Command::LocalWaiter(_) => Strictness::Warn,
         _ => Strictness::Refuse,
     };
     let program = format!("dispatch {}", name(&cli.command));
-    let home = match Home::open(&process_environment, &program, strictness) {
+    let home = match open_home(&program, strictness) {
         Ok(home) => home,
         Err(error) => return exit::finish("dispatch", Err(error.into())),
     };
@@ -94,6 +96,13 @@ fn stuck_detector_definition() -> ClapCommand {
     ClapCommand::new("stuck-detector")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Find silent sessions")
+}
+
+/// The ground of a program whose changes of the ledger are told as events.
+fn open_home(program: &str, strictness: Strictness) -> Result<Home, HomeError> {
+    let mut home = Home::open(&process_environment, program, strictness)?;
+    home.witness = Some(events::witness);
+    Ok(home)
 }
 
 /// What every program that writes does first. A system that refuses the handler leaves the default action, which is
@@ -166,6 +175,7 @@ fn name(command: &Command) -> &'static str {
         Command::Completions(_) => "completions",
         Command::CompleteLabels(_) => "complete-labels",
         Command::Man(_) => "man",
+        Command::SendEvents => events::SENDER,
         Command::LocalRunner(_) => "local-runner",
         Command::LocalWaiter(_) => "local-waiter",
     }
@@ -194,6 +204,10 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Completions(args) => completions::run(args),
         Command::CompleteLabels(args) => Ok(completions::labels(args)),
         Command::Man(args) => manual::run(args),
+        Command::SendEvents => {
+            events::send_new(home)?;
+            Ok(OK)
+        }
         Command::LocalRunner(args) => {
             run(home, &RunFiles::at(args.dir.clone()))?;
             Ok(OK)

@@ -276,7 +276,7 @@ Let me look.
   line 5
   … 15 more lines
 [12:17:19] assistant thinks
-[12:17:20] write failed, 13 bytes
+[12:17:20] write failed, 12 bytes
   no\x1b[31m room
 "#
     );

@@ -1,5 +1,8 @@
 //! On a terminal: tables, colours, and nothing that an agent wrote may act. Off it: JSON, and texts as they are.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use crate::support::{House, run};
 
 /// Red, a title, a bidirectional override; raw and as a terminal gets to see it.
@@ -132,16 +135,23 @@ fn a_wait_shows_who_still_runs_and_takes_it_away_at_the_end() {
     let house = House::new();
     let gate = house.gate("gate");
     house.enqueue("slow", &gate.pass());
-    let shown = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| house.dispatch_on_terminal(&["wait", "slow"], &[]));
-        house.watcher_pid("slow");
-        gate.open();
-        waiting.join().expect("it does not panic")
-    });
-    let Some(ran) = shown else {
+    house.watcher_pid("slow");
+    let Some(mut script) = house.on_terminal(&["wait", "slow"], &[]) else {
         return;
     };
-    let shown = ran.exits(0).stdout;
+    let mut child = script.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut screen = child.stdout.take().expect("piped");
+    let mut shown = String::new();
+    let mut block = [0; 4096];
+    // The first picture has been drawn whole once its line has ended.
+    while !(shown.contains("slow") && shown.contains('\n')) {
+        let read = screen.read(&mut block).expect("readable");
+        assert!(read > 0, "it ended early: {shown:?}");
+        shown.push_str(&String::from_utf8_lossy(&block[..read]));
+    }
+    gate.open();
+    screen.read_to_string(&mut shown).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{shown:?}");
     let (progress, table) = shown
         .rsplit_once("\r\u{1b}[1A\u{1b}[J")
         .expect("it is taken away");

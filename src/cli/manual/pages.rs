@@ -40,14 +40,15 @@ such as 20m. A value may start with a dash; write \"--flag=value\" where it coul
         files: &[
             STATE,
             (
-                "labels.json",
-                "The ledger, one JSON object; replaced as a whole, never edited in place. labels.json.bak is the version before.",
+                crate::paths::LEDGER_FILE,
+                "The ledger, one JSON object; replaced as a whole, never edited in place. The version before lies beside it, with .bak at its end.",
             ),
             ("archive.jsonl", "Entries that left the ledger."),
             (
                 "artifacts/dispatch-completions/",
                 "The whole text of every ended session.",
             ),
+            ("history.jsonl", "What became of labels, an event a line."),
             ("prompts/", "The prompts as they were given."),
             ("sessions/", "Transcripts and raw output of commands."),
             ("watchers/", "Locks, heartbeats and logs of watchers."),
@@ -71,6 +72,7 @@ such as 20m. A value may start with a dash; write \"--flag=value\" where it coul
             TRANSPORT,
             GATEWAY,
             OPENCLAW,
+            EVENTS,
             (
                 "NO_COLOR, TERM",
                 "Colours are left out where NO_COLOR is set to anything or TERM is dumb.",
@@ -190,4 +192,8 @@ const GATEWAY: (&str, &str) = (
 const OPENCLAW: (&str, &str) = (
     "OPENCLAW_STATE_DIR, OPENCLAW_CONFIG_PATH, OPENCLAW_HOME, OPENCLAW_PROFILE",
     "Where OpenClaw keeps its state and its configuration.",
+);
+const EVENTS: (&str, &str) = (
+    "LOKI_PUSH_URL, DISPATCH_WEBHOOK_URL, DISPATCH_WEBHOOK_SECRET, DISPATCH_HOST",
+    "Who hears of events, and the name of this machine in them; they come before config.json.",
 );
