@@ -61,7 +61,7 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Re
                 follower: Follower::starting_at(&path, entry.baseline().offset),
                 path,
                 raw: args.raw || json_asked,
-                teller: Teller::default(),
+                teller: Box::default(),
             }
         }
     };
@@ -131,7 +131,7 @@ enum Source {
         path: PathBuf,
         follower: Follower,
         raw: bool,
-        teller: Teller,
+        teller: Box<Teller>,
     },
 }
 
