@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// A way to look up environment variables; empty values count as unset.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
+/// The ledger's name in the state directory.
+pub const LEDGER_FILE: &str = "labels.json";
+
 /// The process's own environment.
 pub fn process_environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
@@ -93,7 +96,7 @@ impl Paths {
             .ok_or(NoHome)?;
         let openclaw_state = openclaw_state.unwrap_or_else(|| home.join("no-openclaw"));
         Ok(Self {
-            labels: named_labels.unwrap_or_else(|| home.join("labels.json")),
+            labels: named_labels.unwrap_or_else(|| home.join(LEDGER_FILE)),
             config: path("DISPATCH_CONFIG_DIR")
                 .unwrap_or_else(|| home.clone())
                 .join("config.json"),

@@ -19,8 +19,8 @@ pub use self::older::OlderFlags;
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
 pub use self::upkeep::{
-    CompletionsArgs, DoctorArgs, HandoffArgs, PruneArgs, RedeliverArgs, RetryArgs, StuckArgs,
-    SyncArgs, TimersArgs,
+    CompleteLabelsArgs, CompletionsArgs, DoctorArgs, HandoffArgs, ManArgs, PruneArgs,
+    RedeliverArgs, RetryArgs, StuckArgs, SyncArgs, TimersArgs,
 };
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
@@ -31,7 +31,7 @@ pub use self::upkeep::{
     styles = Styles::plain(),
     disable_help_subcommand = true,
     disable_help_flag = true,
-    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- sh -c 'cat; echo and hi'\n  dispatch result --label hello"
+    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- cat\n  dispatch result --label hello"
 )]
 pub struct Cli {
     /// How to print: JSON off a terminal, a table on one, unless said otherwise
@@ -72,8 +72,8 @@ pub enum OutputChoice {
 pub enum Command {
     /// Hand work to a new session and return at once
     Enqueue(Box<EnqueueArgs>),
-    /// Send a message into a running session (steer is another name for it)
-    #[command(alias = "steer")]
+    /// Send a message into a running session
+    #[command(visible_alias = "steer")]
     Send(SendArgs),
     /// Show where a label stands
     Status(LabelArgs),
@@ -111,8 +111,11 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Print the manual page
-    Man,
+    /// Print a program's manual page
+    Man(ManArgs),
+    /// Print the labels that a command may be given (called by completion scripts)
+    #[command(hide = true)]
+    CompleteLabels(CompleteLabelsArgs),
     /// Carry a local run (started by dispatch itself)
     #[command(hide = true)]
     LocalRunner(RunArgs),
@@ -133,6 +136,7 @@ pub struct RunArgs {
 
 /// One label.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch status --label notes")]
 pub struct LabelArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true)]

@@ -303,8 +303,7 @@ fn print(output: Output, found: &Findings) -> Result<()> {
         return Ok(());
     }
     for check in &found.checks {
-        let mark = if check.ok { "ok   " } else { "WRONG" };
-        output.untrusted(&format!("{mark} {}: {}", check.name, check.message))?;
+        output.check(check.ok, &format!("{}: {}", check.name, check.message))?;
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ pub fn launch(
                 home.say(&format!(
                     "label \"{label}\" is running; its session goes on with this once that has ended"
                 ));
-                wait::until_ended(home, output, &[label], wait::Until::All, None)?;
+                wait::until_ended(home, &[label], wait::Until::All, None)?;
             }
             Entered::Outdated => {}
             _ => break,
@@ -137,7 +137,7 @@ pub fn launch(
         print(output, &answer)?;
         return Ok(OK);
     }
-    let waited = wait::until_ended(home, output, &[label.to_owned()], wait::Until::All, None)?;
+    let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, None)?;
     let entry = ledger.read()?.get(label).unwrap_or(entry);
     if output.is_json() {
         answer.extend(views::result_fields(home, label, &entry));

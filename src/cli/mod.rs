@@ -4,12 +4,14 @@ mod args;
 mod argv;
 mod cancel;
 mod complaint;
+mod completions;
 mod doctor;
 mod done;
 mod enqueue;
 mod exit;
 mod handoff;
 mod heartbeat;
+mod help;
 mod labels;
 mod list;
 mod logs;
@@ -20,6 +22,7 @@ mod prompt;
 mod prune;
 mod recovery;
 mod redeliver;
+mod redrawn;
 mod result;
 mod retry;
 mod send;
@@ -41,9 +44,9 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
-use self::args::{Cli, Command, CompletionsArgs, OutputChoice};
+use self::args::{Cli, Command, OutputChoice};
 use self::exit::{OK, USAGE};
-use self::output::Output;
+use self::output::{Output, Screen};
 use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
 use crate::events;
@@ -67,8 +70,9 @@ pub fn dispatch() -> ExitCode {
     }
     // What is generated needs no state and no settings.
     let generated = match &cli.command {
-        Command::Completions(args) => Some(completion_script(args)),
-        Command::Man => Some(print_manual()),
+        Command::Completions(args) => Some(completions::run(args)),
+        Command::CompleteLabels(args) => Some(Ok(completions::labels(args))),
+        Command::Man(args) => Some(manual::run(args)),
         _ => None,
     };
     if let Some(outcome) = generated {
@@ -112,13 +116,18 @@ fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     }
     let matches = command.try_get_matches_from_mut(&argv);
     let parsed = matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
+    let help = || help::text(T::command(), &argv, redrawn::size_of(std::io::stdout()).0);
     parsed.map_err(|e| match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
+            let printed = output::write_stdout(help().as_bytes());
+            exit::finish(program, printed.map(|()| OK).map_err(Into::into))
+        }
+        ErrorKind::DisplayVersion => {
             let _ = e.print();
             ExitCode::from(OK)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = e.print();
+            let _ = write!(std::io::stderr(), "{}", help());
             ExitCode::from(USAGE)
         }
         _ => {
@@ -164,7 +173,8 @@ fn name(command: &Command) -> &'static str {
         Command::Prune(_) => "prune",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
-        Command::Man => "man",
+        Command::CompleteLabels(_) => "complete-labels",
+        Command::Man(_) => "man",
         Command::SendEvents => events::SENDER,
         Command::LocalRunner(_) => "local-runner",
         Command::LocalWaiter(_) => "local-waiter",
@@ -172,8 +182,8 @@ fn name(command: &Command) -> &'static str {
 }
 
 fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let output = Output::new(cli.output, cli.json, no_color);
+    let screen = Screen::from_environment(&process_environment);
+    let output = Output::new(cli.output, cli.json, screen);
     let json_asked = cli.json || cli.output == OutputChoice::Json;
     match &cli.command {
         Command::Enqueue(args) => enqueue::run(home, output, args, &process_environment),
@@ -195,8 +205,9 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Retry(args) => retry::run(home, output, args, &process_environment),
         Command::Prune(args) => prune::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
-        Command::Completions(args) => completion_script(args),
-        Command::Man => print_manual(),
+        Command::Completions(args) => completions::run(args),
+        Command::CompleteLabels(args) => Ok(completions::labels(args)),
+        Command::Man(args) => manual::run(args),
         Command::SendEvents => {
             events::send_new(home)?;
             Ok(OK)
@@ -210,18 +221,6 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
     }
-}
-
-fn completion_script(args: &CompletionsArgs) -> Result<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
-    output::write_stdout(&script)?;
-    Ok(OK)
-}
-
-fn print_manual() -> Result<u8> {
-    output::write_stdout(&manual::page(&Cli::command())?)?;
-    Ok(OK)
 }
 
 /// Prints a line on stderr; a closed stderr is no error.

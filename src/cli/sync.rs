@@ -261,7 +261,7 @@ fn print(
         for detail in details {
             let cell = |text: &str| comfy_table::Cell::new(output.cell_text(text));
             table.add_row(vec![
-                cell(&detail.label),
+                output.label_cell(&detail.label),
                 cell(detail.action),
                 cell(detail.to.as_deref().unwrap_or_default()),
                 cell(&detail.reason),

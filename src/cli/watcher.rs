@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
@@ -68,6 +68,11 @@ pub(super) const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
 /// How often it is looked at whether it has.
 const HANDOVER_LOOK: Duration = Duration::from_millis(5);
+
+/// The program's command line.
+pub(super) fn definition() -> clap::Command {
+    WatcherArgs::command()
+}
 
 /// Runs the program.
 pub fn main() -> ExitCode {

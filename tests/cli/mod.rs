@@ -2,14 +2,17 @@
 
 mod archive;
 mod cancel;
+mod completions;
 mod configuration;
 mod doctor;
 mod fields;
 mod heartbeat;
 mod help;
 mod labels;
+mod listing;
 mod logs;
 mod programs;
+mod readme;
 mod refusals;
 mod results;
 mod screen;

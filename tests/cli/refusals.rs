@@ -185,9 +185,23 @@ fn an_unknown_label_is_refused_with_the_nearest() {
     let near = "no session found for label \"nightly-biuld\"; did you mean \"nightly-build\"?";
     let far = "no session found for label \"zzz\"; 'dispatch list' shows what there is";
     for (label, sentence) in [("nightly-biuld", near), ("zzz", far)] {
-        for command in ["logs", "cancel", "retry", "prune"] {
+        for command in [
+            "logs",
+            "cancel",
+            "heartbeat",
+            "redeliver",
+            "watcher-handoff",
+            "retry",
+            "prune",
+        ] {
             refused(&house, &[command, "--label", label], 1, sentence);
         }
+        refused(&house, &["note", "--label", label, "half way"], 1, sentence);
+        let send = ["send", "--label", label, "--message", "stop"];
+        refused(&house, &send, 1, sentence);
+        let status = house.dispatch(&["status", "--label", label]).exits(0);
+        assert_eq!(status.json()["found"], false);
+        assert_eq!(status.json()["message"], sentence);
         refused(&house, &["wait", label], 1, sentence);
         refused(&house, &["wait", "nightly-build", label], 1, sentence);
         refused(&house, &["result", "--label", label, "--path"], 1, sentence);
@@ -197,8 +211,10 @@ fn an_unknown_label_is_refused_with_the_nearest() {
             1,
             sentence,
         );
-        let watched = house.run("watcher", &["--label", label]).exits(1);
-        assert_eq!(watched.stderr, format!("[dispatch] {sentence}\n"));
+        for program in ["watcher", "529-recovery"] {
+            let ran = house.run(program, &["--label", label]).exits(1);
+            assert_eq!(ran.stderr, format!("[dispatch] {sentence}\n"));
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub struct SendArgs {
 /// Flags of `done`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  dispatch done --label notes --summary 'All summed up' --checklist '{\"work_complete\":true}'"
+    after_help = "Example:\n  dispatch done --label notes --checklist '{\"work_complete\":true}'"
 )]
 pub struct DoneArgs {
     /// The label
@@ -83,6 +83,9 @@ pub struct NoteArgs {
 
 /// Flags of `cancel`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch cancel --label notes --reason 'The file was the wrong one'"
+)]
 pub struct CancelArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true)]
@@ -94,6 +97,7 @@ pub struct CancelArgs {
 
 /// Flags of `heartbeat`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch heartbeat --label notes")]
 pub struct HeartbeatArgs {
     /// The label
     #[arg(

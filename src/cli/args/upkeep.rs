@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::duration::{parse_minutes, parse_seconds};
@@ -21,6 +23,7 @@ pub struct SyncArgs {
 
 /// Flags of `redeliver`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch redeliver --label notes")]
 pub struct RedeliverArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
@@ -108,6 +111,7 @@ pub struct StuckArgs {
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch doctor\n  dispatch doctor --repair")]
 pub struct DoctorArgs {
     /// Mend a damaged ledger; the broken file is kept aside
     #[arg(long)]
@@ -116,8 +120,35 @@ pub struct DoctorArgs {
 
 /// Flags of `completions`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Labels are completed from the ledger as it is then.\n\nExample (bash: in ~/.bashrc; zsh: a directory of $fpath):\n  eval \"$(dispatch completions bash)\"\n  dispatch completions zsh > ~/.zfunc/_dispatch\n  dispatch completions fish > ~/.config/fish/completions/dispatch.fish"
+)]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch man | man -l -\n  dispatch man --dir ~/.local/share/man/man1"
+)]
+pub struct ManArgs {
+    /// The program
+    #[arg(value_name = "PROGRAM", value_parser = ["dispatch", "watcher", "529-recovery", "stuck-detector"], default_value = "dispatch")]
+    pub program: String,
+    /// Write the pages of all four programs into this directory
+    #[arg(long, conflicts_with = "program")]
+    pub dir: Option<PathBuf>,
+}
+
+/// What a completion script asks.
+#[derive(Debug, Args)]
+pub struct CompleteLabelsArgs {
+    /// The command whose label is being typed
+    pub command: String,
+    /// What has been typed of it
+    #[arg(default_value = "", allow_hyphen_values = true)]
+    pub prefix: String,
 }
