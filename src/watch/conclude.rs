@@ -163,19 +163,17 @@ pub fn charge<'a>(home: &'a Home, run: &'a RunRef, reader: Reader) -> Charge<'a>
     }
 }
 
-/// No more words are waited for: what was put off for them is told now.
+/// No more words are waited for: what was put off for them, as `seen` says, is told now.
 ///
 /// # Errors
 /// When the ledger cannot be written.
-pub fn tell_what_was_held(ledger: &Ledger, run: &RunRef) -> Result<(), LedgerError> {
-    let is_ours = |entry: &Entry| entry.generation() == run.generation;
-    let book = ledger.read()?;
-    let known = book.get(&run.label).filter(is_ours);
-    if !known.is_some_and(|mut entry| release_results(&mut entry, None)) {
+pub fn tell_what_was_held(ledger: &Ledger, run: &RunRef, seen: &Entry) -> Result<(), LedgerError> {
+    if !release_results(&mut seen.clone(), None) {
         return Ok(());
     }
     amend(ledger, &run.label, |entry, _| {
-        let is_changed = is_ours(entry) && release_results(entry, None);
+        let is_ours = entry.generation() == run.generation;
+        let is_changed = is_ours && release_results(entry, None);
         ((), is_changed)
     })?;
     Ok(())

@@ -281,7 +281,7 @@ fn is_forbidden_after(prompt: &str, end: usize) -> bool {
 /// The start of a text up to the end of its first sentence or line.
 fn first_sentence(text: &str) -> &str {
     let text = clip(text, text.len().min(WINDOW_BYTES));
-    let end = text.find(|c: char| matches!(c, ';' | '!' | '?' | '\n'));
+    let end = text.find([';', '!', '?', '\n']);
     let dot = text
         .find(". ")
         .or_else(|| text.strip_suffix('.').map(str::len));
@@ -314,7 +314,8 @@ fn sentence_before(prompt: &str, start: usize) -> String {
         if is_item && is_list_item(line) && !announces {
             continue;
         }
-        if !(announces || (!is_apart && !is_item && goes_on(line, &sentence))) {
+        let continues = !is_apart && !is_item && goes_on(line, &sentence);
+        if !announces && !continues {
             break;
         }
         sentence = format!("{} {sentence}", last_sentence(line).unwrap_or(line));
@@ -328,7 +329,7 @@ fn sentence_before(prompt: &str, start: usize) -> String {
 
 /// The sentence that begins in this line and goes on behind it; `None` where none begins.
 fn last_sentence(line: &str) -> Option<&str> {
-    let ends = line.char_indices().filter(|(at, c)| match c {
+    let mut ends = line.char_indices().filter(|(at, c)| match c {
         ';' | '!' | '?' => true,
         '.' => {
             let is_last = rest(line, at + 1).starts_with(char::is_whitespace);
@@ -342,7 +343,7 @@ fn last_sentence(line: &str) -> Option<&str> {
         }
         _ => false,
     });
-    ends.last().map(|(at, _)| rest(line, at + 1))
+    ends.next_back().map(|(at, _)| rest(line, at + 1))
 }
 
 /// The sentence of a line goes on in `next`.

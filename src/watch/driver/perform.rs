@@ -152,8 +152,9 @@ impl Driver<'_> {
                     }
                 }
                 Action::Leave(leaving) => {
-                    if *leaving == Leaving::Ended {
-                        tell_what_was_held(&self.ledger, &self.run)?;
+                    // Whoever prints does not wait for a ledger that cannot be used.
+                    if *leaving == Leaving::Ended && self.reader == Reader::Outbox {
+                        tell_what_was_held(&self.ledger, &self.run, &self.entry)?;
                     }
                     return Ok(Some(*leaving));
                 }
