@@ -413,6 +413,26 @@ mod tests {
     }
 
     #[test]
+    fn the_next_attempt_is_told_what_people_sent_and_no_more() {
+        let mut e = Entry::new();
+        let nudge = Steer {
+            nudge: true,
+            ..Steer::new("n", "are you there?", false, 6)
+        };
+        let request = Steer {
+            request: Some(1),
+            ..Steer::new("r", "finish", false, 7)
+        };
+        for steer in [Steer::new("s", "go on", false, 5), nudge, request] {
+            e.put_steer(&steer);
+        }
+        e.keep_steers();
+        let kept: Vec<String> = e.earlier_steers().into_iter().map(|s| s.run_id).collect();
+        assert_eq!(kept, ["s"]);
+        assert!(e.steers().is_empty());
+    }
+
+    #[test]
     fn texts_are_cut_at_a_character_and_say_so() {
         let long = "ä".repeat(2000);
         let cut = clip_text(&long, MAX_TEXT_BYTES);

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::memory::Suspicion;
 use crate::backend::{BackendName, Liveness, Pulse, Settled, Work};
 use crate::duration::{LONGEST, format_duration};
@@ -18,6 +20,9 @@ const ECHO_MS: i64 = 60_000;
 
 /// The clocks of a gateway and of this machine may differ by this much.
 const SKEW_MS: i64 = 5_000;
+
+/// The time-out of a watchdog that nobody has set, in minutes.
+const USUAL_WATCHDOG_MIN: f64 = 60.0;
 
 /// By what a run of the detector judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +174,7 @@ pub fn patience(
     idle_failure: Option<Duration>,
     threshold: Duration,
 ) -> Option<Duration> {
-    let minutes = entry.value("monitorTimeoutMin").and_then(|v| v.as_f64());
-    if let Some(minutes) = minutes.filter(|minutes| *minutes > 0.0) {
+    if let Some(minutes) = said_minutes(entry) {
         let seconds = (minutes * 60.0).min(LONGEST.as_secs_f64());
         return Some(Duration::from_secs_f64(seconds));
     }
@@ -180,6 +184,15 @@ pub fn patience(
         _ => idle_failure,
     };
     own.map(|own| own.max(threshold))
+}
+
+/// The minutes of silence that somebody has set for this label. Its watchdog names some in any case, and the usual number
+/// says nothing.
+fn said_minutes(entry: &Entry) -> Option<f64> {
+    let number = |value: &Value| value.as_f64().filter(|minutes| *minutes > 0.0);
+    let own = entry.value("monitorTimeoutMin").and_then(number);
+    let watchdogs = || number(entry.value("watchdog")?.get("timeoutMin")?);
+    own.or_else(|| watchdogs().filter(|minutes| *minutes != USUAL_WATCHDOG_MIN))
 }
 
 /// Decides. `known` is what is remembered of this run, `now_ms` is since the epoch.
@@ -358,7 +371,10 @@ fn proofs(facts: &Facts, row_ms: Option<i64>, work: Work, now_ms: i64) -> Vec<St
     let since = |what: &str, at: i64| format!("{what} since {}", time::clock(at, now_ms));
     vec![
         since(row, row_ms.unwrap_or(facts.since_ms)),
-        match work.at_ms.filter(|at| *at >= facts.since_ms) {
+        match work
+            .at_ms
+            .filter(|at| work.amount > 0 && *at >= facts.since_ms)
+        {
             Some(at) => since(said, at),
             None => nothing.to_owned(),
         },
