@@ -31,12 +31,13 @@ pub struct Paths {
 }
 
 /// Every variable that names a path.
-const PATH_VARIABLES: [&str; 9] = [
+const PATH_VARIABLES: [&str; 10] = [
     "HOME",
     "XDG_STATE_HOME",
     "DISPATCH_HOME",
     "DISPATCH_LABELS_PATH",
     "DISPATCH_CONFIG_DIR",
+    "DISPATCH_INDEX_PATH",
     "SCHEDULER_ARTIFACTS_DIR",
     "OPENCLAW_STATE_DIR",
     "OPENCLAW_HOME",
@@ -96,6 +97,31 @@ impl Paths {
                 .filter_map(|name| Some((name, path(name)?)))
                 .collect(),
         })
+    }
+
+    /// The variables that a shell without this environment must set for `dispatch` to use the same files. The state
+    /// directory is always named: the gateway's own environment may lead elsewhere.
+    pub fn variables(&self) -> Vec<(&'static str, &Path)> {
+        let mut variables = vec![("DISPATCH_HOME", self.home.as_path())];
+        if self.labels != self.home.join("labels.json") {
+            variables.push(("DISPATCH_LABELS_PATH", &self.labels));
+        }
+        let directories = [
+            (
+                "DISPATCH_CONFIG_DIR",
+                self.config.parent(),
+                self.home.clone(),
+            ),
+            (
+                "SCHEDULER_ARTIFACTS_DIR",
+                self.artifacts.parent(),
+                self.home.join("artifacts"),
+            ),
+        ];
+        for (name, used, usual) in directories {
+            variables.extend(used.filter(|used| *used != usual).map(|used| (name, used)));
+        }
+        variables
     }
 
     /// Where the reference keeps its ledger, whether it exists or not.
@@ -183,6 +209,35 @@ mod tests {
             (both.home, both.labels),
             (PathBuf::from("/d"), PathBuf::from("/l/my.json"))
         );
+    }
+
+    #[test]
+    fn a_shell_is_told_what_it_needs_to_find_the_same_files() {
+        let told = |vars: &[(&str, &str)]| -> Vec<String> {
+            let paths = paths(vars);
+            let variables = paths.variables().into_iter();
+            variables
+                .map(|(name, path)| format!("{name}={}", path.display()))
+                .collect()
+        };
+        assert_eq!(
+            told(&[("HOME", "/nowhere")]),
+            ["DISPATCH_HOME=/nowhere/.local/state/dispatch"]
+        );
+        assert_eq!(
+            told(&[("HOME", "/h"), ("DISPATCH_LABELS_PATH", "/l/labels.json")]),
+            ["DISPATCH_HOME=/l"]
+        );
+        let all = [
+            ("DISPATCH_HOME", "/d"),
+            ("DISPATCH_LABELS_PATH", "/l/my.json"),
+            ("DISPATCH_CONFIG_DIR", "/c"),
+            ("SCHEDULER_ARTIFACTS_DIR", "/a"),
+        ];
+        let lines = all.map(|(name, value)| format!("{name}={value}"));
+        assert_eq!(told(&all), lines);
+        let again: Vec<(&str, &str)> = lines.iter().filter_map(|l| l.split_once('=')).collect();
+        assert_eq!(told(&again), lines);
     }
 
     #[test]

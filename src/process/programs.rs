@@ -20,7 +20,11 @@ impl Programs {
     pub fn locate(named: Option<&Path>) -> io::Result<Self> {
         let own = std::env::current_exe()?;
         let beside = |name: &str| own.parent().unwrap_or(Path::new(".")).join(name);
-        let dispatch = named.map_or_else(|| beside("dispatch"), Path::to_owned);
+        let dispatch = match named {
+            // Detached children and agents run in other directories.
+            Some(named) => std::path::absolute(named)?,
+            None => beside("dispatch"),
+        };
         let sibling = dispatch.with_file_name("watcher");
         let watcher = if sibling.exists() {
             sibling
