@@ -5,6 +5,7 @@
 
 mod keys;
 mod live;
+mod receivers;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use self::keys::KNOWN_KEYS;
+pub use self::receivers::EventReceivers;
 pub use self::windows::{LivenessWindows, RetryWindows};
 use crate::duration::{self, Unit};
 use crate::nearest::nearest;
@@ -104,6 +106,8 @@ pub struct Config {
     pub liveness: LivenessWindows,
     /// The operator's own pauses and counts of automatic retries.
     pub retry: RetryWindows,
+    /// Who hears of events.
+    pub events: EventReceivers,
     /// A verify command that takes longer has failed.
     pub verify_timeout: Duration,
     /// How long a local command has between TERM and KILL.
@@ -129,6 +133,7 @@ impl Default for Config {
             startup_grace: None,
             liveness: LivenessWindows::default(),
             retry: RetryWindows::default(),
+            events: EventReceivers::default(),
             verify_timeout: Duration::from_secs(600),
             term_grace: Duration::from_secs(10),
             inline_limit: None,
@@ -226,6 +231,7 @@ impl Config {
             Err(error) => settle(vec![error], file, &mut warnings)?,
         }
         let text = |name: &str| env(name).and_then(|value| value.into_string().ok());
+        config.events = config.events.overridden(text);
         config.inline_limit = text("DISPATCH_COMPLETION_INLINE_LIMIT_BYTES");
         if let Some(value) = text("DISPATCH_LOCK_TIMEOUT").filter(|value| !value.is_empty()) {
             match duration::parse(&value, Unit::Seconds) {
@@ -320,6 +326,7 @@ impl Config {
             "startupGraceMs" => self.startup_grace = Some(Duration::from_millis(number() as u64)),
             "liveness" => self.liveness = LivenessWindows::deserialize(value).unwrap_or_default(),
             "retry" => self.retry = RetryWindows::deserialize(value).unwrap_or_default(),
+            "events" => self.events = EventReceivers::deserialize(value).unwrap_or_default(),
             "verifyTimeoutSeconds" => {
                 self.verify_timeout = Duration::from_secs_f64(number().clamp(0.1, 86_400.0));
             }

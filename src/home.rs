@@ -10,7 +10,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, Settings, Strictness};
 use crate::paths::{Environment, NoHome, Paths};
 use crate::process::Programs;
+use crate::record::Change;
 use crate::storage::{RealStorage, Storage};
+
+/// Who hears of what a write of the ledger changed, after it is on the disk and the lock is free again.
+pub type Witness = fn(&Home, &[Change]);
 
 /// The ground of a command.
 #[derive(Clone)]
@@ -29,6 +33,8 @@ pub struct Home {
     pub programs: Programs,
     /// What this process calls itself in locks and logs (`dispatch done`).
     pub program: String,
+    /// Who hears of every change of the ledger, if anybody.
+    pub witness: Option<Witness>,
 }
 
 /// Why a command has no ground to stand on.
@@ -81,6 +87,7 @@ impl Home {
             environment: crate::paths::process_environment,
             programs: Programs::locate(named.as_deref())?,
             program: program.to_owned(),
+            witness: None,
         };
         for warning in warnings {
             home.say(&warning);

@@ -99,8 +99,8 @@ impl Paths {
         })
     }
 
-    /// The variables that a shell without this environment must set for `dispatch` to use the same files. The state
-    /// directory is always named: the gateway's own environment may lead elsewhere.
+    /// The variables that a shell of this user without this environment must set for `dispatch` to use the same files. The
+    /// state directory is always named: the gateway's own environment may lead elsewhere.
     pub fn variables(&self) -> Vec<(&'static str, &Path)> {
         let mut variables = vec![("DISPATCH_HOME", self.home.as_path())];
         if self.labels != self.home.join("labels.json") {
@@ -120,6 +120,11 @@ impl Paths {
         ];
         for (name, used, usual) in directories {
             variables.extend(used.filter(|used| *used != usual).map(|used| (name, used)));
+        }
+        let user = self.exports.iter().find(|(name, _)| *name == "HOME");
+        let usual = user.map(|(_, user)| user.join(".openclaw/openclaw.json"));
+        if usual.as_ref() != Some(&self.openclaw_config) {
+            variables.push(("OPENCLAW_CONFIG_PATH", &self.openclaw_config));
         }
         variables
     }
@@ -233,6 +238,7 @@ mod tests {
             ("DISPATCH_LABELS_PATH", "/l/my.json"),
             ("DISPATCH_CONFIG_DIR", "/c"),
             ("SCHEDULER_ARTIFACTS_DIR", "/a"),
+            ("OPENCLAW_CONFIG_PATH", "/o.json"),
         ];
         let lines = all.map(|(name, value)| format!("{name}={value}"));
         assert_eq!(told(&all), lines);

@@ -3,6 +3,7 @@
 mod cli;
 mod concurrency;
 mod crash;
+mod events;
 mod ledger;
 mod local;
 mod main_job;

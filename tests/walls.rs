@@ -23,15 +23,18 @@ const STOREYS: [&[&str]; 19] = [
     &["home"],
     &["record", "process", "wake"],
     &["config"],
-    &["nearest", "duration", "paths"],
+    &["nearest", "duration", "paths", "signature"],
     &["clock", "storage"],
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 30] = [
+const PURE: [&str; 33] = [
     "brief.rs",
     "brief/",
     "record/",
+    "events/change.rs",
+    "events/event.rs",
+    "events/loki.rs",
     "failure/",
     "completion/choice.rs",
     "completion/cap.rs",

@@ -24,11 +24,12 @@ pub(super) fn of(prompt: &str) -> Asked {
     }
 }
 
+// ASCII alone: a prompt may have megabytes, and Unicode's word boundaries cost seconds over them.
 static GIT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i)\bgit\s+(?:push|rebase|cherry-pick)\b|--force-with-lease\b|--force-push\b")
+    pattern(r"(?i-u)\bgit\s+(?:push|rebase|cherry-pick)\b|--force-with-lease\b|--force-push\b")
 });
-static TESTS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\btests?\b"));
-static PUSH: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\bpush(?:ed)?\b"));
+static TESTS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i-u)\btests?\b"));
+static PUSH: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i-u)\bpush(?:ed)?\b"));
 
 /// What forbids the command right behind it; "do not forget to git push" forbids nothing.
 static NOT_GIT: LazyLock<Regex> = LazyLock::new(|| {

@@ -103,6 +103,9 @@ pub enum Command {
     /// Carry a local run (started by dispatch itself)
     #[command(hide = true)]
     LocalRunner(RunArgs),
+    /// Send the events that are news (started by dispatch itself)
+    #[command(hide = true)]
+    SendEvents,
     /// Wait for a local run's command (started by dispatch itself)
     #[command(hide = true)]
     LocalWaiter(RunArgs),

@@ -42,7 +42,8 @@ use self::exit::{OK, USAGE};
 use self::output::Output;
 use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
-use crate::home::Home;
+use crate::events;
+use crate::home::{Home, HomeError};
 use crate::paths::process_environment;
 use crate::process::survive_size_limits;
 
@@ -68,12 +69,13 @@ pub fn dispatch() -> ExitCode {
     let strictness = match &cli.command {
         Command::Done(_)
         | Command::Doctor(_)
+        | Command::SendEvents
         | Command::LocalRunner(_)
         | Command::LocalWaiter(_) => Strictness::Warn,
         _ => Strictness::Refuse,
     };
     let program = format!("dispatch {}", name(&cli.command));
-    let home = match Home::open(&process_environment, &program, strictness) {
+    let home = match open_home(&program, strictness) {
         Ok(home) => home,
         Err(error) => return exit::finish("dispatch", Err(error.into())),
     };
@@ -84,6 +86,13 @@ pub fn dispatch() -> ExitCode {
 pub fn stuck_detector() -> ExitCode {
     let sentence = "this version does not detect stuck sessions yet; 'dispatch list --status running' shows what runs";
     exit::finish("stuck-detector", Err(exit::usage(sentence)))
+}
+
+/// The ground of a program whose changes of the ledger are told as events.
+fn open_home(program: &str, strictness: Strictness) -> Result<Home, HomeError> {
+    let mut home = Home::open(&process_environment, program, strictness)?;
+    home.witness = Some(events::witness);
+    Ok(home)
 }
 
 /// What every program that writes does first. A system that refuses the handler leaves the default action, which is
@@ -150,6 +159,7 @@ fn name(command: &Command) -> &'static str {
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
         Command::Man => "man",
+        Command::SendEvents => events::SENDER,
         Command::LocalRunner(_) => "local-runner",
         Command::LocalWaiter(_) => "local-waiter",
     }
@@ -177,6 +187,10 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Doctor(args) => doctor::run(home, output, args),
         Command::Completions(args) => completion_script(args),
         Command::Man => print_manual(),
+        Command::SendEvents => {
+            events::send_new(home)?;
+            Ok(OK)
+        }
         Command::LocalRunner(args) => {
             run(home, &RunFiles::at(args.dir.clone()))?;
             Ok(OK)

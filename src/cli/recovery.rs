@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
-use super::{labels, parse, prepare};
+use super::{labels, open_home, parse, prepare};
 use crate::config::Strictness;
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::paths::process_environment;
 use crate::recovery::{Options, Scan, scan};
 
 /// Retry overloaded sessions, and take up what a crash left undone: labels whose watcher is dead get a new one, and owed
@@ -52,7 +51,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    let home = match Home::open(&process_environment, "529-recovery", Strictness::Warn) {
+    let home = match open_home("529-recovery", Strictness::Warn) {
         Ok(home) => home,
         Err(error) => return exit::finish("529-recovery", Err(error.into())),
     };

@@ -9,13 +9,12 @@ use clap::Parser;
 
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
-use super::{complain, labels, parse, prepare};
+use super::{complain, labels, open_home, parse, prepare};
 use crate::config::Strictness;
 use crate::delivery::{is_owed_to_stdout, settle_stdout};
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
-use crate::paths::process_environment;
 use crate::process::{FileLock, LockHolder, ProcessIdentity, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::wake::Source;
@@ -83,7 +82,7 @@ pub fn main() -> ExitCode {
         WatcherArgs { once: true, .. } => LOOK,
         _ => FOREGROUND,
     };
-    let home = match Home::open(&process_environment, program, Strictness::Warn) {
+    let home = match open_home(program, Strictness::Warn) {
         Ok(home) => home,
         Err(error) => return exit::finish("watcher", Err(error.into())),
     };

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Gateway, LivenessWindows, RetryWindows, Webhook};
+use super::{EventReceivers, Gateway, LivenessWindows, RetryWindows, Webhook};
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-pub(super) const KNOWN_KEYS: [(&str, Kind); 17] = [
+pub(super) const KNOWN_KEYS: [(&str, Kind); 18] = [
     ("name", Kind::Text),
     ("agents", Kind::Object),
     ("aliases", Kind::TextObject),
@@ -27,6 +27,7 @@ pub(super) const KNOWN_KEYS: [(&str, Kind); 17] = [
     ("liveness", Kind::Windows),
     ("retry", Kind::Retry),
     ("verifyTimeoutSeconds", Kind::Number),
+    ("events", Kind::Events),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub(super) enum Kind {
     Gateway,
     Windows,
     Retry,
+    Events,
 }
 
 impl Kind {
@@ -57,6 +59,8 @@ impl Kind {
             Kind::Gateway => Gateway::deserialize(value).is_ok(),
             Kind::Windows => LivenessWindows::deserialize(value).is_ok(),
             Kind::Retry => RetryWindows::deserialize(value).is_ok(),
+            Kind::Events => EventReceivers::deserialize(value)
+                .is_ok_and(|receivers| receivers.command.is_none_or(|argv| !argv.is_empty())),
         }
     }
 }
@@ -65,7 +69,7 @@ impl Kind {
     /// A value that does not match, as a message may show it: receivers hold secrets.
     pub(super) fn shown(self, value: &Value) -> String {
         match self {
-            Kind::Webhooks | Kind::Commands => "something else".to_owned(),
+            Kind::Webhooks | Kind::Commands | Kind::Events => "something else".to_owned(),
             _ => value.to_string(),
         }
     }
@@ -87,6 +91,9 @@ impl fmt::Display for Kind {
             }
             Kind::Retry => {
                 "an object such as {\"atMost\": 3, \"overloadSeconds\": 30, \"spacingSeconds\": 5}"
+            }
+            Kind::Events => {
+                "an object such as {\"loki\": \"http://loki:3100\", \"webhook\": {\"url\": \"https://...\"}, \"command\": [\"logger\"]}"
             }
             Kind::Windows => {
                 "an object of seconds such as {\"idleFailureSeconds\": 600, \"flatSeconds\": 180}"

@@ -13,7 +13,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::record::{Entry, json};
+use crate::record::{Change, Entry, json};
 
 /// Where an entry's text stands in the ledger's.
 #[derive(Debug, Clone)]
@@ -234,6 +234,18 @@ impl Book {
         self.changed
             .iter()
             .map(|(label, entry)| (label.as_str(), entry.as_ref()))
+            .collect()
+    }
+
+    /// The changed labels as they were read and as they are now.
+    pub fn changes_made(&self) -> Vec<Change> {
+        let changed = self.changed.iter();
+        changed
+            .map(|(label, after)| Change {
+                label: label.clone(),
+                before: self.raw(label).and_then(|raw| parse_entry(raw).ok()),
+                after: after.clone(),
+            })
             .collect()
     }
 

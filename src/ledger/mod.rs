@@ -104,7 +104,7 @@ impl Ledger {
         patience: Patience,
         change: impl FnOnce(&mut Book) -> T,
     ) -> Result<T, LedgerError> {
-        let _lock = self.lock(patience)?;
+        let lock = self.lock(patience)?;
         let mut book = self.read()?;
         let outcome = change(&mut book);
         if let Some(damage) = book.overwritten_unread() {
@@ -115,6 +115,10 @@ impl Ledger {
             replace(self.storage.as_ref(), &self.path, Some(&backup), &|out| {
                 book.write_to(out)
             })?;
+            drop(lock);
+            if let Some(witness) = self.home.witness {
+                witness(&self.home, &book.changes_made());
+            }
         }
         Ok(outcome)
     }

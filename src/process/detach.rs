@@ -29,6 +29,11 @@ impl Detached {
     pub fn reap(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
+
+    /// Takes the child out of the process table as soon as it has ended, for a parent that lives long and asks nothing of it.
+    pub fn reap_when_ended(mut self) {
+        std::thread::spawn(move || self.child.wait());
+    }
 }
 
 /// Starts a command in a session of its own, with no input, and output to `log` or nowhere.

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod baseline;
+mod change;
 mod delivery;
 mod entry;
 mod failure;
@@ -16,6 +17,7 @@ pub mod time;
 
 pub use attempt::{Attempt, Claim, FallbackUse, Selection};
 pub use baseline::Baseline;
+pub use change::Change;
 pub use delivery::{Content, Delivery, DeliveryKind, DeliveryState};
 pub use entry::{Entry, MAX_TEXT_BYTES, clip_text};
 pub use failure::{Failure, FailureKind};

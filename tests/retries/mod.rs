@@ -18,7 +18,7 @@ const OVERLOADED: &str =
     r#"API Error: 529 {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
 
 /// An agent that writes a line per start into `starts`, fails as overloaded `times` times, and then answers.
-fn agent(times: u32) -> String {
+pub fn agent(times: u32) -> String {
     format!(
         "n=$(wc -l < starts 2>/dev/null || echo 0); prompt=$(cat)
 echo \"${{DISPATCH_ATTEMPT:-1}} $prompt\" >> starts
@@ -28,7 +28,7 @@ echo \"answered at start $((n + 1))\""
 }
 
 /// Pauses short enough for a test; no two retries are kept apart.
-fn quick() -> Value {
+pub fn quick() -> Value {
     json!({"overloadSeconds": 0.05, "spacingSeconds": 0, "coolDownSeconds": 0})
 }
 
@@ -49,7 +49,7 @@ fn house_with(receiver: &Receiver, retry: &Value) -> House {
 
 /// Hands the agent a prompt.
 #[track_caller]
-fn ask(house: &House, label: &str, flags: &[&str], script: &str) -> Ran {
+pub fn ask(house: &House, label: &str, flags: &[&str], script: &str) -> Ran {
     let mut words = vec!["enqueue", "--label", label, "--message", "the whole task"];
     words.extend(flags);
     words.extend(["--", "sh", "-c", script]);
