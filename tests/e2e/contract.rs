@@ -8,7 +8,7 @@ use super::gateways::{Gateway, GatewayHouse, Version, in_a_runs_time};
 
 /// What the model was shown as the newest message of a person.
 fn shown(house: &GatewayHouse, task: &str) -> String {
-    house.model_is_shown(&[task]);
+    house.model_is_asked(task);
     let requests = house.model_requests(task);
     let messages = requests.last().expect("it was asked")["body"]["messages"].clone();
     let messages = messages.as_array().expect("a list").clone();
