@@ -50,11 +50,10 @@ fn pattern(text: &str) -> Regex {
 /// The prompt has `what` somewhere where `not` does not stand before it.
 fn orders(prompt: &str, what: &Regex, not: &Regex) -> bool {
     what.find_iter(prompt).any(|found| {
+        let before = prompt.get(..found.start()).unwrap_or_default();
         // Enough for any of the words that forbid.
-        let from = prompt.floor_char_boundary(found.start().saturating_sub(100));
-        !prompt
-            .get(from..found.start())
-            .is_some_and(|before| not.is_match(before))
+        let near = before.char_indices().rev().nth(80).map_or(0, |(at, _)| at);
+        !not.is_match(before.get(near..).unwrap_or_default())
     })
 }
 

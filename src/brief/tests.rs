@@ -289,7 +289,7 @@ proptest! {
     #[test]
     fn a_shell_hands_over_exactly_the_words(label in hostile(), dir in hostile(), state in hostile()) {
         let top = tempfile::tempdir().expect("a temporary directory");
-        let dir = top.path().join(dir.replace('/', "_").replace('.', "_"));
+        let dir = top.path().join(dir.replace(['/', '.'], "_"));
         std::fs::create_dir(&dir).expect("creatable");
         let program = dir.join("it's dispatch");
         symlink(printer(top.path()), &program).expect("creatable");

@@ -469,11 +469,8 @@ fn a_prompt_that_the_model_was_never_given_is_no_silent_success() {
     seen.wait = WaitAnswer::from_value(
         &json!({"status": "ok", "endedAt": ended_ms, "livenessState": "blocked"}),
     );
-    let row = |status: &str| {
-        let row = json!({"status": status, "startedAt": begun_ms, "endedAt": ended_ms});
-        SessionRow::from_value(row)
-    };
-    seen.row = row("done");
+    let row = json!({"status": "done", "startedAt": begun_ms, "endedAt": ended_ms});
+    seen.row = SessionRow::from_value(row);
     seen.is_active = Some(false);
     assert!(!seen.is_unproven());
     let (kind, _) = told(&seen).expect("ended");
