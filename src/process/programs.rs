@@ -34,3 +34,18 @@ impl Programs {
         Ok(Self { dispatch, watcher })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_named_keeps_its_name_in_every_directory() {
+        let programs = Programs::locate(Some(Path::new("bin/my dispatch"))).expect("it runs");
+        let here = std::env::current_dir().expect("it is there");
+        assert_eq!(programs.dispatch, here.join("bin/my dispatch"));
+        let programs = Programs::locate(None).expect("it runs");
+        assert!(programs.dispatch.is_absolute());
+        assert!(programs.dispatch.ends_with("dispatch"));
+    }
+}
