@@ -9,6 +9,7 @@ compile_error!(
 );
 
 pub mod backend;
+pub mod brief;
 pub mod cli;
 pub mod clock;
 pub mod completion;

@@ -122,6 +122,36 @@ impl Paths {
         })
     }
 
+    /// The variables that a shell of this user without this environment must set for `dispatch` to use the same files. The
+    /// state directory is always named: the gateway's own environment may lead elsewhere.
+    pub fn variables(&self) -> Vec<(&'static str, &Path)> {
+        let mut variables = vec![("DISPATCH_HOME", self.home.as_path())];
+        if self.labels != self.home.join("labels.json") {
+            variables.push(("DISPATCH_LABELS_PATH", &self.labels));
+        }
+        let directories = [
+            (
+                "DISPATCH_CONFIG_DIR",
+                self.config.parent(),
+                self.home.clone(),
+            ),
+            (
+                "SCHEDULER_ARTIFACTS_DIR",
+                self.artifacts.parent(),
+                self.home.join("artifacts"),
+            ),
+        ];
+        for (name, used, usual) in directories {
+            variables.extend(used.filter(|used| *used != usual).map(|used| (name, used)));
+        }
+        let user = self.exports.iter().find(|(name, _)| *name == "HOME");
+        let usual = user.map(|(_, user)| user.join(".openclaw/openclaw.json"));
+        if usual.as_ref() != Some(&self.openclaw_config) {
+            variables.push(("OPENCLAW_CONFIG_PATH", &self.openclaw_config));
+        }
+        variables
+    }
+
     /// Locks, heartbeats and logs of the watchers.
     pub fn watchers(&self) -> PathBuf {
         self.home.join("watchers")
@@ -322,6 +352,36 @@ mod tests {
         let here = std::env::current_dir().expect("there is one");
         let p = paths(&[("HOME", "/h"), ("DISPATCH_LABELS_PATH", "my.json")]);
         assert_eq!(p.labels, here.join("my.json"));
+    }
+
+    #[test]
+    fn a_shell_is_told_what_it_needs_to_find_the_same_files() {
+        let told = |vars: &[(&str, &str)]| -> Vec<String> {
+            let paths = paths(vars);
+            let variables = paths.variables().into_iter();
+            variables
+                .map(|(name, path)| format!("{name}={}", path.display()))
+                .collect()
+        };
+        assert_eq!(
+            told(&[("HOME", "/nowhere")]),
+            ["DISPATCH_HOME=/nowhere/.local/state/dispatch"]
+        );
+        assert_eq!(
+            told(&[("HOME", "/h"), ("DISPATCH_LABELS_PATH", "/l/labels.json")]),
+            ["DISPATCH_HOME=/l"]
+        );
+        let all = [
+            ("DISPATCH_HOME", "/d"),
+            ("DISPATCH_LABELS_PATH", "/l/my.json"),
+            ("DISPATCH_CONFIG_DIR", "/c"),
+            ("SCHEDULER_ARTIFACTS_DIR", "/a"),
+            ("OPENCLAW_CONFIG_PATH", "/o.json"),
+        ];
+        let lines = all.map(|(name, value)| format!("{name}={value}"));
+        assert_eq!(told(&all), lines);
+        let again: Vec<(&str, &str)> = lines.iter().filter_map(|l| l.split_once('=')).collect();
+        assert_eq!(told(&again), lines);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The directories and root files of `src`, from the top down; one on a line may use what is on the lines below it.
-const STOREYS: [&[&str]; 18] = [
+const STOREYS: [&[&str]; 19] = [
     &["cli"],
     &["watch"],
     &["recovery"],
@@ -15,6 +15,7 @@ const STOREYS: [&[&str]; 18] = [
     &["backend"],
     &["gateway"],
     &["ledger"],
+    &["brief"],
     &["session"],
     &["completion"],
     &["failure"],
@@ -27,8 +28,10 @@ const STOREYS: [&[&str]; 18] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 37] = [
+const PURE: [&str; 39] = [
     "cron.rs",
+    "brief.rs",
+    "brief/",
     "record/",
     "events/change.rs",
     "events/event.rs",

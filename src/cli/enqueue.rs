@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 pub use self::entry::TASK_PROMPT_CHARS;
-use self::entry::{Entered, enter};
+use self::entry::{Entered, enter, new_entry};
 pub use self::plan::Repeat;
 use self::plan::{Plan, plan};
 pub use self::target::Target;
@@ -22,13 +22,13 @@ use super::exit::{OK, failure, refusal, usage};
 use super::output::Output;
 use super::{views, wait};
 use crate::backend::local::LocalBackend;
-use crate::backend::openclaw::{OpenclawBackend, Spawn, spawn};
+use crate::backend::openclaw::{OpenclawBackend, Spawn, spawn, takes};
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::gateway::{self, Client};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::Environment;
-use crate::record::{Entry, Failure, FailureKind, Status};
+use crate::record::{Entry, Failure, FailureKind, Generation, Status};
 use crate::watchers::{Post, ensure_watcher};
 
 /// Runs the command.
@@ -60,6 +60,9 @@ pub fn launch(
         BackendName::Openclaw => Some(OpenclawBackend::new(home)?.connect()?),
     };
     let mut plan = plan(home, args, repeat, env, gateway.as_mut())?;
+    if let Some(client) = &gateway {
+        check_length(home, args, &plan, client)?;
+    }
     let ledger = Ledger::new(home);
     let mut entered = enter_once(home, &ledger, args, &plan)?;
     loop {
@@ -162,6 +165,22 @@ fn enter_once(home: &Home, ledger: &Ledger, args: &EnqueueArgs, plan: &Plan) -> 
         })
 }
 
+/// What the gateway could not be sent is refused before anything is written.
+fn check_length(home: &Home, args: &EnqueueArgs, plan: &Plan, client: &Client) -> Result<()> {
+    let now_ms = home.now_ms();
+    let entry = new_entry(args, plan, Generation::next(None, now_ms), now_ms);
+    let Some(run) = RunRef::of_entry(plan.label.as_str(), &entry) else {
+        return Ok(());
+    };
+    let prompt = String::from_utf8_lossy(plan.prompt.as_deref().unwrap_or_default());
+    takes(client, &Spawn::with_prompt(home, &run, &prompt)).map_err(|e| {
+        let why = e
+            .refusal()
+            .map_or_else(|| e.to_string(), |refused| refused.message.clone());
+        usage(format!("the prompt is too long for the gateway: {why}"))
+    })
+}
+
 fn start_runner(home: &Home, run: &RunRef) {
     if let Err(e) = LocalBackend::new(home).carry(run) {
         home.say(&format!(
@@ -172,7 +191,7 @@ fn start_runner(home: &Home, run: &RunRef) {
 
 /// Asks the gateway for the run. Only its refusal ends the entry; a call without an answer is left to the watcher.
 fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) -> Result<()> {
-    let asked = Spawn::of_run(run).context("cannot read the prompt back")?;
+    let asked = Spawn::of_run(home, run).context("cannot read the prompt back")?;
     // Others may have gone on with the label while this process hung: its run would speak in a session of theirs.
     let is_ours =
         |entry: &Entry| entry.generation() == run.generation && entry.status() == Status::Running;

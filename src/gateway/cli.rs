@@ -11,7 +11,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cli_answer::{Made, Printed, answer};
-use super::frame::Refused;
 use super::{Cli, Endpoint, GatewayError, Generation, Secret};
 use crate::process::output_within;
 
@@ -103,21 +102,8 @@ impl CliClient {
         params: &Value,
         limit: Duration,
     ) -> Result<Value, GatewayError> {
+        self.takes(method, params)?;
         let params = params.to_string();
-        if params.len() > MAX_PARAMS_BYTES {
-            let message = format!(
-                "its parameters have {} bytes, and through the openclaw program at most {MAX_PARAMS_BYTES} go; shorten the prompt, or set gateway.transport to \"websocket\"",
-                params.len()
-            );
-            return Err(GatewayError::Refused {
-                method: method.to_owned(),
-                refused: Box::new(Refused {
-                    code: "TOO_LARGE".to_owned(),
-                    message,
-                    ..Refused::default()
-                }),
-            });
-        }
         let mut command = self.command(method, &params, limit);
         let ended = output_within(&mut command, limit + PROGRAM_LIMIT, MAX_ANSWER_BYTES)
             .map_err(|e| self.unusable(&e))?;
@@ -138,6 +124,23 @@ impl CliClient {
             stderr: &self.without_secret(ended.stderr),
         };
         answer(made, printed)
+    }
+
+    /// Whether a call with these parameters can be made.
+    ///
+    /// # Errors
+    /// The refusal that making it would come to.
+    pub(super) fn takes(&self, method: &str, params: &Value) -> Result<(), GatewayError> {
+        let bytes = params.to_string().len();
+        match bytes > MAX_PARAMS_BYTES {
+            true => Err(GatewayError::too_large(
+                method,
+                bytes,
+                MAX_PARAMS_BYTES,
+                ", or set gateway.transport to \"websocket\": this is the most that goes through the openclaw program",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn command(&self, method: &str, params: &str, limit: Duration) -> Command {

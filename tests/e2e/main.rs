@@ -6,6 +6,7 @@
 
 mod chats;
 mod commands;
+mod contract;
 mod deliveries;
 mod endings;
 mod foreign;

@@ -26,7 +26,7 @@ pub use sessions::{
     Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, stored_sessions,
     take_baseline,
 };
-pub use spawn::{Account, Spawn, spawn};
+pub use spawn::{Account, Spawn, spawn, takes};
 pub use steers::{Fate, Followed, is_arriving, latest};
 
 use self::link::Link;
@@ -321,7 +321,7 @@ impl Backend for OpenclawBackend<'_> {
         if has_begun(&mut client, run).map_err(io::Error::other)? {
             return Ok(None);
         }
-        let again = Spawn::of_run(run)?;
+        let again = Spawn::of_run(self.home, run)?;
         spawn(&mut client, &again).map_err(io::Error::other)?;
         Ok(None)
     }

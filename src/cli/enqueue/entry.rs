@@ -186,7 +186,8 @@ fn describe_run(
     files.write_spec(storage, &spec).with_context(unusable)
 }
 
-fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i64) -> Entry {
+/// The entry of the plan, as it is before anything has happened.
+pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i64) -> Entry {
     let mut entry = Entry::new();
     entry.set("sessionKey", plan.session_key.as_str());
     entry.set("runId", plan.run_id.as_str());
