@@ -137,6 +137,16 @@ impl Post {
         self.dir.join(format!("{}.log", self.stem))
     }
 
+    /// All of its files.
+    pub fn paths(&self) -> [PathBuf; 4] {
+        [
+            self.heartbeat_path(),
+            self.verify_note_path(),
+            self.log_path(),
+            self.lock_path(),
+        ]
+    }
+
     /// A watcher is at its post.
     pub fn is_held(&self) -> bool {
         FileLock::is_held(&self.lock_path())

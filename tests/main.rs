@@ -8,6 +8,7 @@ mod ledger;
 mod local;
 mod main_job;
 mod outbox;
+mod reference;
 mod retries;
 mod session;
 mod simulation;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use self::local::LocalBackend;
 use self::openclaw::OpenclawBackend;
+use crate::brief::Audience;
 use crate::gateway::GatewayError;
 use crate::home::Home;
 use crate::process::Detached;
@@ -92,6 +93,10 @@ pub struct RunRef {
     pub attempt: u32,
     /// How the attempt before it failed.
     pub retry_of: Option<FailureKind>,
+    /// Who waits for the work.
+    pub audience: Audience,
+    /// The directory of the work.
+    pub cwd: Option<String>,
 }
 
 impl RunRef {
@@ -126,6 +131,8 @@ impl RunRef {
                 .claim()
                 .and_then(|_| entry.failure())
                 .map(|failure| failure.kind),
+            audience: Audience::of_entry(entry),
+            cwd: entry.text("cwd").map(str::to_owned),
         })
     }
 

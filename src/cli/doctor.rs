@@ -1,6 +1,8 @@
 //! `dispatch doctor`: what is wrong in the state directory, and what to do about it.
 
 mod gateway;
+mod reference;
+mod settings;
 
 use std::path::Path;
 
@@ -12,11 +14,9 @@ use super::exit::{DAMAGED, FAILURE, OK};
 use super::output::Output;
 use super::views;
 use crate::backend::RunRef;
-use crate::config::{Config, Strictness};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError, Repair, salvage};
-use crate::paths::process_environment;
 use crate::record::{Delivery, DeliveryState, Status};
 use crate::recovery::{adopt_forgotten_runs, forgotten_runs};
 use crate::watchers::Post;
@@ -82,7 +82,7 @@ pub fn run(home: &Home, output: Output, args: &DoctorArgs) -> Result<u8> {
             None => found.fine("repair", "the ledger is sound; nothing to repair"),
         }
     }
-    check_config(home, &mut found);
+    settings::check(home, &mut found);
     if args.repair {
         let adopted = adopt_forgotten_runs(home, &ledger)?;
         if !adopted.is_empty() {
@@ -93,7 +93,7 @@ pub fn run(home: &Home, output: Output, args: &DoctorArgs) -> Result<u8> {
     check_ledger(home, &ledger, &mut found);
     check_disk(home, &mut found);
     check_permissions(home, &ledger, &mut found);
-    check_reference_ledger(home, &mut found);
+    reference::check_ledger(home, &mut found);
     gateway::check(home, &mut found);
     print(output, &found)?;
     Ok(found.code())
@@ -144,6 +144,7 @@ fn check_ledger(home: &Home, ledger: &Ledger, found: &mut Findings) {
             check_watchers(home, &book, found);
             check_runs(home, &book, found);
             check_deliveries(home, &book, found);
+            reference::check_work(home, ledger, &book, found);
         }
         Err(error @ LedgerError::Damaged { .. }) => {
             found.damaged = true;
@@ -180,19 +181,6 @@ fn check_runs(home: &Home, book: &Book, found: &mut Findings) {
     }
 }
 
-/// Doctor itself goes on with defaults; the other commands refuse.
-fn check_config(home: &Home, found: &mut Findings) {
-    let loaded = Config::load(
-        home.storage.as_ref(),
-        &home.paths.config,
-        &process_environment,
-        Strictness::Refuse,
-    );
-    if let Err(e) = loaded {
-        found.wrong("config", e.to_string());
-    }
-}
-
 fn check_disk(home: &Home, found: &mut Findings) {
     let Ok(disk) = rustix::fs::statvfs(&home.paths.home) else {
         return;
@@ -219,7 +207,7 @@ fn check_watchers(home: &Home, book: &Book, found: &mut Findings) {
         if RunRef::of_entry(label, &entry).is_none() {
             found.wrong(
                 "watcher",
-                format!("label \"{label}\" is running in a way that this build cannot watch"),
+                format!("label \"{label}\" is running, and another tool started it; where that no longer watches it, take it over: dispatch watcher-handoff --label {label}"),
             );
             continue;
         }
@@ -304,19 +292,6 @@ fn check_permissions(home: &Home, ledger: &Ledger, found: &mut Findings) {
     }
 }
 
-fn check_reference_ledger(home: &Home, found: &mut Findings) {
-    let other = home.paths.reference_labels();
-    if other != home.paths.labels && other.is_file() {
-        found.fine(
-            "other ledger",
-            format!(
-                "openclaw-scheduler has a ledger at {}; to use it, set DISPATCH_LABELS_PATH to it",
-                other.display()
-            ),
-        );
-    }
-}
-
 fn print(output: Output, found: &Findings) -> Result<()> {
     if output.is_json() {
         let checks: Vec<Value> = found
@@ -328,8 +303,7 @@ fn print(output: Output, found: &Findings) -> Result<()> {
         return Ok(());
     }
     for check in &found.checks {
-        let mark = if check.ok { "ok   " } else { "WRONG" };
-        output.untrusted(&format!("{mark} {}: {}", check.name, check.message))?;
+        output.check(check.ok, &format!("{}: {}", check.name, check.message))?;
     }
     Ok(())
 }

@@ -12,14 +12,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Command, CommandFactory, Parser};
 
 use self::look::{Found, Gateway, look};
 use self::nudge::Nudged;
 use self::report::{Case, Parked, Report, Wedge};
 use super::args::{OutputChoice, StuckArgs};
 use super::exit::{self, OK};
-use super::output::Output;
+use super::output::{Output, Screen};
 use super::{cancel, open_home, parse, prepare};
 use crate::backend::{BackendName, RunRef};
 use crate::config::Strictness;
@@ -28,6 +28,7 @@ use crate::duration::{format_duration, parse_minutes};
 use crate::events;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
+use crate::paths::process_environment;
 use crate::record::{DeliveryState, Entry, Status};
 use crate::stuck::memory::{Memory, Suspicion};
 use crate::stuck::rules::{Rules, Session, Standing, decide};
@@ -80,6 +81,11 @@ struct Request {
     quiet: bool,
 }
 
+/// The command line, for the manual page.
+pub(super) fn definition() -> Command {
+    DetectorArgs::command()
+}
+
 /// Runs the `stuck-detector` program.
 pub fn main() -> ExitCode {
     prepare();
@@ -117,7 +123,8 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
         }
     };
     let report = detect(home, &request, Some(&mut memory))?;
-    let output = Output::new(OutputChoice::Table, args.json, true);
+    let screen = Screen::from_environment(&process_environment);
+    let output = Output::new(OutputChoice::Table, args.json, screen);
     report::print(output, &report, args.json, args.quiet)
 }
 

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::memory::Suspicion;
 use crate::backend::{BackendName, Liveness, Pulse, Settled, Work};
 use crate::duration::{LONGEST, format_duration};
@@ -20,9 +18,6 @@ const ECHO_MS: i64 = 60_000;
 
 /// The clocks of a gateway and of this machine may differ by this much.
 const SKEW_MS: i64 = 5_000;
-
-/// The time-out of a watchdog that nobody has set, in minutes.
-const USUAL_WATCHDOG_MIN: f64 = 60.0;
 
 /// By what a run of the detector judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,13 +181,10 @@ pub fn patience(
     own.map(|own| own.max(threshold))
 }
 
-/// The minutes of silence that somebody has set for this label. Its watchdog names some in any case, and the usual number
-/// says nothing.
+/// The minutes of silence that somebody has set for this very label (`--monitor-timeout`).
 fn said_minutes(entry: &Entry) -> Option<f64> {
-    let number = |value: &Value| value.as_f64().filter(|minutes| *minutes > 0.0);
-    let own = entry.value("monitorTimeoutMin").and_then(number);
-    let watchdogs = || number(entry.value("watchdog")?.get("timeoutMin")?);
-    own.or_else(|| watchdogs().filter(|minutes| *minutes != USUAL_WATCHDOG_MIN))
+    let minutes = entry.value("monitorTimeoutMin")?.as_f64();
+    minutes.filter(|minutes| *minutes > 0.0)
 }
 
 /// Decides. `known` is what is remembered of this run, `now_ms` is since the epoch.

@@ -1,5 +1,5 @@
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::backend::{Evidence, Text};
@@ -417,8 +417,7 @@ fn entry(value: Value) -> Entry {
 #[case::said_for_it(json!({"backend": "openclaw", "monitorTimeoutMin": 90}), Some(600), Some(5400))]
 #[case::said_shorter(json!({"backend": "openclaw", "monitorTimeoutMin": 5}), Some(7200), Some(300))]
 #[case::said_of_a_command(json!({"backend": "local", "monitorTimeoutMin": 0.5}), None, Some(30))]
-#[case::watchdog(json!({"backend": "local", "watchdog": {"timeoutMin": 10}}), None, Some(600))]
-#[case::usual_watchdog(json!({"backend": "local", "watchdog": {"timeoutMin": 60}}), None, None)]
+#[case::what_its_watchdog_shows(json!({"backend": "local", "watchdog": {"timeoutMin": 10}}), None, None)]
 #[case::said_nonsense(json!({"backend": "local", "monitorTimeoutMin": -1}), None, None)]
 #[case::said_for_ever(json!({"backend": "local", "monitorTimeoutMin": 1e300}), None, Some(LONGEST.as_secs()))]
 fn patience_is_what_was_said_for_the_label_or_the_longer_of_threshold_and_its_own_limit(

@@ -483,7 +483,7 @@ impl Driver<'_> {
             return Ok(Watched::Ended {
                 status: ending.status.clone(),
                 message: ending.message(
-                    &self.home.config.brand,
+                    self.home.brand(),
                     &self.run.label,
                     inline_limit_from(self.home.config.inline_limit.as_deref()),
                 ),

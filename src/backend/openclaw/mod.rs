@@ -26,7 +26,7 @@ pub use sessions::{
     Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, stored_sessions,
     take_baseline,
 };
-pub use spawn::{Account, Spawn, spawn};
+pub use spawn::{Account, Spawn, spawn, takes};
 pub use steers::{Fate, Followed, is_arriving, latest};
 
 use self::link::Link;
@@ -127,6 +127,22 @@ impl<'a> OpenclawBackend<'a> {
             gaps::close(&mut client, paths, session_key, row.as_ref(), &mut all);
         }
         Ok(all)
+    }
+
+    /// The newest messages of a session, oldest first, at most `limit`, asked for within the backend's patience; `None` when
+    /// the gateway has no such session.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn newest_messages(
+        &self,
+        session_key: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<Message>>, GatewayError> {
+        let end = Instant::now() + self.patience;
+        let mut client = self.reopen()?;
+        let left = end.saturating_duration_since(Instant::now());
+        sessions::newest_messages(&mut client, session_key, limit, left)
     }
 }
 
@@ -305,7 +321,7 @@ impl Backend for OpenclawBackend<'_> {
         if has_begun(&mut client, run).map_err(io::Error::other)? {
             return Ok(None);
         }
-        let again = Spawn::of_run(run)?;
+        let again = Spawn::of_run(self.home, run)?;
         spawn(&mut client, &again).map_err(io::Error::other)?;
         Ok(None)
     }
