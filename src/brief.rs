@@ -4,6 +4,7 @@
 //! nothing of this process's environment; no secret is in it. What a person sends into a running session gets no brief.
 
 mod asks;
+pub mod git_order;
 
 use std::path::Path;
 
@@ -18,8 +19,14 @@ const OPENING: &str = "[Sub-agent context]";
 /// What stands before the chat's id in a prompt that came from a chat.
 const CHAT_MARK: &str = "ORIGIN_CHAT_ID:";
 
-/// Below this time limit a run of less than a minute is taken for one that ended by mistake, above it one of two.
-const LONG_TASK_S: u64 = 600;
+/// A run that is shorter did nothing, as a rule.
+const LEAST_RUN_S: i64 = 60;
+
+/// The same for a run that was given more time than [`LONG_LIMIT_S`].
+const LEAST_LONG_RUN_S: i64 = 120;
+
+/// Time limits above this promise work that takes a while.
+const LONG_LIMIT_S: u64 = 600;
 
 /// How a shell that knows nothing of this process's environment calls `dispatch` on the same ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,10 +252,7 @@ impl Brief<'_> {
 
     /// What `done` insists on.
     fn rules(&self, needs_sha: bool) -> String {
-        let shortest_s = match self.timeout_s {
-            Some(limit) if limit > LONG_TASK_S => 120,
-            _ => 60,
-        };
+        let least_s = least_run_s(self.timeout_s);
         let mut rules = vec![
             "The checklist is a JSON object with \"work_complete\": true. \"tests_passed\" and \"pushed\" belong into it where there were tests or a push, and neither may be false; further keys are yours. Put down only what is so.".to_owned(),
         ];
@@ -263,7 +267,7 @@ impl Brief<'_> {
         }
         rules.extend([
             format!(
-                "A signal within {shortest_s} seconds of the start is taken for a mistake. Where the task really took no longer, add: --force-done --reason 'why it was so quick'"
+                "A signal within {least_s} seconds of the start is taken for a mistake. Where the task really took no longer, add: --force-done --reason 'why it was so quick'"
             ),
             "The line is for a POSIX shell: a single quote inside a quoted text is written '\\''.".to_owned(),
             "An answer that begins with REJECTED says what is missing, and nothing was recorded: put it right and run the line again.".to_owned(),
@@ -297,6 +301,14 @@ impl Brief<'_> {
         };
         let all = [&[command], label, words].concat();
         self.reach.line(all)
+    }
+}
+
+/// In how many seconds nobody believes that the work is done, for a run with this time limit.
+pub fn least_run_s(timeout_s: Option<u64>) -> i64 {
+    match timeout_s {
+        Some(limit_s) if limit_s > LONG_LIMIT_S => LEAST_LONG_RUN_S,
+        _ => LEAST_RUN_S,
     }
 }
 

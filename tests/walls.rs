@@ -28,7 +28,7 @@ const STOREYS: [&[&str]; 19] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 39] = [
+const PURE: [&str; 38] = [
     "cron.rs",
     "brief.rs",
     "brief/",
@@ -66,7 +66,6 @@ const PURE: [&str; 39] = [
     "gateway/cli_answer.rs",
     "gateway/frame.rs",
     "gateway/observation.rs",
-    "cli/done/git_order.rs",
     "cli/done/guards.rs",
 ];
 

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::git_order::ordered_command;
+
 /// What the signal of a task has to speak of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Asked {
@@ -18,28 +20,18 @@ pub(super) struct Asked {
 /// What this prompt asks for.
 pub(super) fn of(prompt: &str) -> Asked {
     Asked {
-        git: orders(prompt, &GIT, &NOT_GIT),
-        tests: orders(prompt, &TESTS, &NOT_AT_ALL),
-        push: orders(prompt, &PUSH, &NOT_AT_ALL),
+        git: ordered_command(prompt).is_some(),
+        tests: asks_for(prompt, &TESTS),
+        push: asks_for(prompt, &PUSH),
     }
 }
 
 // ASCII alone: a prompt may have megabytes, and Unicode's word boundaries cost seconds over them.
-static GIT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i-u)\bgit\s+(?:push|rebase|cherry-pick)\b|--force-with-lease\b|--force-push\b")
-});
 static TESTS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i-u)\btests?\b"));
 static PUSH: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i-u)\bpush(?:ed)?\b"));
 
-/// What forbids the command right behind it; "do not forget to git push" forbids nothing.
-static NOT_GIT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?i)\b(?:(?:do not|don['’]?t|never)(?:\s+(?:use|run|call|invoke))?|(?:avoid|without)(?:\s+(?:using|running|a))?)\s+[`'\x22]?$",
-    )
-});
-
 /// What forbids, or spares, something that is named later in the same sentence.
-static NOT_AT_ALL: LazyLock<Regex> = LazyLock::new(|| {
+static FORBIDDING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(?i)\b(?:do not|don['’]?t|never|no|not|without|skip|avoid)\b[^.!?;:\n]{0,40}$")
 });
 
@@ -47,13 +39,13 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is checked by the tests")
 }
 
-/// The prompt has `what` somewhere where `not` does not stand before it.
-fn orders(prompt: &str, what: &Regex, not: &Regex) -> bool {
+/// The prompt names it somewhere where nothing forbids it.
+fn asks_for(prompt: &str, what: &Regex) -> bool {
     what.find_iter(prompt).any(|found| {
         let before = prompt.get(..found.start()).unwrap_or_default();
         // Enough for any of the words that forbid.
         let near = before.char_indices().rev().nth(80).map_or(0, |(at, _)| at);
-        !not.is_match(before.get(near..).unwrap_or_default())
+        !FORBIDDING.is_match(before.get(near..).unwrap_or_default())
     })
 }
 

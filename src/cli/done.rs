@@ -5,7 +5,6 @@
 
 mod commit;
 mod facts;
-mod git_order;
 pub mod guards;
 
 use std::path::PathBuf;

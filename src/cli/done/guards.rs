@@ -5,19 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use super::git_order::ordered_command;
 use crate::backend::BackendName;
+use crate::brief::{git_order::ordered_command, least_run_s};
 use crate::duration::format_duration;
 use crate::record::{Entry, MAX_TEXT_BYTES, clip_text};
-
-/// A run that is shorter did nothing, as a rule.
-const LEAST_RUN_S: i64 = 60;
-
-/// The same for a run that was given more time than [`LONG_TIMEOUT_S`].
-const LEAST_LONG_RUN_S: i64 = 120;
-
-/// Time limits above this promise work that takes a while.
-const LONG_TIMEOUT_S: u64 = 600;
 
 /// A session with so many messages has its prompt and the signal itself: see [`crate::session::activity`].
 const IDLE_MESSAGES: usize = 2;
@@ -121,10 +112,7 @@ pub fn running_time(entry: &Entry, flags: &Flags<'_>, now_ms: i64) -> Verdict {
     let limit_s = entry
         .number("timeoutSeconds")
         .or_else(|| entry.number("timeout"));
-    let least_s = match limit_s {
-        Some(limit_s) if limit_s > LONG_TIMEOUT_S => LEAST_LONG_RUN_S,
-        _ => LEAST_RUN_S,
-    };
+    let least_s = least_run_s(limit_s);
     let ran_ms = now_ms.saturating_sub(since).max(0);
     if ran_ms >= least_s * 1000 || (flags.force && flags.reason.is_some()) {
         return Ok(None);
