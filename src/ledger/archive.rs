@@ -15,6 +15,15 @@ pub struct Archive<'a> {
     home: &'a Home,
 }
 
+/// An entry with its label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Archived {
+    /// The label.
+    pub label: String,
+    /// The entry as it left the ledger.
+    pub entry: Entry,
+}
+
 impl<'a> Archive<'a> {
     /// The archive beside the state directory's ledger.
     pub fn new(home: &'a Home) -> Self {
@@ -63,6 +72,24 @@ impl<'a> Archive<'a> {
                 source,
             }),
         }
+    }
+
+    /// Hands every archived entry to `visit`, in the order in which they came; one may come more than once.
+    ///
+    /// # Errors
+    /// As [`Archive::entries`]. Unreadable lines are passed over.
+    pub fn for_each(&self, mut visit: impl FnMut(Archived)) -> Result<(), LedgerError> {
+        for line in self.bytes()?.split(|b| *b == b'\n') {
+            let Ok(Value::Object(mut line)) = js::parse_bytes(line) else {
+                continue;
+            };
+            let label = line.get("label").and_then(Value::as_str).map(str::to_owned);
+            if let (Some(label), Some(Value::Object(fields))) = (label, line.remove("entry")) {
+                let entry = Entry::from_fields(fields);
+                visit(Archived { label, entry });
+            }
+        }
+        Ok(())
     }
 
     /// The session keys of all archived entries.

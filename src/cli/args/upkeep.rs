@@ -39,10 +39,16 @@ pub struct HandoffArgs {
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code 1 when something is wrong; a warning alone is none.\n\nExample:\n  dispatch doctor --repair"
+)]
 pub struct DoctorArgs {
-    /// Mend a damaged ledger; the broken file is kept aside
+    /// Mend what is safe to mend, and say what was done; a broken ledger is kept aside
     #[arg(long)]
     pub repair: bool,
+    /// Tell people, too, of each thing that is fine
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// Flags of `completions`.
