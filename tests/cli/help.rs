@@ -71,7 +71,7 @@ const COMMANDS: [(&str, &[&str]); 17] = [
     ("redeliver", &["--label"]),
     ("sync", &["--dry-run", "--no-import"]),
     ("watcher-handoff", &["--label", "--all"]),
-    ("doctor", &["--repair"]),
+    ("doctor", &["--repair", "--verbose"]),
     ("completions", &[]),
     ("man", &[]),
 ];

@@ -2,4 +2,4 @@
 
 mod mixed;
 mod races;
-mod recovery;
+pub mod recovery;

@@ -10,9 +10,9 @@ use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, quiet, record_in, records};
 use crate::support::{House, eventually, finish_soon, halt, is_alive, kill, kill_hard};
 
-const MINUTE_MS: i64 = 60_000;
+pub const MINUTE_MS: i64 = 60_000;
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292,000,000")
 }
@@ -24,7 +24,7 @@ fn heartbeat_path(house: &House, label: &str) -> PathBuf {
 }
 
 /// Makes the watcher's heartbeat so old, as if it had not stirred since; `change` may say more.
-fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut Value)) {
+pub fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut Value)) {
     let path = heartbeat_path(house, label);
     let bytes = fs::read(&path).expect("a heartbeat");
     let mut beat: Value = serde_json::from_slice(&bytes).expect("JSON");
@@ -33,11 +33,13 @@ fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut V
     change(&mut beat);
     let aside = path.with_extension("aside");
     fs::write(&aside, beat.to_string()).expect("writable");
+    let facts = fs::metadata(&path).expect("a heartbeat");
+    fs::set_permissions(&aside, facts.permissions()).expect("ours");
     fs::rename(&aside, &path).expect("replaceable");
 }
 
 /// A running label with a watcher that was stopped after its first heartbeat.
-fn stopped_watcher(house: &House, script: &str) -> u32 {
+pub fn stopped_watcher(house: &House, script: &str) -> u32 {
     house.enqueue("w", script);
     let watcher = house.watcher_pid("w");
     eventually("it watches", || {

@@ -60,19 +60,32 @@ fn room(free_bytes: u64, all_bytes: u64) -> Room {
 
 /// Checks each file system once.
 pub(super) fn check(home: &Home, ledger: &Ledger, found: &mut Findings) {
+    let mut dirs = vec![
+        nearest_that_is_there(&home.paths.home),
+        nearest_that_is_there(parent_of(ledger.path())),
+        nearest_that_is_there(&home.paths.artifacts),
+    ];
+    dirs.dedup();
     let mut seen = BTreeSet::new();
-    for dir in [
-        home.paths.home.as_path(),
-        parent_of(ledger.path()),
-        home.paths.artifacts.as_path(),
-    ] {
-        let dir = nearest_that_is_there(dir);
+    for dir in dirs {
         let Ok(disk) = rustix::fs::statvfs(&dir) else {
             continue;
         };
-        check_writing(&dir, &disk, found);
-        if seen.insert(disk.f_fsid) {
+        let is_new = seen.insert(disk.f_fsid);
+        let is_readonly = disk.f_flag.contains(StatVfsMountFlags::RDONLY);
+        if is_new && is_readonly {
+            found
+                .wrong("disk", format!("{} is mounted read-only", dir.display()))
+                .todo("look for errors of the disk in the kernel's log (dmesg), then remount it");
+        }
+        if is_new {
             check_room(&dir, &disk, found);
+        }
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        if !is_readonly && rustix::fs::access(&dir, access).is_err() {
+            found
+                .wrong("disk", format!("{} cannot be written to", dir.display()))
+                .todo(format!("run: chmod u+wx {}", word(&dir)));
         }
     }
 }
@@ -110,18 +123,6 @@ fn check_room(dir: &Path, disk: &StatVfs, found: &mut Findings) {
             0..20 => found.wrong("disk", told).todo(todo),
             _ => found.warn("disk", told).todo(todo),
         }
-    }
-}
-
-fn check_writing(dir: &Path, disk: &StatVfs, found: &mut Findings) {
-    if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        found
-            .wrong("disk", format!("{} is mounted read-only", dir.display()))
-            .todo("look for errors of the disk in the kernel's log (dmesg), then remount it");
-    } else if rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        found
-            .wrong("disk", format!("{} cannot be written to", dir.display()))
-            .todo(format!("run: chmod u+wx {}", word(dir)));
     }
 }
 

@@ -111,7 +111,7 @@ fn check_strays(
         );
         found
             .warn("runs", what)
-            .todo(format!("to stop it: kill -TERM -- -{pid}"));
+            .todo(format!("to stop it: kill -TERM -{pid}"));
     }
 }
 
