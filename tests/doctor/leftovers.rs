@@ -131,3 +131,43 @@ fn the_advice_for_a_leftover_is_what_removes_it() {
     heed(&house, &told);
     is_sound(&house);
 }
+
+#[test]
+fn a_prompt_of_no_label_is_told_and_nobody_but_its_owner_removes_it() {
+    let house = House::new();
+    let words = [
+        "enqueue",
+        "--label",
+        "a",
+        "--message",
+        "a task",
+        "--",
+        "cat",
+    ];
+    for _ in 0..2 {
+        house.dispatch(&words).exits(0);
+        house.ended("a");
+        crate::outbox::quiet(&house);
+    }
+    let day = 24 * 60 * MINUTE;
+    let prompts = house.state().join("prompts/a");
+    // Those of the ledger and of the archive are as old, and named.
+    for prompt in fs::read_dir(&prompts).expect("there").flatten() {
+        let file = File::options().append(true).open(prompt.path());
+        let file = file.expect("ours");
+        file.set_modified(SystemTime::now() - 3 * day)
+            .expect("ours");
+    }
+    old_file(&prompts.join("young.txt"), day / 2);
+    is_sound(&house);
+    let lost = old_file(&prompts.join("it's lost.txt"), 2 * day);
+    let told = only(look(&house), "leftovers", "warn");
+    assert!(
+        told.message.starts_with("prompts of no label: "),
+        "{told:#?}"
+    );
+    assert_eq!(repair(&house), Vec::<String>::new());
+    heed(&house, &told);
+    assert!(!lost.exists());
+    is_sound(&house);
+}

@@ -1,7 +1,7 @@
 //! Deliveries that were given up, or are tried in vain, or that nobody sends.
 
 use super::findings::Findings;
-use super::watchers::is_unchanged;
+use super::watchers::unchanged;
 use crate::cli::views;
 use crate::delivery::is_owed;
 use crate::home::Home;
@@ -14,6 +14,7 @@ const SLOW_DELIVERY_MS: i64 = 10 * 60_000;
 
 pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
     let now_ms = home.now_ms();
+    let mut unsent = Vec::new();
     for (label, entry) in book.entries_containing("\"deliveries\"") {
         let deliveries = entry.deliveries();
         for delivery in &deliveries {
@@ -47,8 +48,12 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
         if waits
             && !found.started.iter().any(|started| started == label)
             && !Post::of(home, label, entry.generation()).is_held()
-            && is_unchanged(ledger, label, &entry)
         {
+            unsent.push((label.to_owned(), entry));
+        }
+    }
+    for (label, entry) in unchanged(ledger, unsent) {
+        if !Post::of(home, &label, entry.generation()).is_held() {
             let what = format!("label \"{label}\" owes a delivery and nobody sends it");
             found
                 .wrong("delivery", what)

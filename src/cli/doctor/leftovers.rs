@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
+
 use super::files::Tree;
 use super::findings::{Findings, and_more, words};
+use crate::backend::local::RunFiles;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::process::{FileLock, ProcessIdentity};
-use crate::record::file_stem_of;
+use crate::record::{Entry, file_stem_of};
 use crate::storage::writer_of_temporary;
 
 /// A temporary file this young may be another machine's or container's, whose processes we do not see.
@@ -36,6 +39,15 @@ pub(super) fn check(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut F
     let posts = book.map(|book| abandoned_posts(home, tree, book));
     let files: Vec<PathBuf> = posts.unwrap_or_default().into_values().flatten().collect();
     tell("files of watchers of generations that nobody knows", &files);
+    let prompts = book.map(|book| orphaned_prompts(home, tree, book));
+    let prompts = prompts.unwrap_or_default();
+    if !prompts.is_empty() {
+        let named = words(prompts.iter().map(PathBuf::as_path));
+        let what = format!("prompts of no label{}: {named}", and_more(prompts.len()));
+        found.warn("leftovers", what).todo(format!(
+            "they are somebody's words, so no repair removes them: rm {named}"
+        ));
+    }
     found.fine_else("leftovers", "none");
 }
 
@@ -113,6 +125,60 @@ fn abandoned_posts(home: &Home, tree: &Tree, book: &Book) -> BTreeMap<PathBuf, V
     };
     posts.retain(|lock, _| !known.is_named(lock) && !FileLock::is_held(lock));
     posts
+}
+
+/// Prompts of a day ago and more that neither ledger, nor archive, nor a run names: an `enqueue` that was killed left them.
+fn orphaned_prompts(home: &Home, tree: &Tree, book: &Book) -> Vec<PathBuf> {
+    let now = SystemTime::now();
+    let dir = home.paths.prompts();
+    let is_old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age >= OLD);
+    let files = tree.files.iter().filter(|(path, facts)| {
+        let is_prompt = path.extension().is_some_and(|ending| ending == "txt");
+        is_prompt && facts.is_file() && path.starts_with(&dir) && facts.modified().is_ok_and(is_old)
+    });
+    let mut orphaned: BTreeSet<PathBuf> = files.map(|(path, _)| path.clone()).collect();
+    if orphaned.is_empty() {
+        return Vec::new();
+    }
+    let mut is_whole = true;
+    let mut keep = |entry: &Entry| {
+        // An entry names its own prompt, and those that were sent into its session.
+        for value in entry.fields().values() {
+            each_text(value, &mut |text| {
+                orphaned.remove(Path::new(text));
+            });
+        }
+    };
+    for label in book.labels() {
+        match book.get(label) {
+            Some(entry) => keep(&entry),
+            None => is_whole = false,
+        }
+    }
+    let archived = Archive::new(home).for_each(|archived| keep(&archived.entry));
+    if !is_whole || archived.is_err() {
+        return Vec::new();
+    }
+    let runs = home.paths.sessions().join("runs");
+    for name in home.storage.list(&runs).unwrap_or_default() {
+        if orphaned.is_empty() {
+            break;
+        }
+        let spec = RunFiles::at(runs.join(name)).spec(home.storage.as_ref());
+        if let Some(path) = spec.ok().and_then(|spec| spec.prompt_path) {
+            orphaned.remove(&path);
+        }
+    }
+    orphaned.into_iter().collect()
+}
+
+fn each_text(value: &Value, visit: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Array(values) => values.iter().for_each(|value| each_text(value, visit)),
+        Value::Object(fields) => fields.values().for_each(|value| each_text(value, visit)),
+        _ => {}
+    }
 }
 
 /// `<label>.<generation>` of a name in the directory of watchers.

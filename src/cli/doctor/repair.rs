@@ -18,7 +18,7 @@ use crate::watchers::{Post, ensure_watcher};
 pub(super) fn run(home: &Home, ledger: &Ledger, found: &mut Findings) -> Result<()> {
     match ledger.repair()? {
         Some(repair) => book_of::tell_repair(found, &repair),
-        None => found.fine("repair", "the ledger is sound"),
+        None => found.fine("repair", "the ledger is sound; nothing to repair"),
     }
     // Before the ledger is read: what is new afterwards is nobody's leftover.
     let tree = Tree::of(home, ledger);

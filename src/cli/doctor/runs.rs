@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::findings::Findings;
-use super::watchers::is_unchanged;
+use super::watchers::unchanged;
 use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, RunSpec};
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::process::ProcessIdentity;
-use crate::record::Status;
+use crate::record::{Entry, Status};
 use crate::recovery::{LAST_WORDS_MS, forgotten_runs};
 
 /// No more runs are looked at than this.
@@ -49,26 +49,35 @@ fn check_forgotten(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findin
 
 /// Its watcher has a new runner carry such a run within seconds; one that does not has its hands bound.
 fn check_uncarried(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
-    let storage = home.storage.as_ref();
+    let mut uncarried = Vec::new();
     for (label, entry) in book.entries_containing("\"running\"") {
-        let is_local = BackendName::of_entry(&entry) == Some(BackendName::Local);
-        let run_id = entry.text("runId").filter(|_| is_local);
-        let Some(run_id) = run_id.filter(|_| entry.status() == Status::Running) else {
-            continue;
-        };
-        let files = RunFiles::of(home, run_id);
-        let is_begun = matches!(files.start(storage), Ok(Some(_)));
-        if is_begun
-            && matches!(files.exit(storage), Ok(None))
-            && !files.has_runner()
-            && is_unchanged(ledger, label, &entry)
-        {
-            let what = format!("label \"{label}\": nobody carries its run ({run_id})");
-            found.warn("runs", what).todo(format!(
-                "its watcher starts a runner; where it does not: dispatch watcher-handoff --label {label}"
-            ));
+        if run_without_runner(home, &entry).is_some() {
+            uncarried.push((label.to_owned(), entry));
         }
     }
+    for (label, entry) in unchanged(ledger, uncarried) {
+        let Some(run_id) = run_without_runner(home, &entry) else {
+            continue;
+        };
+        let what = format!("label \"{label}\": nobody carries its run ({run_id})");
+        found.warn("runs", what).todo(format!(
+            "its watcher starts a runner; where it does not: dispatch watcher-handoff --label {label}"
+        ));
+    }
+}
+
+/// The running label's run, which has begun, has not ended, and has no runner.
+fn run_without_runner(home: &Home, entry: &Entry) -> Option<String> {
+    let storage = home.storage.as_ref();
+    if entry.status() != Status::Running || BackendName::of_entry(entry) != Some(BackendName::Local)
+    {
+        return None;
+    }
+    let run_id = entry.text("runId")?;
+    let files = RunFiles::of(home, run_id);
+    let is_begun = matches!(files.start(storage), Ok(Some(_)));
+    let is_open = is_begun && matches!(files.exit(storage), Ok(None));
+    (is_open && !files.has_runner()).then(|| run_id.to_owned())
 }
 
 /// A process of a run whose label has ended.
@@ -87,15 +96,20 @@ fn check_strays(
 ) {
     let runs = home.paths.sessions().join("runs");
     let names = home.storage.list(&runs).unwrap_or_default();
-    for name in names.into_iter().take(MOST_RUNS) {
-        let dir = runs.join(name);
-        let is_stray = stray(home, &dir, book).is_some();
-        // What was enqueued since the ledger was read is in it now.
-        let now = is_stray.then(|| ledger.read().ok()).flatten();
-        let stray = now.and_then(|book| stray(home, &dir, &book));
-        let Some(stray) = stray.filter(|stray| !forgotten.contains(&stray.spec.label)) else {
-            continue;
-        };
+    let dirs = names
+        .into_iter()
+        .take(MOST_RUNS)
+        .map(|name| runs.join(name));
+    let suspects: Vec<_> = dirs
+        .filter(|dir| stray(home, dir, book).is_some())
+        .collect();
+    if suspects.is_empty() {
+        return;
+    }
+    // What was enqueued since the ledger was read is in it now.
+    let Ok(now) = ledger.read() else { return };
+    let strays = suspects.iter().filter_map(|dir| stray(home, dir, &now));
+    for stray in strays.filter(|stray| !forgotten.contains(&stray.spec.label)) {
         let Stray {
             spec,
             pid,

@@ -14,6 +14,7 @@ use crate::watchers::{Keeper, Post};
 pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
     let mut alive = 0;
     let mut outdated: Vec<String> = Vec::new();
+    let mut unwatched = Vec::new();
     for (label, entry) in book.entries_containing("\"running\"") {
         if entry.status() != Status::Running {
             continue;
@@ -26,12 +27,8 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
         }
         let post = Post::of(home, label, entry.generation());
         if !post.is_held() {
-            let is_started = found.started.iter().any(|started| started == label);
-            if !is_started && is_unchanged(ledger, label, &entry) && !post.is_held() {
-                let what = format!("label \"{label}\" is running and its watcher is dead");
-                found
-                    .wrong("watcher", what)
-                    .todo("'529-recovery' starts a new one, and so does: dispatch doctor --repair");
+            if !found.started.iter().any(|started| started == label) {
+                unwatched.push((label.to_owned(), entry));
             }
             continue;
         }
@@ -49,6 +46,15 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
             outdated.push(label.to_owned());
         }
     }
+    for (label, entry) in unchanged(ledger, unwatched) {
+        if Post::of(home, &label, entry.generation()).is_held() {
+            continue;
+        }
+        let what = format!("label \"{label}\" is running and its watcher is dead");
+        found
+            .wrong("watcher", what)
+            .todo("'529-recovery' starts a new one, and so does: dispatch doctor --repair");
+    }
     if !outdated.is_empty() {
         let what = format!(
             "{} of the watchers run another version of the program than the one installed ({})",
@@ -62,10 +68,18 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
     found.fine("watchers", format!("{alive} alive"));
 }
 
-/// The entry is still what was read a moment ago; when it has changed since, somebody is at work on it.
-pub(super) fn is_unchanged(ledger: &Ledger, label: &str, entry: &Entry) -> bool {
-    let now = ledger.read().ok().and_then(|book| book.get(label));
-    now.is_some_and(|now| now == *entry)
+/// Those whose entries are still what was read a while ago; of a label that has changed since, somebody takes care.
+pub(super) fn unchanged(ledger: &Ledger, suspects: Vec<(String, Entry)>) -> Vec<(String, Entry)> {
+    if suspects.is_empty() {
+        return suspects;
+    }
+    let Ok(now) = ledger.read() else {
+        return Vec::new();
+    };
+    let suspects = suspects.into_iter();
+    suspects
+        .filter(|(label, entry)| now.get(label).as_ref() == Some(entry))
+        .collect()
 }
 
 /// The watcher at the post was started from another file than the program that would be started now: after an upgrade
