@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::memory::Suspicion;
 use crate::backend::{BackendName, Liveness, Pulse, Settled, Work};
 use crate::duration::{LONGEST, format_duration};
