@@ -17,11 +17,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use self::keys::KNOWN_KEYS;
+use self::keys::{Slip, sound};
 pub use self::receivers::EventReceivers;
 pub use self::windows::{LivenessWindows, RetryWindows};
 use crate::duration::{self, Unit};
-use crate::nearest::nearest;
 use crate::paths::Environment;
 use crate::storage::Storage;
 
@@ -41,7 +40,6 @@ pub enum Strictness {
 
 /// A receiver of results over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Where to POST.
     pub url: String,
@@ -51,7 +49,7 @@ pub struct Webhook {
 
 /// How an OpenClaw gateway is called.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Gateway {
     /// The way.
     pub transport: GatewayTransport,
@@ -84,6 +82,10 @@ pub enum GatewayTransport {
 pub struct Config {
     /// The name that messages and log lines carry.
     pub brand: String,
+    /// The names that messages and log lines of single agents carry.
+    pub agent_brands: BTreeMap<String, String>,
+    /// The model of an enqueue that names none.
+    pub default_model: Option<String>,
     /// Where results of labels go that nobody enqueued.
     pub deliver_to: Option<String>,
     /// The channel of delivery targets that name none.
@@ -94,6 +96,10 @@ pub struct Config {
     pub webhooks: BTreeMap<String, Webhook>,
     /// Programs that `command:<name>` targets mean, with their arguments.
     pub commands: BTreeMap<String, Vec<String>>,
+    /// How often a stuck label is looked for, as a cron expression, where its call does not say.
+    pub watchdog_interval: String,
+    /// After so many minutes of silence a label counts as stuck, where its call does not say.
+    pub watchdog_timeout_min: u64,
     /// How an OpenClaw gateway is called; `DISPATCH_GATEWAY_TRANSPORT` decides about the way.
     pub gateway: Gateway,
     /// How long a delivery is tried.
@@ -122,11 +128,15 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             brand: "dispatch".to_owned(),
+            agent_brands: BTreeMap::new(),
+            default_model: None,
             deliver_to: None,
             delivery_channel: "telegram".to_owned(),
             aliases: BTreeMap::new(),
             webhooks: BTreeMap::new(),
             commands: BTreeMap::new(),
+            watchdog_interval: "*/15 * * * *".to_owned(),
+            watchdog_timeout_min: 60,
             gateway: Gateway::default(),
             delivery_ttl: Duration::from_secs(48 * 3600),
             delivery_timeout: None,
@@ -188,6 +198,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The name that what concerns this agent carries.
+    pub fn brand_of(&self, agent: Option<&str>) -> &str {
+        let own = agent.and_then(|agent| self.agent_brands.get(agent));
+        own.unwrap_or(&self.brand)
+    }
+
     /// Reads `path` (missing: defaults) and the environment. Returns the settings and the warnings to show.
     ///
     /// # Errors
@@ -231,6 +247,9 @@ impl Config {
             Err(error) => settle(vec![error], file, &mut warnings)?,
         }
         let text = |name: &str| env(name).and_then(|value| value.into_string().ok());
+        if config.default_model.is_none() {
+            config.default_model = text("DISPATCH_DEFAULT_MODEL").filter(|model| !model.is_empty());
+        }
         config.events = config.events.overridden(text);
         config.inline_limit = text("DISPATCH_COMPLETION_INLINE_LIMIT_BYTES");
         if let Some(value) = text("DISPATCH_LOCK_TIMEOUT").filter(|value| !value.is_empty()) {
@@ -270,25 +289,25 @@ impl Config {
         keys: &Map<String, Value>,
         warnings: &mut Vec<String>,
     ) -> Vec<ConfigError> {
-        let mut unusable = Vec::new();
-        for (key, value) in keys {
-            if key.starts_with('_') {
-                continue;
-            }
-            let Some((_, kind)) = KNOWN_KEYS.iter().find(|(known, _)| known == key) else {
-                warnings.push(unknown_key(path, key));
-                continue;
-            };
-            if !kind.matches(value) {
-                unusable.push(ConfigError::WrongType {
-                    path: path.to_owned(),
-                    key: key.clone(),
-                    expected: kind.to_string(),
-                    found: kind.shown(value),
-                });
-                continue;
-            }
+        let (sound, slips) = sound(keys);
+        for (key, value) in &sound {
             self.set(key, value);
+        }
+        let mut unusable = Vec::new();
+        for slip in slips {
+            match slip {
+                Slip::Unknown { key, near } => warnings.push(unknown_key(path, &key, near)),
+                Slip::Wrong {
+                    key,
+                    expected,
+                    found,
+                } => unusable.push(ConfigError::WrongType {
+                    path: path.to_owned(),
+                    key,
+                    expected,
+                    found,
+                }),
+            }
         }
         unusable
     }
@@ -298,6 +317,21 @@ impl Config {
         let number = || value.as_f64().unwrap_or_default();
         match key {
             "name" => self.brand = text().unwrap_or_else(|| self.brand.clone()),
+            "agents" => {
+                let agents = value.as_object().into_iter().flatten();
+                self.agent_brands = agents
+                    .filter_map(|(id, agent)| {
+                        Some((id.clone(), agent.get("name")?.as_str()?.to_owned()))
+                    })
+                    .filter(|(_, name)| !name.is_empty())
+                    .collect();
+            }
+            "defaultModel" => self.default_model = text().or(self.default_model.take()),
+            // The older place of the same setting.
+            "dispatch" if self.default_model.is_none() => {
+                let model = value.get("model").and_then(Value::as_str);
+                self.default_model = model.filter(|m| !m.is_empty()).map(str::to_owned);
+            }
             "deliverTo" => self.deliver_to = text(),
             "deliveryChannel" => {
                 self.delivery_channel = text().unwrap_or_else(|| self.delivery_channel.clone());
@@ -314,6 +348,10 @@ impl Config {
             "commands" => {
                 self.commands = BTreeMap::deserialize(value).unwrap_or_default();
             }
+            "watchdogIntervalCron" => {
+                self.watchdog_interval = text().unwrap_or_else(|| self.watchdog_interval.clone());
+            }
+            "watchdogTimeoutMin" => self.watchdog_timeout_min = number().max(1.0) as u64,
             "deliver_watcher_ttl_hours" => {
                 let seconds = number() * 3600.0;
                 self.delivery_ttl = Duration::from_secs_f64(seconds.min(10.0 * 365.0 * 86_400.0));
@@ -380,11 +418,8 @@ fn settle(
     Ok(())
 }
 
-fn unknown_key(path: &Path, key: &str) -> String {
-    let known = KNOWN_KEYS.iter().map(|(name, _)| *name);
-    let hint = nearest(key, known)
-        .first()
-        .map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
+fn unknown_key(path: &Path, key: &str, near: Option<String>) -> String {
+    let hint = near.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
     format!(
         "the configuration {} has an unknown key \"{key}\"{hint}",
         path.display()

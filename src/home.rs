@@ -33,6 +33,8 @@ pub struct Home {
     pub programs: Programs,
     /// What this process calls itself in locks and logs (`dispatch done`).
     pub program: String,
+    /// The agent that this process works for, where it works for one.
+    pub agent: Option<String>,
     /// Who hears of every change of the ledger, if anybody.
     pub witness: Option<Witness>,
 }
@@ -87,6 +89,7 @@ impl Home {
             environment: crate::paths::process_environment,
             programs: Programs::locate(named.as_deref())?,
             program: program.to_owned(),
+            agent: None,
             witness: None,
         };
         for warning in warnings {
@@ -124,10 +127,23 @@ impl Home {
         }
     }
 
+    /// The same ground for what is done for one agent, under its own name where the configuration gives it one.
+    pub fn of_agent(&self, agent: Option<&str>) -> Self {
+        Self {
+            agent: agent.map(str::to_owned),
+            ..self.clone()
+        }
+    }
+
+    /// The name that messages and log lines carry.
+    pub fn brand(&self) -> &str {
+        self.config.brand_of(self.agent.as_deref())
+    }
+
     /// A line for people on stderr, prefixed with the brand. A closed stderr is no error.
     pub fn say(&self, line: &str) {
         use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "[{}] {line}", self.config.brand);
+        let _ = writeln!(std::io::stderr(), "[{}] {line}", self.brand());
     }
 
     /// Wall time, ms since the epoch.

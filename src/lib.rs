@@ -9,10 +9,12 @@ compile_error!(
 );
 
 pub mod backend;
+pub mod brief;
 pub mod cli;
 pub mod clock;
 pub mod completion;
 pub mod config;
+pub mod cron;
 pub mod delivery;
 pub mod duration;
 pub mod events;
@@ -28,6 +30,7 @@ pub mod recovery;
 pub mod session;
 pub mod signature;
 pub mod storage;
+pub mod stuck;
 pub mod wake;
 pub mod watch;
 pub mod watchers;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// A way to look up environment variables; empty values count as unset.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
+/// The ledger's name in the state directory.
+pub const LEDGER_FILE: &str = "labels.json";
+
 /// The process's own environment.
 pub fn process_environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
@@ -26,21 +29,26 @@ pub struct Paths {
     pub openclaw_state: PathBuf,
     /// OpenClaw's configuration file, whether it exists or not.
     pub openclaw_config: PathBuf,
+    /// Where the reference keeps its ledger, whether it exists or not.
+    pub reference_labels: PathBuf,
     /// The variables that named paths, as absolute paths: detached children run in another directory.
     pub exports: Vec<(&'static str, PathBuf)>,
 }
 
 /// Every variable that names a path.
-const PATH_VARIABLES: [&str; 9] = [
+const PATH_VARIABLES: [&str; 12] = [
     "HOME",
     "XDG_STATE_HOME",
     "DISPATCH_HOME",
+    "DISPATCH_STATE_DIR",
     "DISPATCH_LABELS_PATH",
     "DISPATCH_CONFIG_DIR",
+    "DISPATCH_INDEX_PATH",
     "SCHEDULER_ARTIFACTS_DIR",
     "OPENCLAW_STATE_DIR",
     "OPENCLAW_HOME",
     "OPENCLAW_CONFIG_PATH",
+    "OPENCLAW_SCHEDULER_HOME",
 ];
 
 /// Why no state directory could be named.
@@ -51,22 +59,30 @@ const PATH_VARIABLES: [&str; 9] = [
 pub struct NoHome;
 
 impl Paths {
-    /// Works the paths out from the environment (design: `DISPATCH_HOME`, else the ledger's directory, else beside
-    /// OpenClaw's state where that exists, else the XDG state directory).
+    /// Works the paths out from the environment: `DISPATCH_HOME`, else `DISPATCH_STATE_DIR`, else the ledger's directory, else
+    /// beside OpenClaw's state where that exists, else the XDG state directory. A relative `DISPATCH_LABELS_PATH` is one
+    /// in `DISPATCH_STATE_DIR` where that is set, as it is for the reference.
     ///
     /// # Errors
     /// When nothing names a directory, not even `HOME`.
     pub fn from_environment(env: Environment<'_>) -> Result<Self, NoHome> {
-        let path = |name: &str| {
+        let given = |name: &str| {
             env(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
-                .map(absolute)
+        };
+        let path = |name: &str| {
+            let path = given(name)?;
+            Some(match given("DISPATCH_STATE_DIR") {
+                Some(state) if name == "DISPATCH_LABELS_PATH" => absolute(state).join(path),
+                _ => absolute(path),
+            })
         };
         let user_home = path("HOME");
         let openclaw_state = openclaw_state(&path, env, user_home.as_deref());
         let named_labels = path("DISPATCH_LABELS_PATH");
         let home = path("DISPATCH_HOME")
+            .or_else(|| path("DISPATCH_STATE_DIR"))
             .or_else(|| {
                 let labels = named_labels.as_deref()?;
                 Some(crate::storage::parent_of(labels).to_owned())
@@ -80,7 +96,7 @@ impl Paths {
             .ok_or(NoHome)?;
         let openclaw_state = openclaw_state.unwrap_or_else(|| home.join("no-openclaw"));
         Ok(Self {
-            labels: named_labels.unwrap_or_else(|| home.join("labels.json")),
+            labels: named_labels.unwrap_or_else(|| home.join(LEDGER_FILE)),
             config: path("DISPATCH_CONFIG_DIR")
                 .unwrap_or_else(|| home.clone())
                 .join("config.json"),
@@ -89,18 +105,51 @@ impl Paths {
                 .join("dispatch-completions"),
             openclaw_config: path("OPENCLAW_CONFIG_PATH")
                 .unwrap_or_else(|| openclaw_state.join("openclaw.json")),
+            reference_labels: path("OPENCLAW_SCHEDULER_HOME")
+                .unwrap_or_else(|| openclaw_state.join("scheduler"))
+                .join("dispatch/labels.json"),
             openclaw_state,
             home,
             exports: PATH_VARIABLES
                 .into_iter()
+                // A bare name is one that PATH finds.
+                .filter(|name| {
+                    *name != "DISPATCH_INDEX_PATH"
+                        || given(name).is_some_and(|program| program.components().count() > 1)
+                })
                 .filter_map(|name| Some((name, path(name)?)))
                 .collect(),
         })
     }
 
-    /// Where the reference keeps its ledger, whether it exists or not.
-    pub fn reference_labels(&self) -> PathBuf {
-        self.openclaw_state.join("scheduler/dispatch/labels.json")
+    /// The variables that a shell of this user without this environment must set for `dispatch` to use the same files. The
+    /// state directory is always named: the gateway's own environment may lead elsewhere.
+    pub fn variables(&self) -> Vec<(&'static str, &Path)> {
+        let mut variables = vec![("DISPATCH_HOME", self.home.as_path())];
+        if self.labels != self.home.join("labels.json") {
+            variables.push(("DISPATCH_LABELS_PATH", &self.labels));
+        }
+        let directories = [
+            (
+                "DISPATCH_CONFIG_DIR",
+                self.config.parent(),
+                self.home.clone(),
+            ),
+            (
+                "SCHEDULER_ARTIFACTS_DIR",
+                self.artifacts.parent(),
+                self.home.join("artifacts"),
+            ),
+        ];
+        for (name, used, usual) in directories {
+            variables.extend(used.filter(|used| *used != usual).map(|used| (name, used)));
+        }
+        let user = self.exports.iter().find(|(name, _)| *name == "HOME");
+        let usual = user.map(|(_, user)| user.join(".openclaw/openclaw.json"));
+        if usual.as_ref() != Some(&self.openclaw_config) {
+            variables.push(("OPENCLAW_CONFIG_PATH", &self.openclaw_config));
+        }
+        variables
     }
 
     /// Locks, heartbeats and logs of the watchers.
@@ -183,6 +232,156 @@ mod tests {
             (both.home, both.labels),
             (PathBuf::from("/d"), PathBuf::from("/l/my.json"))
         );
+    }
+
+    #[test]
+    fn each_variable_wins_over_what_stands_below_it() {
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, &'a str);
+        let table: [Row; 10] = [
+            (
+                &[],
+                "/h/.local/state/dispatch",
+                "/h/.local/state/dispatch/labels.json",
+                "/h/.local/state/dispatch/config.json",
+            ),
+            (
+                &[("XDG_STATE_HOME", "/x")],
+                "/x/dispatch",
+                "/x/dispatch/labels.json",
+                "/x/dispatch/config.json",
+            ),
+            (
+                &[("DISPATCH_STATE_DIR", "/s")],
+                "/s",
+                "/s/labels.json",
+                "/s/config.json",
+            ),
+            (
+                &[("DISPATCH_STATE_DIR", "/s"), ("XDG_STATE_HOME", "/x")],
+                "/s",
+                "/s/labels.json",
+                "/s/config.json",
+            ),
+            (
+                &[("DISPATCH_STATE_DIR", "/s"), ("DISPATCH_HOME", "/d")],
+                "/d",
+                "/d/labels.json",
+                "/d/config.json",
+            ),
+            (
+                &[
+                    ("DISPATCH_STATE_DIR", "/s"),
+                    ("DISPATCH_LABELS_PATH", "/l/my.json"),
+                ],
+                "/s",
+                "/l/my.json",
+                "/s/config.json",
+            ),
+            (
+                &[
+                    ("DISPATCH_STATE_DIR", "/s"),
+                    ("DISPATCH_LABELS_PATH", "my.json"),
+                ],
+                "/s",
+                "/s/my.json",
+                "/s/config.json",
+            ),
+            (
+                &[("DISPATCH_LABELS_PATH", "/l/my.json")],
+                "/l",
+                "/l/my.json",
+                "/l/config.json",
+            ),
+            (
+                &[
+                    ("DISPATCH_LABELS_PATH", "/l/my.json"),
+                    ("DISPATCH_HOME", "/d"),
+                ],
+                "/d",
+                "/l/my.json",
+                "/d/config.json",
+            ),
+            (
+                &[("DISPATCH_CONFIG_DIR", "/c"), ("DISPATCH_HOME", "/d")],
+                "/d",
+                "/d/labels.json",
+                "/c/config.json",
+            ),
+        ];
+        for (vars, home, labels, config) in table {
+            let vars = [&[("HOME", "/h")], vars].concat();
+            let p = paths(&vars);
+            let found = (p.home.as_path(), p.labels.as_path(), p.config.as_path());
+            let expected = (Path::new(home), Path::new(labels), Path::new(config));
+            assert_eq!(found, expected, "{vars:?}");
+        }
+    }
+
+    #[test]
+    fn artifacts_and_the_references_ledger_have_variables_of_their_own() {
+        let plain = paths(&[("HOME", "/h"), ("DISPATCH_HOME", "/d")]);
+        assert_eq!(
+            plain.artifacts,
+            Path::new("/d/artifacts/dispatch-completions")
+        );
+        assert_eq!(
+            plain.reference_labels,
+            Path::new("/h/.openclaw/scheduler/dispatch/labels.json")
+        );
+        let named = paths(&[
+            ("HOME", "/h"),
+            ("SCHEDULER_ARTIFACTS_DIR", "/a"),
+            ("OPENCLAW_SCHEDULER_HOME", "/sched"),
+        ]);
+        assert_eq!(named.artifacts, Path::new("/a/dispatch-completions"));
+        assert_eq!(
+            named.reference_labels,
+            Path::new("/sched/dispatch/labels.json")
+        );
+    }
+
+    #[test]
+    fn what_detached_children_are_given_is_absolute() {
+        let p = paths(&[
+            ("HOME", "/h"),
+            ("DISPATCH_STATE_DIR", "/s"),
+            ("DISPATCH_LABELS_PATH", "my.json"),
+        ]);
+        let labels = ("DISPATCH_LABELS_PATH", PathBuf::from("/s/my.json"));
+        assert!(p.exports.contains(&labels), "{:?}", p.exports);
+        let here = std::env::current_dir().expect("there is one");
+        let p = paths(&[("HOME", "/h"), ("DISPATCH_LABELS_PATH", "my.json")]);
+        assert_eq!(p.labels, here.join("my.json"));
+    }
+
+    #[test]
+    fn a_shell_is_told_what_it_needs_to_find_the_same_files() {
+        let told = |vars: &[(&str, &str)]| -> Vec<String> {
+            let paths = paths(vars);
+            let variables = paths.variables().into_iter();
+            variables
+                .map(|(name, path)| format!("{name}={}", path.display()))
+                .collect()
+        };
+        assert_eq!(
+            told(&[("HOME", "/nowhere")]),
+            ["DISPATCH_HOME=/nowhere/.local/state/dispatch"]
+        );
+        assert_eq!(
+            told(&[("HOME", "/h"), ("DISPATCH_LABELS_PATH", "/l/labels.json")]),
+            ["DISPATCH_HOME=/l"]
+        );
+        let all = [
+            ("DISPATCH_HOME", "/d"),
+            ("DISPATCH_LABELS_PATH", "/l/my.json"),
+            ("DISPATCH_CONFIG_DIR", "/c"),
+            ("SCHEDULER_ARTIFACTS_DIR", "/a"),
+            ("OPENCLAW_CONFIG_PATH", "/o.json"),
+        ];
+        let lines = all.map(|(name, value)| format!("{name}={value}"));
+        assert_eq!(told(&all), lines);
+        let again: Vec<(&str, &str)> = lines.iter().filter_map(|l| l.split_once('=')).collect();
+        assert_eq!(told(&again), lines);
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub trait Storage: Send + Sync {
     /// The whole content of a file; symbolic links are followed. Pipes and devices are refused.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// At most `len` bytes of a file from `offset` on, fewer only at its end; symbolic links are followed.
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+
     /// Facts of a path itself, `None` when it does not exist. Links are not followed.
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>>;
 
@@ -75,6 +78,9 @@ pub trait Storage: Send + Sync {
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Brings a directory's entries to the disk.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -141,6 +147,14 @@ impl Storage for RealStorage {
         Ok(bytes)
     }
 
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::with_capacity(len);
+        file.take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {
         match fs::symlink_metadata(path) {
             Ok(m) => Ok(Some(FileFacts {
@@ -188,6 +202,10 @@ impl Storage for RealStorage {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -82,6 +82,15 @@ pub enum Keeper {
     Passing,
 }
 
+/// A watcher that holds its post and does not stir.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wedged {
+    /// The process.
+    pub process: ProcessIdentity,
+    /// When it stirred last, ms since the epoch.
+    pub since_ms: i64,
+}
+
 impl Heartbeat {
     /// When a watcher that still stirs acts next, as far as it said, ms since the epoch: what it plans, or else its next
     /// look. It looks at least as often as it said; the time of a wedged one stays in the past.
@@ -128,6 +137,16 @@ impl Post {
         self.dir.join(format!("{}.log", self.stem))
     }
 
+    /// All of its files.
+    pub fn paths(&self) -> [PathBuf; 4] {
+        [
+            self.heartbeat_path(),
+            self.verify_note_path(),
+            self.log_path(),
+            self.lock_path(),
+        ]
+    }
+
     /// A watcher is at its post.
     pub fn is_held(&self) -> bool {
         FileLock::is_held(&self.lock_path())
@@ -148,6 +167,28 @@ impl Post {
             },
             None => Keeper::Passing,
         }
+    }
+
+    /// The watcher of a held post, where it has not stirred for longer than it said it would rest, and for [`STALE_MS`].
+    pub fn wedged(&self, home: &Home) -> Option<Wedged> {
+        // The signature in the lock names who really holds it; the heartbeat may be an earlier watcher's.
+        let holder = FileLock::holder(&self.lock_path()).filter(|h| h.process.is_alive())?;
+        let beat = self.heartbeat(home);
+        let beat = beat.filter(|beat| beat.process == holder.process);
+        let now_ms = home.now_ms();
+        if beat
+            .as_ref()
+            .is_some_and(|beat| is_within_its_pause(beat, now_ms))
+        {
+            return None;
+        }
+        // One that never wrote a heartbeat has stirred once: when it signed.
+        let since_ms = beat.map_or(holder.since, |beat| beat.at);
+        let is_stale = since_ms != 0 && now_ms.saturating_sub(since_ms) >= STALE_MS;
+        is_stale.then_some(Wedged {
+            process: holder.process,
+            since_ms,
+        })
     }
 
     /// Takes the post; `Err(holder)` when another watcher has it.
@@ -205,6 +246,12 @@ impl Post {
         bytes.push(b'\n');
         replace_synced(home.storage.as_ref(), &self.heartbeat_path(), &bytes)
     }
+}
+
+/// A watcher that said it would sleep longer than a heartbeat's interval is not late before that.
+fn is_within_its_pause(beat: &Heartbeat, now_ms: i64) -> bool {
+    beat.next_at
+        .is_some_and(|next| next.saturating_add(STALE_MS) > now_ms)
 }
 
 /// Starts a detached watcher for the label. One that is there already makes the new one leave at once.

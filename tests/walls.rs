@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The directories and root files of `src`, from the top down; one on a line may use what is on the lines below it.
-const STOREYS: [&[&str]; 18] = [
+const STOREYS: [&[&str]; 19] = [
     &["cli"],
     &["watch"],
     &["recovery"],
@@ -15,6 +15,7 @@ const STOREYS: [&[&str]; 18] = [
     &["backend"],
     &["gateway"],
     &["ledger"],
+    &["brief"],
     &["session"],
     &["completion"],
     &["failure"],
@@ -22,12 +23,15 @@ const STOREYS: [&[&str]; 18] = [
     &["home"],
     &["record", "process", "wake"],
     &["config"],
-    &["nearest", "duration", "paths", "signature"],
+    &["nearest", "cron", "duration", "paths", "signature"],
     &["clock", "storage"],
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 31] = [
+const PURE: [&str; 39] = [
+    "cron.rs",
+    "brief.rs",
+    "brief/",
     "record/",
     "events/change.rs",
     "events/event.rs",
@@ -35,13 +39,16 @@ const PURE: [&str; 31] = [
     "failure/",
     "completion/choice.rs",
     "completion/cap.rs",
+    "completion/structured.rs",
     "session/line.rs",
     "session/active.rs",
+    "session/activity.rs",
     "session/terminal.rs",
     "session/content.rs",
     "session/exec_event.rs",
     "session/key.rs",
     "session/routing.rs",
+    "stuck/rules.rs",
     "watch/changes.rs",
     "watch/ending.rs",
     "watch/liveness.rs",
@@ -59,6 +66,8 @@ const PURE: [&str; 31] = [
     "gateway/cli_answer.rs",
     "gateway/frame.rs",
     "gateway/observation.rs",
+    "cli/done/git_order.rs",
+    "cli/done/guards.rs",
 ];
 
 const IMPURE: [&str; 10] = [

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use self::local::LocalBackend;
 use self::openclaw::OpenclawBackend;
+use crate::brief::Audience;
 use crate::gateway::GatewayError;
 use crate::home::Home;
 use crate::process::Detached;
@@ -92,6 +93,10 @@ pub struct RunRef {
     pub attempt: u32,
     /// How the attempt before it failed.
     pub retry_of: Option<FailureKind>,
+    /// Who waits for the work.
+    pub audience: Audience,
+    /// The directory of the work.
+    pub cwd: Option<String>,
 }
 
 impl RunRef {
@@ -126,6 +131,8 @@ impl RunRef {
                 .claim()
                 .and_then(|_| entry.failure())
                 .map(|failure| failure.kind),
+            audience: Audience::of_entry(entry),
+            cwd: entry.text("cwd").map(str::to_owned),
         })
     }
 
@@ -256,6 +263,26 @@ impl Evidence {
             is_known: false,
         }
     }
+}
+
+/// What two witnesses that do not know of each other say of a run's work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pulse {
+    /// The first: the session's row, or the transcript that the runner writes.
+    pub evidence: Evidence,
+    /// The second; `None` where the first had seen enough.
+    pub work: Option<Work>,
+}
+
+/// What a run has done, as the agent's own messages show it, or the files into which its command prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// How much there is of it; only ever compared.
+    pub amount: u64,
+    /// When the last of it was done, ms since the epoch, as far as that is known.
+    pub at_ms: Option<i64>,
+    /// Since when a tool call is open, ms since the epoch.
+    pub tool_since_ms: Option<i64>,
 }
 
 /// A place where sessions run.

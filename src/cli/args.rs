@@ -1,6 +1,7 @@
 //! The command line of `dispatch`. The doc comments here are the help texts.
 
 mod enqueue;
+mod older;
 mod reading;
 mod session;
 mod upkeep;
@@ -14,9 +15,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub use self::enqueue::{
     BackendChoice, DeliveryModeChoice, EnqueueArgs, Mode, PromptArgs, Thinking,
 };
+pub use self::older::OlderFlags;
 pub use self::reading::{ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use self::session::{CancelArgs, DoneArgs, HeartbeatArgs, NoteArgs, SendArgs};
-pub use self::upkeep::{CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, SyncArgs};
+pub use self::upkeep::{
+    CompleteLabelsArgs, CompletionsArgs, DoctorArgs, HandoffArgs, ManArgs, PruneArgs,
+    RedeliverArgs, RetryArgs, StuckArgs, SyncArgs, TimersArgs,
+};
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]
@@ -26,7 +31,7 @@ pub use self::upkeep::{CompletionsArgs, DoctorArgs, HandoffArgs, RedeliverArgs, 
     styles = Styles::plain(),
     disable_help_subcommand = true,
     disable_help_flag = true,
-    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- sh -c 'cat; echo and hi'\n  dispatch result --label hello"
+    after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- cat\n  dispatch result --label hello"
 )]
 pub struct Cli {
     /// How to print: JSON off a terminal, a table on one, unless said otherwise
@@ -67,8 +72,8 @@ pub enum OutputChoice {
 pub enum Command {
     /// Hand work to a new session and return at once
     Enqueue(Box<EnqueueArgs>),
-    /// Send a message into a running session (steer is another name for it)
-    #[command(alias = "steer")]
+    /// Send a message into a running session
+    #[command(visible_alias = "steer")]
     Send(SendArgs),
     /// Show where a label stands
     Status(LabelArgs),
@@ -88,18 +93,29 @@ pub enum Command {
     Done(DoneArgs),
     /// Send a progress message to a label's delivery target
     Note(NoteArgs),
+    /// Tell of silent sessions, wedged watchers and parked deliveries; exit code 1 when there are any
+    Stuck(StuckArgs),
     /// Reconcile the ledger with the sessions that there are
     Sync(SyncArgs),
     /// Send deliveries now that were given up or wait for their next try
     Redeliver(RedeliverArgs),
     /// Have a fresh watcher take over, after an upgrade say
     WatcherHandoff(HandoffArgs),
+    /// Have the recovery scan and the stuck detector run by the clock
+    InstallTimers(TimersArgs),
+    /// Do the work of an ended label once more, as it was enqueued
+    Retry(RetryArgs),
+    /// Move labels that ended long ago into the archive, and remove their files
+    Prune(PruneArgs),
     /// Check the state directory and say what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Print the manual page
-    Man,
+    /// Print a program's manual page
+    Man(ManArgs),
+    /// Print the labels that a command may be given (called by completion scripts)
+    #[command(hide = true)]
+    CompleteLabels(CompleteLabelsArgs),
     /// Carry a local run (started by dispatch itself)
     #[command(hide = true)]
     LocalRunner(RunArgs),
@@ -120,6 +136,7 @@ pub struct RunArgs {
 
 /// One label.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch status --label notes")]
 pub struct LabelArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true)]

@@ -108,7 +108,7 @@ pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -
         }
         Some(Err(())) => {
             return Err(failure(format!(
-                "label \"{label}\" was started by another tool, which must stop it"
+                "label \"{label}\" was started by another tool, which must stop it; or take it over first: dispatch watcher-handoff --label {label}"
             )));
         }
         Some(Ok(entry)) => entry,
@@ -176,7 +176,5 @@ fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Opt
 }
 
 fn archived(home: &Home, run: &RunRef) -> Result<Option<Entry>> {
-    let mut entries = Archive::new(home).entries(&run.label)?;
-    entries.retain(|entry| entry.generation() == run.generation);
-    Ok(entries.pop())
+    Ok(Archive::new(home).find(&run.label, run.generation)?)
 }

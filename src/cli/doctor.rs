@@ -14,8 +14,10 @@ mod gateway;
 mod ledger;
 mod leftovers;
 mod limits;
+mod reference;
 mod repair;
 mod runs;
+mod settings;
 mod timers;
 mod watchers;
 
@@ -25,10 +27,8 @@ use self::files::Tree;
 use self::findings::Findings;
 use super::args::DoctorArgs;
 use super::output::Output;
-use crate::config::{Config, Strictness};
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::paths::process_environment;
 
 /// Runs the command.
 ///
@@ -48,7 +48,7 @@ pub fn run(home: &Home, output: Output, args: &DoctorArgs) -> Result<u8> {
 fn check(home: &Home, ledger: &Ledger, found: &mut Findings) {
     // Before the ledger is read: what is new afterwards is nobody's leftover.
     let tree = Tree::of(home, ledger);
-    check_config(home, found);
+    settings::check(home, found);
     let book = ledger::check(home, ledger, found);
     if let Some(book) = &book {
         watchers::check(home, ledger, book, found);
@@ -57,38 +57,13 @@ fn check(home: &Home, ledger: &Ledger, found: &mut Findings) {
         timers::check(home, book, found);
         limits::check(home, book, found);
         clock::check(home, book, found);
+        reference::check_work(home, ledger, book, found);
     }
     leftovers::check(home, &tree, book.as_ref(), found);
     disk::check(home, ledger, found);
     disk::check_locks(home, ledger, found);
     files::check(home, &tree, found);
     events::check(home, found);
-    check_reference_ledger(home, found);
+    reference::check_ledger(home, found);
     gateway::check(home, found);
-}
-
-/// Doctor itself goes on with defaults; the other commands refuse.
-fn check_config(home: &Home, found: &mut Findings) {
-    let loaded = Config::load(
-        home.storage.as_ref(),
-        &home.paths.config,
-        &process_environment,
-        Strictness::Refuse,
-    );
-    if let Err(e) = loaded {
-        found.wrong("config", e.to_string());
-    }
-}
-
-fn check_reference_ledger(home: &Home, found: &mut Findings) {
-    let other = home.paths.reference_labels();
-    if other != home.paths.labels && other.is_file() {
-        found.fine(
-            "other ledger",
-            format!(
-                "openclaw-scheduler has a ledger at {}; to use it, set DISPATCH_LABELS_PATH to it",
-                other.display()
-            ),
-        );
-    }
 }

@@ -1,17 +1,29 @@
 //! `dispatch done`: the agent's own completion signal.
 //!
-//! The summary's full text is kept before the state changes; state and outbox change in one ledger write.
+//! Its guards come first, and write nothing. The summary's full text is kept before the state changes; state and outbox
+//! change in one ledger write, over the very generation that the guards have looked at.
+
+mod commit;
+mod facts;
+mod git_order;
+pub mod guards;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use self::facts::{activity_of, prompt_of};
+use self::guards::{Flags, Verdict};
 use super::args::DoneArgs;
+use super::enqueue::target::{self, Target};
 use super::exit::{OK, failure, usage};
 use super::output::Output;
 use super::views;
 use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
+use crate::completion::structured::{Forced, Report};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
@@ -32,6 +44,8 @@ enum Outcome {
     Again(Entry),
     /// Something forbids it.
     Rejected(String),
+    /// The label has another generation than the one that the guards have looked at.
+    Moved,
 }
 
 /// Runs the command.
@@ -47,42 +61,22 @@ pub fn run(
 ) -> Result<u8> {
     let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
     let label = label.as_str();
-    let checklist = check(args.checklist.as_deref())?;
-    let summary = args
-        .summary
-        .as_deref()
-        .filter(|s| !s.trim().is_empty())
-        .unwrap_or(GENERIC_SUMMARY);
+    let checklist = guards::checklist(args.checklist.as_deref()).map_err(rejected)?;
     let generation = generation(args, label, env)?;
-    let ledger = Ledger::new(home);
-    let known = ledger.read()?.get(label);
-    let settled = known.as_ref().and_then(|e| settled(e, generation, label));
-    let outcome = match settled {
-        Some(outcome) => outcome,
-        None => {
-            let run_id = known.as_ref().and_then(|e| e.text("runId"));
-            let name = ArtifactName::new(home.now_ms(), label, run_id.unwrap_or("done"));
-            let artifact = file_text(home, &name, &Text::Inline(summary.to_owned()));
-            if let ArtifactOutcome::Failed(why) = &artifact
-                && summary.len() > MAX_TEXT_BYTES
-            {
-                return Err(failure(unkept("summary", summary, why)));
-            }
-            let signal = Signal {
-                label,
-                brand: &home.config.brand,
-                generation,
-                summary,
-                is_given: args.summary.is_some(),
-                checklist: &checklist,
-                sha: args.sha.as_deref(),
-                artifact: &artifact,
-            };
-            ledger.update(Patience::Done, |book| apply(home, &signal, book))??
-        }
+    let forced = args.force_done.then(|| Forced {
+        by: caller(env),
+        reason: reason(args).map(str::to_owned),
+    });
+    let report = Report {
+        raw_summary: text(args.summary.as_ref()).unwrap_or(GENERIC_SUMMARY),
+        checklist: &checklist,
+        sha: args.sha.as_deref(),
+        unfenced: generation.is_none(),
+        forced: forced.as_ref(),
     };
-    let (entry, message) = match outcome {
-        Outcome::Rejected(why) => return Err(failure(format!("REJECTED: {why}"))),
+    let (entry, message) = match signal(home, label, generation, args, &report)? {
+        Outcome::Rejected(why) => return Err(rejected(why)),
+        Outcome::Moved => return Err(failure(moved(label))),
         Outcome::Again(entry) => (entry, "Label was done already; nothing changed."),
         Outcome::Done {
             entry,
@@ -118,6 +112,137 @@ pub fn run(
     Ok(OK)
 }
 
+/// How often the guards look again at a label that was enqueued anew meanwhile.
+const LOOKS: usize = 3;
+
+/// Asks the guards, keeps the text and takes the signal into the ledger.
+fn signal(
+    home: &Home,
+    label: &str,
+    generation: Option<Generation>,
+    args: &DoneArgs,
+    report: &Report<'_>,
+) -> Result<Outcome> {
+    let ledger = Ledger::new(home);
+    for _ in 0..LOOKS {
+        let known = ledger.read()?.get(label);
+        if let Some(entry) = &known
+            && let Some(answer) = answered(label, entry, generation)
+        {
+            return Ok(outcome(answer, entry));
+        }
+        guard(home, label, known.as_ref(), args)?;
+        let told = report.told();
+        let run_id = known.as_ref().and_then(|e| e.text("runId"));
+        let name = ArtifactName::new(home.now_ms(), label, run_id.unwrap_or("done"));
+        let artifact = file_text(home, &name, &Text::Inline(told.clone()));
+        if let ArtifactOutcome::Failed(why) = &artifact
+            && told.len() > MAX_TEXT_BYTES
+        {
+            return Err(failure(unkept("summary", &told, why)));
+        }
+        let signal = Signal {
+            label,
+            brand: home
+                .config
+                .brand_of(known.as_ref().and_then(|entry| entry.text("agent"))),
+            generation,
+            summary: &told,
+            report: *report,
+            artifact: &artifact,
+        };
+        let seen = known.as_ref().map(Entry::generation);
+        match ledger.update(Patience::Done, |book| apply(home, &signal, seen, book))?? {
+            Outcome::Moved => {}
+            outcome => return Ok(outcome),
+        }
+    }
+    Ok(Outcome::Moved)
+}
+
+fn moved(label: &str) -> String {
+    format!(
+        "label \"{label}\" is enqueued again and again; nothing was recorded: give --generation"
+    )
+}
+
+fn rejected(why: String) -> anyhow::Error {
+    failure(format!("REJECTED: {why}"))
+}
+
+/// A flag's text, where it says anything.
+fn text(flag: Option<&String>) -> Option<&str> {
+    flag.map(String::as_str)
+        .filter(|text| !text.trim().is_empty())
+}
+
+fn reason(args: &DoneArgs) -> Option<&str> {
+    text(args.reason.as_ref())
+}
+
+/// Who gives the signal, as far as that shows.
+fn caller(env: Environment<'_>) -> String {
+    let known = |name: &str| {
+        env(name)
+            .and_then(|value| value.into_string().ok())
+            .filter(|value| !value.is_empty())
+    };
+    match (
+        known("DISPATCH_LABEL"),
+        known("USER").or_else(|| known("LOGNAME")),
+    ) {
+        (Some(label), _) => format!("the session of label \"{label}\""),
+        (None, Some(user)) => format!("user {user}"),
+        (None, None) => format!("user {}", rustix::process::getuid().as_raw()),
+    }
+}
+
+/// Asks the guards behind the checklist, in their order; a fact that costs something is gathered when it is its turn.
+fn guard(home: &Home, label: &str, entry: Option<&Entry>, args: &DoneArgs) -> Result<()> {
+    let flags = Flags {
+        sha: args.sha.as_deref(),
+        force: args.force_done,
+        reason: reason(args),
+        skip_activity: args.skip_activity_check,
+    };
+    let pass = |verdict: Verdict| -> Result<()> {
+        if let Some(warning) = verdict.map_err(rejected)? {
+            home.say(&format!("warn: {warning}"));
+        }
+        Ok(())
+    };
+    if let Some(entry) = entry {
+        pass(guards::running_time(entry, &flags, home.now_ms()))?;
+        let prompt = prompt_of(entry);
+        // A command may have no prompt at all.
+        if prompt.is_some() || guards::counts_turns(entry) {
+            pass(guards::git(label, prompt.as_deref(), &flags))?;
+        }
+    }
+    if let Some(sha) = flags.sha {
+        pass(guards::sha_form(sha))?;
+        let place = entry.and_then(|entry| entry.text("cwd")).map(PathBuf::from);
+        let place = place.map_or_else(std::env::current_dir, Ok)?;
+        let lookup = commit::look_up(&place, sha);
+        pass(guards::sha_lookup(sha, &place.to_string_lossy(), &lookup))?;
+    }
+    let looks_at_session = !flags.skip_activity && !flags.force;
+    if let Some(entry) = entry.filter(|entry| looks_at_session && guards::counts_turns(entry))
+        && let Some(key) = entry.text("sessionKey")
+    {
+        pass(guards::activity(&activity_of(home, entry, key)))?;
+    }
+    if flags.force {
+        let why = flags.reason.unwrap_or("no reason given");
+        home.say(&format!(
+            "warn: force-done used for label \"{label}\": {why}"
+        ));
+    } else if flags.reason.is_some() {
+        home.say("warn: --reason means nothing without --force-done");
+    }
+    Ok(())
+}
+
 /// What is longer than the ledger keeps, and has no file, would be lost although it was acknowledged.
 pub(super) fn unkept(what: &str, text: &str, why: &str) -> String {
     let bytes = text.len();
@@ -130,31 +255,6 @@ pub(super) fn unkept(what: &str, text: &str, why: &str) -> String {
 pub fn speaks_for_itself(label: &str, env: Environment<'_>) -> bool {
     let own = env("DISPATCH_LABEL").and_then(|value| value.into_string().ok());
     own.as_deref() == Some(label) && env("DISPATCH_RUN_ID").is_some()
-}
-
-/// The checklist guard.
-fn check(text: Option<&str>) -> Result<Map<String, Value>> {
-    let Some(text) = text else {
-        return Err(failure(
-            "REJECTED: --checklist is required; give --checklist '{\"work_complete\":true}'",
-        ));
-    };
-    let value: Value = serde_json::from_str(text)
-        .map_err(|e| failure(format!("REJECTED: --checklist must be valid JSON: {e}")))?;
-    let Value::Object(checklist) = value else {
-        return Err(failure(
-            "REJECTED: --checklist must be a JSON object such as {\"work_complete\":true}",
-        ));
-    };
-    if checklist.get("work_complete") != Some(&Value::Bool(true)) {
-        return Err(failure("REJECTED: checklist.work_complete must be true"));
-    }
-    for name in ["tests_passed", "pushed"] {
-        if checklist.get(name) == Some(&Value::Bool(false)) {
-            return Err(failure(format!("REJECTED: checklist.{name} is false")));
-        }
-    }
-    Ok(checklist)
 }
 
 /// The generation that the caller means. A session's own variable speaks for its own label alone: a session that
@@ -181,11 +281,6 @@ fn generation(args: &DoneArgs, label: &str, env: Environment<'_>) -> Result<Opti
     }
 }
 
-/// What becomes of a signal for an entry that it can no longer change.
-fn settled(entry: &Entry, generation: Option<Generation>, label: &str) -> Option<Outcome> {
-    answered(label, entry, generation).map(|answer| outcome(answer, entry))
-}
-
 fn outcome(answer: Signalled, entry: &Entry) -> Outcome {
     match answer {
         Signalled::Taken => Outcome::Done {
@@ -198,9 +293,17 @@ fn outcome(answer: Signalled, entry: &Entry) -> Outcome {
 }
 
 /// Takes the signal into the ledger. What was found before may be old by now: it is asked again under the lock.
-fn apply(home: &Home, signal: &Signal<'_>, book: &mut Book) -> Result<Outcome> {
+fn apply(
+    home: &Home,
+    signal: &Signal<'_>,
+    seen: Option<Generation>,
+    book: &mut Book,
+) -> Result<Outcome> {
     let label = signal.label;
     let Some(mut entry) = book.get(label) else {
+        if seen.is_some() {
+            return Ok(Outcome::Moved);
+        }
         let mut entry = unregistered(home, label, book.now_ms())?;
         signal.complete(&mut entry, DeliveryKind::Result, book.now_ms());
         book.put(label, entry);
@@ -210,6 +313,10 @@ fn apply(home: &Home, signal: &Signal<'_>, book: &mut Book) -> Result<Outcome> {
             was_registered: false,
         });
     };
+    let is_another = seen != Some(entry.generation());
+    if is_another && answered(label, &entry, signal.generation).is_none() {
+        return Ok(Outcome::Moved);
+    }
     let answer = signal.apply(&mut entry, book.now_ms());
     if answer != Signalled::Taken {
         return Ok(outcome(answer, &entry));
@@ -221,12 +328,19 @@ fn apply(home: &Home, signal: &Signal<'_>, book: &mut Book) -> Result<Outcome> {
 
 /// The entry of a label that nobody enqueued.
 fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
-    let previous = Archive::new(home).last_generation(label)?;
+    let generation = Archive::new(home).next_generation(label, None, now_ms)?;
     let mut entry = Entry::new();
-    entry.set_generation(Generation::next(previous, now_ms));
-    if let Some(to) = &home.config.deliver_to {
-        entry.set("deliverTo", to.as_str());
-        entry.set("deliverChannel", home.config.delivery_channel.as_str());
+    entry.set_generation(generation);
+    let channel = home.config.delivery_channel.clone();
+    // A completion is not lost over an alias that nobody configured: its record is given up where everybody sees it.
+    let target = target::configured(home, channel.clone()).unwrap_or_else(|e| {
+        home.say(&format!("warn: deliverTo of the configuration: {e}"));
+        let to = home.config.deliver_to.clone()?;
+        Some(Target { channel, to })
+    });
+    if let Some(target) = target {
+        entry.set("deliverTo", target.to);
+        entry.set("deliverChannel", target.channel);
         entry.set("deliveryMode", "announce");
     }
     Ok(entry)

@@ -7,25 +7,28 @@ mod entry;
 mod plan;
 mod profile;
 mod requester;
-mod target;
+pub(super) mod target;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use self::entry::{Entered, enter};
+pub use self::entry::TASK_PROMPT_CHARS;
+use self::entry::{Entered, enter, new_entry};
+pub use self::plan::Repeat;
 use self::plan::{Plan, plan};
-use super::args::{BackendChoice, EnqueueArgs};
-use super::exit::{OK, failure, usage};
+pub use self::target::Target;
+use super::args::{BackendChoice, EnqueueArgs, Mode};
+use super::exit::{OK, failure, refusal, usage};
 use super::output::Output;
 use super::{views, wait};
 use crate::backend::local::LocalBackend;
-use crate::backend::openclaw::{OpenclawBackend, Spawn, spawn};
+use crate::backend::openclaw::{OpenclawBackend, Spawn, spawn, takes};
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::gateway::{self, Client};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::Environment;
-use crate::record::{Entry, Failure, FailureKind, Status};
+use crate::record::{Entry, Failure, FailureKind, Generation, Status};
 use crate::watchers::{Post, ensure_watcher};
 
 /// Runs the command.
@@ -33,12 +36,33 @@ use crate::watchers::{Post, ensure_watcher};
 /// # Errors
 /// Usage errors before anything is written; a running label; a ledger or state directory that cannot be written.
 pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>) -> Result<u8> {
+    launch(home, output, args, None, env)
+}
+
+/// The one way into a generation: a call's, or that of work which is repeated.
+///
+/// # Errors
+/// As [`run`].
+pub fn launch(
+    home: &Home,
+    output: Output,
+    args: &EnqueueArgs,
+    repeat: Option<Repeat>,
+    env: Environment<'_>,
+) -> Result<u8> {
+    let home = &home.of_agent(Some(&args.agent));
+    for note in args.older.notes() {
+        home.say(&note);
+    }
     let mut gateway = match choose_backend(home, args, env)? {
         BackendName::Local => None,
         // A gateway that is not there is told before anything is written.
         BackendName::Openclaw => Some(OpenclawBackend::new(home)?.connect()?),
     };
-    let mut plan = plan(home, args, env, gateway.as_mut())?;
+    let mut plan = plan(home, args, repeat, env, gateway.as_mut())?;
+    if let Some(client) = &gateway {
+        check_length(home, args, &plan, client)?;
+    }
     let ledger = Ledger::new(home);
     let mut entered = enter_once(home, &ledger, args, &plan)?;
     loop {
@@ -52,6 +76,14 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
                 if settled.entry.as_ref().is_some_and(goes_on) {
                     break;
                 }
+            }
+            // Its session goes on with this work once it is through with the one before.
+            Entered::Running(_) if args.mode == Mode::Reuse && plan.repeats.is_none() => {
+                let label = plan.label.to_string();
+                home.say(&format!(
+                    "label \"{label}\" is running; its session goes on with this once that has ended"
+                ));
+                wait::until_ended(home, &[label], wait::Until::All, None)?;
             }
             Entered::Outdated => {}
             _ => break,
@@ -69,18 +101,27 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
                 plan.run_id
             )));
         }
+        Entered::Overtaken(newer) => {
+            return Err(failure(format!(
+                "label \"{}\" has been enqueued anew meanwhile (generation {newer}); look at that first",
+                plan.label
+            )));
+        }
         Entered::Outdated => bail!("the session is always at work for somebody else"),
         Entered::Running(generation) => {
+            let way = match plan.repeats {
+                Some(_) => "wait for it, or cancel it first",
+                None => "wait for it, cancel it, or use --replace",
+            };
             return Err(failure(format!(
-                "label \"{}\" is running (generation {generation}); wait for it, cancel it, or use --replace",
+                "label \"{}\" is running (generation {generation}); {way}",
                 plan.label
             )));
         }
     };
     let label = plan.label.as_str();
-    if entry.status() == Status::Running {
-        ensure_watcher(home, label, entry.generation());
-    }
+    let is_watched =
+        entry.status() == Status::Running && ensure_watcher(home, label, entry.generation());
     if let (false, Some(run)) = (repeated, RunRef::of_entry(label, &entry)) {
         match gateway.as_mut() {
             None => start_runner(home, &run),
@@ -88,11 +129,18 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
         }
     }
     let mut answer = answer(label, &entry, repeated);
+    if let Some(Value::Object(surface)) = answer.get_mut("delivery")
+        && surface.get("status") == Some(&json!("enabled"))
+    {
+        // Who brings the result: our own watcher, and never the gateway by itself.
+        surface.insert("scheduler".to_owned(), json!(is_watched));
+        surface.insert("gateway".to_owned(), json!(false));
+    }
     if !args.wait {
         print(output, &answer)?;
         return Ok(OK);
     }
-    let waited = wait::until_ended(home, output, &[label.to_owned()], wait::Until::All, None)?;
+    let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, None)?;
     let entry = ledger.read()?.get(label).unwrap_or(entry);
     if output.is_json() {
         answer.extend(views::result_fields(home, label, &entry));
@@ -111,7 +159,26 @@ pub fn run(home: &Home, output: Output, args: &EnqueueArgs, env: Environment<'_>
 fn enter_once(home: &Home, ledger: &Ledger, args: &EnqueueArgs, plan: &Plan) -> Result<Entered> {
     ledger
         .update(Patience::Command, |book| enter(home, args, plan, book))?
-        .context("the state directory cannot take the run")
+        .map_err(|error| match refusal(&error) {
+            Some(_) => error,
+            None => error.context("the state directory cannot take the run"),
+        })
+}
+
+/// What the gateway could not be sent is refused before anything is written.
+fn check_length(home: &Home, args: &EnqueueArgs, plan: &Plan, client: &Client) -> Result<()> {
+    let now_ms = home.now_ms();
+    let entry = new_entry(args, plan, Generation::next(None, now_ms), now_ms);
+    let Some(run) = RunRef::of_entry(plan.label.as_str(), &entry) else {
+        return Ok(());
+    };
+    let prompt = String::from_utf8_lossy(plan.prompt.as_deref().unwrap_or_default());
+    takes(client, &Spawn::with_prompt(home, &run, &prompt)).map_err(|e| {
+        let why = e
+            .refusal()
+            .map_or_else(|| e.to_string(), |refused| refused.message.clone());
+        usage(format!("the prompt is too long for the gateway: {why}"))
+    })
 }
 
 fn start_runner(home: &Home, run: &RunRef) {
@@ -124,7 +191,7 @@ fn start_runner(home: &Home, run: &RunRef) {
 
 /// Asks the gateway for the run. Only its refusal ends the entry; a call without an answer is left to the watcher.
 fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) -> Result<()> {
-    let asked = Spawn::of_run(run).context("cannot read the prompt back")?;
+    let asked = Spawn::of_run(home, run).context("cannot read the prompt back")?;
     // Others may have gone on with the label while this process hung: its run would speak in a session of theirs.
     let is_ours =
         |entry: &Entry| entry.generation() == run.generation && entry.status() == Status::Running;
@@ -195,12 +262,15 @@ fn answer(label: &str, entry: &Entry, repeated: bool) -> serde_json::Map<String,
     }
     answer.insert("status".to_owned(), json!("accepted"));
     answer.insert("delivery".to_owned(), views::delivery_surface(entry));
-    answer.insert("watchdog".to_owned(), Value::Null);
+    answer.insert("watchdog".to_owned(), views::watchdog(entry));
     answer.insert(
         "backend".to_owned(),
         entry.value("backend").cloned().unwrap_or_default(),
     );
     answer.insert("generation".to_owned(), json!(entry.generation()));
+    if let Some(repeated) = entry.value("retryOf") {
+        answer.insert("retryOf".to_owned(), repeated.clone());
+    }
     let message = match repeated {
         true => {
             answer.insert("repeated".to_owned(), json!(true));

@@ -44,6 +44,12 @@ pub fn failure(sentence: impl Into<String>) -> anyhow::Error {
     .into()
 }
 
+/// The sentence of a refusal, be it of the command line or of what was asked; `None` for any other error.
+pub fn refusal(error: &anyhow::Error) -> Option<String> {
+    let is_refusal = error.chain().any(|cause| cause.is::<Refusal>());
+    is_refusal.then(|| sentence(error))
+}
+
 /// The code that an error exits with.
 fn code_of(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {

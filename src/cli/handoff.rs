@@ -3,6 +3,8 @@
 //! The successor is started first and asks the old watcher to leave: at every moment the label has a watcher, or one that
 //! waits for its post, and should both die the recovery scan finds the label.
 
+mod foreign;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -35,6 +37,7 @@ struct Outcome {
     old_pid: Option<u32>,
     new_pid: Option<u32>,
     message: String,
+    status: Status,
     kind: Kind,
 }
 
@@ -72,12 +75,16 @@ pub fn run(home: &Home, output: Output, args: &HandoffArgs) -> Result<u8> {
         drop(book);
         entries.retain(|(label, entry)| is_watchable(entry) || has_keeper(home, label, entry));
         let outcomes = take_over(home, &entries);
-        return tell_all(output, &outcomes);
+        return tell_all(output, &outcomes, args.reason.as_deref());
     };
-    let entry = labels::find(&book, label)?;
+    let mut entry = labels::find(&book, label)?;
     drop(book);
+    // Only by name: of all labels, those of another tool are that tool's.
+    if foreign::is_foreign(&entry) {
+        entry = foreign::take_over(home, label, &entry)?;
+    }
     if let Some(outcome) = take_over(home, &[(label.clone(), entry)]).pop() {
-        return tell(output, &outcome);
+        return tell(output, &outcome, args.reason.as_deref());
     }
     Ok(OK)
 }
@@ -119,6 +126,7 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
         old_pid,
         new_pid: None,
         message,
+        status: entry.status(),
         kind,
     };
     let old = match post.keeper() {
@@ -136,7 +144,7 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
         Keeper::Passing => None,
         Keeper::Nobody if is_watchable(entry) => None,
         Keeper::Nobody if entry.status() == Status::Running => {
-            let message = "another tool started it and watches it".to_owned();
+            let message = "it cannot be watched from here".to_owned();
             return Err(outcome(Kind::Failed, None, message));
         }
         Keeper::Nobody => {
@@ -200,9 +208,16 @@ impl Successor {
 }
 
 impl Outcome {
-    fn json(&self) -> Value {
+    /// Under `reason` stands the caller's, or why nothing was scheduled.
+    fn json(&self, reason: Option<&str>) -> Value {
+        let is_scheduled = self.kind == Kind::TakenOver;
+        let why = (!is_scheduled).then_some(self.message.as_str());
         json!({
             "ok": matches!(self.kind, Kind::TakenOver | Kind::Idle),
+            "scheduled": is_scheduled,
+            "jobId": null,
+            "reason": why.or(reason),
+            "status": self.status.as_str(),
             "label": self.label,
             "generation": self.generation,
             "oldPid": self.old_pid,
@@ -212,10 +227,10 @@ impl Outcome {
     }
 }
 
-fn tell(output: Output, outcome: &Outcome) -> Result<u8> {
+fn tell(output: Output, outcome: &Outcome, reason: Option<&str>) -> Result<u8> {
     let is_ok = matches!(outcome.kind, Kind::TakenOver | Kind::Idle);
     if output.is_json() {
-        output.json(&outcome.json())?;
+        output.json(&outcome.json(reason))?;
         return Ok(if is_ok { OK } else { FAILURE });
     }
     let line = format!("{}: {}", outcome.label, outcome.message);
@@ -225,7 +240,7 @@ fn tell(output: Output, outcome: &Outcome) -> Result<u8> {
     }
 }
 
-fn tell_all(output: Output, outcomes: &[Outcome]) -> Result<u8> {
+fn tell_all(output: Output, outcomes: &[Outcome], reason: Option<&str>) -> Result<u8> {
     let count = |kind| {
         outcomes
             .iter()
@@ -243,7 +258,7 @@ fn tell_all(output: Output, outcomes: &[Outcome]) -> Result<u8> {
             "count": count(Kind::TakenOver),
             "leftAlone": count(Kind::LeftAlone),
             "failed": count(Kind::Failed),
-            "labels": outcomes.iter().map(Outcome::json).collect::<Vec<_>>(),
+            "labels": outcomes.iter().map(|outcome| outcome.json(reason)).collect::<Vec<_>>(),
         }))?;
         return Ok(code);
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::HeartbeatArgs;
-use super::exit::{FAILURE, OK, failure, usage};
+use super::exit::{OK, failure, usage};
 use super::labels;
 use super::output::Output;
 use crate::backend::local::LocalBackend;
@@ -16,7 +16,7 @@ use crate::duration::format_ago;
 use crate::gateway;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
-use crate::record::Entry;
+use crate::record::{Entry, time};
 use crate::session::key::{SessionKey, same_key};
 use crate::session::store::SessionRow;
 
@@ -32,10 +32,10 @@ struct Asked {
     backend: BackendName,
 }
 
-/// Runs the command.
+/// Runs the command. That there is no such session is an answer, too: it is not alive.
 ///
 /// # Errors
-/// Usage errors; an unknown label or session; a session that another tool started; a gateway that cannot be asked.
+/// Usage errors; an unknown label; a session that another tool started; a gateway that cannot be asked.
 pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
     let asked = asked(home, &Ledger::new(home).read()?, args)?;
     let row = row(home, &asked)?;
@@ -46,7 +46,8 @@ pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
     let Some(row) = row.or_else(|| observed.map(|_| SessionRow::default())) else {
         let message = format!("there is no session {}", asked.session_key);
         if !output.is_json() {
-            return Err(failure(message));
+            output.untrusted(&message)?;
+            return Ok(OK);
         }
         output.json(&json!({
             "ok": false,
@@ -54,9 +55,12 @@ pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
             "sessionKey": asked.session_key,
             "alive": false,
             "ageMs": null,
-            "error": message,
+            "updatedAt": null,
+            "sessionId": null,
+            "model": null,
+            "message": message,
         }))?;
-        return Ok(FAILURE);
+        return Ok(OK);
     };
     let active_at = observed.and_then(|(active_at, _)| active_at);
     let updated_at = row.updated_at_ms.max(active_at);
@@ -70,7 +74,7 @@ pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
             "backend": asked.backend.as_str(),
             "alive": alive,
             "ageMs": age_ms,
-            "updatedAt": updated_at,
+            "updatedAt": updated_at.map(time::iso),
             "status": row.status.as_ref().map(|status| status.as_str().to_owned()),
             "sessionId": row.session_id,
             "model": row.model,

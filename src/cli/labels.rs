@@ -3,6 +3,8 @@
 use anyhow::Result;
 
 use super::exit::failure;
+use crate::duration::format_ago;
+use crate::home::Home;
 use crate::ledger::Book;
 use crate::nearest::nearest;
 use crate::record::Entry;
@@ -13,6 +15,18 @@ use crate::record::Entry;
 /// A sentence with the nearest labels when the ledger has no such label.
 pub fn find(book: &Book, label: &str) -> Result<Entry> {
     book.get(label).ok_or_else(|| failure(unknown(book, label)))
+}
+
+/// The sentence for a label that is in the archive alone.
+pub fn archived(home: &Home, label: &str, entry: &Entry) -> String {
+    let ended = entry.time("endedAt").or_else(|| entry.time("updatedAt"));
+    let when = ended.map_or_else(String::new, |at| {
+        format!(" {}", format_ago(home.now_ms() - at))
+    });
+    format!(
+        "label \"{label}\" is archived: it ended as {}{when}; 'dispatch result --label' prints what is kept of it",
+        entry.status()
+    )
 }
 
 /// The sentence for a label without an entry, or with one that cannot be read.

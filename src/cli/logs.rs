@@ -1,11 +1,14 @@
 //! `dispatch logs`: a session's transcript, readable, and followed live.
 
+mod telling;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use self::telling::Teller;
 use super::args::LogsArgs;
 use super::exit::{OK, failure};
 use super::labels;
@@ -15,9 +18,9 @@ use crate::backend::local::{OutputReader, RunFiles, transcript_path};
 use crate::backend::openclaw::OpenclawBackend;
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::record::{Entry, Generation, Status, time};
+use crate::record::{Entry, Generation, Status};
 use crate::session::follow::Follower;
-use crate::session::line::{Line, Message, Role};
+use crate::session::line::Line;
 use crate::wake::Wake;
 
 /// How often a follower looks whether the label has ended.
@@ -58,7 +61,7 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Re
                 follower: Follower::starting_at(&path, entry.baseline().offset),
                 path,
                 raw: args.raw || json_asked,
-                teller: Teller::default(),
+                teller: Box::default(),
             }
         }
     };
@@ -106,9 +109,7 @@ fn gateway_logs(
         }
         told = told.max(messages.len());
         if over {
-            if teller.mid_line {
-                write_stdout(b"\n")?;
-            }
+            teller.end()?;
             return Ok(OK);
         }
         std::thread::sleep(LOOK_EVERY);
@@ -130,7 +131,7 @@ enum Source {
         path: PathBuf,
         follower: Follower,
         raw: bool,
-        teller: Teller,
+        teller: Box<Teller>,
     },
 }
 
@@ -142,9 +143,9 @@ impl Source {
     }
 
     /// Nothing follows: the shell's prompt starts a line of its own.
-    fn end(&self) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<()> {
         match self {
-            Source::Transcript { teller, .. } if teller.mid_line => write_stdout(b"\n"),
+            Source::Transcript { teller, .. } => teller.end(),
             _ => Ok(()),
         }
     }
@@ -197,96 +198,5 @@ fn copy_range(path: &Path, from: u64, to: u64) -> io::Result<()> {
             return Ok(());
         }
         write_stdout(block.get(..n).unwrap_or_default())?;
-    }
-}
-
-/// Tells a transcript's messages to a person.
-#[derive(Default)]
-struct Teller {
-    /// Bytes of the run's output that chunk lines have brought already.
-    streamed: u64,
-    /// The last thing printed did not end its line.
-    mid_line: bool,
-}
-
-impl Teller {
-    fn tell(&mut self, output: Output, message: &Message) -> io::Result<()> {
-        let note = message.dispatch.as_ref();
-        let number = |name: &str| {
-            note.and_then(|note| note.get(name))
-                .and_then(|n| n.as_u64())
-        };
-        if let Some(offset) = number("offset") {
-            if self.streamed == 0 {
-                self.heading(output, message, "assistant")?;
-            }
-            self.streamed = offset;
-            return self.piece(output, &message.text);
-        }
-        if message.dispatch_flag("end") {
-            let raw = note
-                .and_then(|note| note.get("rawPath"))
-                .and_then(|path| path.as_str());
-            if self.streamed == 0 && !message.text.is_empty() {
-                self.heading(output, message, "assistant")?;
-            }
-            self.rest(output, raw.map(Path::new), &message.text)?;
-            self.streamed = 0;
-            return match &message.error_message {
-                Some(error) => self.heading(output, message, &format!("ended: {error}")),
-                None => self.heading(output, message, "ended"),
-            };
-        }
-        let who = match &message.role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-            Role::ToolResult => "tool result",
-            Role::Other => "other",
-        };
-        self.heading(output, message, who)?;
-        for call in &message.tool_calls {
-            let name = call.name.as_deref().unwrap_or("?");
-            output.untrusted(&format!("  calls {name}"))?;
-        }
-        if !message.text.is_empty() {
-            self.piece(output, &message.text)?;
-        }
-        match &message.error_message {
-            Some(error) => self.piece(output, &format!("\n  error: {error}\n")),
-            None => Ok(()),
-        }
-    }
-
-    /// What the end line knows and no chunk brought.
-    fn rest(&mut self, output: Output, raw: Option<&Path>, text: &str) -> io::Result<()> {
-        if self.streamed == 0 && raw.is_none() {
-            return self.piece(output, text);
-        }
-        let Some(raw) = raw else {
-            return Ok(());
-        };
-        let mut reader = OutputReader::at(self.streamed);
-        while let Some(piece) = reader.next_piece(raw)? {
-            self.piece(output, &piece)?;
-        }
-        Ok(())
-    }
-
-    fn heading(&mut self, output: Output, message: &Message, what: &str) -> io::Result<()> {
-        if self.mid_line {
-            write_stdout(b"\n")?;
-        }
-        self.mid_line = false;
-        let at = message.timestamp_ms.map(time::iso).unwrap_or_default();
-        let clock = at.get(11..19).unwrap_or_default();
-        output.untrusted(&format!("[{clock}] {what}"))
-    }
-
-    fn piece(&mut self, output: Output, text: &str) -> io::Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        self.mid_line = !text.ends_with('\n');
-        output.untrusted_piece(text)
     }
 }

@@ -4,12 +4,14 @@ mod args;
 mod argv;
 mod cancel;
 mod complaint;
+mod completions;
 mod doctor;
 mod done;
 mod enqueue;
 mod exit;
 mod handoff;
 mod heartbeat;
+mod help;
 mod labels;
 mod list;
 mod logs;
@@ -17,13 +19,18 @@ mod manual;
 mod note;
 mod output;
 mod prompt;
+mod prune;
 mod recovery;
 mod redeliver;
+mod redrawn;
 mod result;
+mod retry;
 mod send;
 mod status;
+mod stuck;
 mod sync;
 pub mod terminal;
+mod timers;
 mod views;
 mod wait;
 mod watcher;
@@ -37,9 +44,9 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
-use self::args::{Cli, Command, CompletionsArgs, OutputChoice};
+use self::args::{Cli, Command, OutputChoice};
 use self::exit::{OK, USAGE};
-use self::output::Output;
+use self::output::{Output, Screen};
 use crate::backend::local::{RunFiles, run, wait_for_command};
 use crate::config::Strictness;
 use crate::events;
@@ -48,19 +55,24 @@ use crate::paths::process_environment;
 use crate::process::survive_size_limits;
 
 pub use self::recovery::main as recovery;
+pub use self::stuck::main as stuck_detector;
 pub use self::watcher::main as watcher;
 
 /// The `dispatch` program.
 pub fn dispatch() -> ExitCode {
     prepare();
-    let cli = match parse::<Cli>("dispatch") {
+    let mut cli = match parse::<Cli>("dispatch") {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if let Command::Enqueue(args) = &mut cli.command {
+        args.no_monitor = args.no_monitor.take().or(args.older.no_monitor());
+    }
     // What is generated needs no state and no settings.
     let generated = match &cli.command {
-        Command::Completions(args) => Some(completion_script(args)),
-        Command::Man => Some(print_manual()),
+        Command::Completions(args) => Some(completions::run(args)),
+        Command::CompleteLabels(args) => Some(Ok(completions::labels(args))),
+        Command::Man(args) => Some(manual::run(args)),
         _ => None,
     };
     if let Some(outcome) = generated {
@@ -80,12 +92,6 @@ pub fn dispatch() -> ExitCode {
         Err(error) => return exit::finish("dispatch", Err(error.into())),
     };
     exit::finish(&home.config.brand.clone(), run_command(&home, &cli))
-}
-
-/// The `stuck-detector` program, which a later version brings.
-pub fn stuck_detector() -> ExitCode {
-    let sentence = "this version does not detect stuck sessions yet; 'dispatch list --status running' shows what runs";
-    exit::finish("stuck-detector", Err(exit::usage(sentence)))
 }
 
 /// The ground of a program whose changes of the ledger are told as events.
@@ -110,13 +116,18 @@ fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     }
     let matches = command.try_get_matches_from_mut(&argv);
     let parsed = matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
+    let help = || help::text(T::command(), &argv, redrawn::size_of(std::io::stdout()).0);
     parsed.map_err(|e| match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
+            let printed = output::write_stdout(help().as_bytes());
+            exit::finish(program, printed.map(|()| OK).map_err(Into::into))
+        }
+        ErrorKind::DisplayVersion => {
             let _ = e.print();
             ExitCode::from(OK)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = e.print();
+            let _ = write!(std::io::stderr(), "{}", help());
             ExitCode::from(USAGE)
         }
         _ => {
@@ -153,12 +164,17 @@ fn name(command: &Command) -> &'static str {
         Command::Cancel(_) => "cancel",
         Command::Done(_) => "done",
         Command::Note(_) => "note",
+        Command::Stuck(_) => "stuck",
         Command::Sync(_) => "sync",
         Command::Redeliver(_) => "redeliver",
         Command::WatcherHandoff(_) => "watcher-handoff",
+        Command::InstallTimers(_) => "install-timers",
+        Command::Retry(_) => "retry",
+        Command::Prune(_) => "prune",
         Command::Doctor(_) => "doctor",
         Command::Completions(_) => "completions",
-        Command::Man => "man",
+        Command::CompleteLabels(_) => "complete-labels",
+        Command::Man(_) => "man",
         Command::SendEvents => events::SENDER,
         Command::LocalRunner(_) => "local-runner",
         Command::LocalWaiter(_) => "local-waiter",
@@ -166,8 +182,8 @@ fn name(command: &Command) -> &'static str {
 }
 
 fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let output = Output::new(cli.output, cli.json, no_color);
+    let screen = Screen::from_environment(&process_environment);
+    let output = Output::new(cli.output, cli.json, screen);
     let json_asked = cli.json || cli.output == OutputChoice::Json;
     match &cli.command {
         Command::Enqueue(args) => enqueue::run(home, output, args, &process_environment),
@@ -181,12 +197,17 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Cancel(args) => cancel::run(home, output, args),
         Command::Done(args) => done::run(home, output, args, &process_environment, json_asked),
         Command::Note(args) => note::run(home, output, args, &process_environment, json_asked),
+        Command::Stuck(args) => stuck::run(home, output, args, json_asked),
         Command::Sync(args) => sync::run(home, output, args),
         Command::Redeliver(args) => redeliver::run(home, output, args),
         Command::WatcherHandoff(args) => handoff::run(home, output, args),
+        Command::InstallTimers(args) => timers::run(home, output, args),
+        Command::Retry(args) => retry::run(home, output, args, &process_environment),
+        Command::Prune(args) => prune::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
-        Command::Completions(args) => completion_script(args),
-        Command::Man => print_manual(),
+        Command::Completions(args) => completions::run(args),
+        Command::CompleteLabels(args) => Ok(completions::labels(args)),
+        Command::Man(args) => manual::run(args),
         Command::SendEvents => {
             events::send_new(home)?;
             Ok(OK)
@@ -200,18 +221,6 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
     }
-}
-
-fn completion_script(args: &CompletionsArgs) -> Result<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dispatch", &mut script);
-    output::write_stdout(&script)?;
-    Ok(OK)
-}
-
-fn print_manual() -> Result<u8> {
-    output::write_stdout(&manual::page(&Cli::command())?)?;
-    Ok(OK)
 }
 
 /// Prints a line on stderr; a closed stderr is no error.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use serde_json::{Value, json};
 
 use super::exit::{self, FAILURE, OK};
@@ -42,6 +42,11 @@ struct RecoveryArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The program's command line.
+pub(super) fn definition() -> clap::Command {
+    RecoveryArgs::command()
 }
 
 /// Runs the program.

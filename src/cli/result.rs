@@ -1,5 +1,7 @@
 //! `dispatch result`: what came out of a label. Never asks the agent again.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -23,10 +25,14 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
         return Ok(FAILURE);
     };
     let ended = entry.status().is_ended();
+    let gone = artifact_path(&entry, "artifact").filter(|path| ended && is_gone(home, path));
     if args.path {
         let Some(path) = artifact_path(&entry, "artifact").filter(|_| ended) else {
             return Err(failure(no_result(label, &entry, "no file with its text")));
         };
+        if let Some(path) = &gone {
+            return Err(failure(cut_short(label, path)));
+        }
         match json_asked {
             true => output.json(&json!({"ok": true, "label": label, "path": path}))?,
             false => write_stdout(format!("{}\n", path.display()).as_bytes())?,
@@ -39,6 +45,9 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
             crate::completion::cap::inline_limit_from(home.config.inline_limit.as_deref())
         });
         let mut fields = views::text_fields(label, &entry, limit);
+        if let Some(path) = &gone {
+            fields.insert("message".to_owned(), json!(cut_short(label, path)));
+        }
         if args.full {
             fields.insert("lastWords".to_owned(), json!(last_words(&entry)));
         }
@@ -47,6 +56,9 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
     }
     if !ended {
         return Err(failure(no_result(label, &entry, "no result yet")));
+    }
+    if let Some(path) = &gone {
+        home.say(&cut_short(label, path));
     }
     match args.full {
         true => {
@@ -58,6 +70,18 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
         false => output.untrusted(&recorded_message(home, label, &entry))?,
     }
     Ok(code)
+}
+
+/// The file that should hold the whole text was removed.
+fn is_gone(home: &Home, path: &Path) -> bool {
+    matches!(home.storage.facts(path), Ok(None))
+}
+
+fn cut_short(label: &str, path: &Path) -> String {
+    format!(
+        "label \"{label}\" has no file with its whole text any more ({} is gone); what the ledger kept of it is left",
+        path.display()
+    )
 }
 
 fn no_result(label: &str, entry: &Entry, what: &str) -> String {
@@ -83,14 +107,10 @@ fn find(home: &Home, output: Output, args: &ResultArgs) -> Result<Option<Entry>>
     let current = book.get(label);
     let wanted = args.generation.map(Generation::new);
     let found = match (wanted, current) {
+        (None, None) => Archive::new(home).latest(label)?,
         (None, current) => current,
         (Some(wanted), Some(entry)) if entry.generation() == wanted => Some(entry),
-        (Some(wanted), _) => {
-            let archived = Archive::new(home).entries(label)?;
-            archived
-                .into_iter()
-                .find(|entry| entry.generation() == wanted)
-        }
+        (Some(wanted), _) => Archive::new(home).find(label, wanted)?,
     };
     if found.is_some() {
         return Ok(found);

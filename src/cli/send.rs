@@ -70,6 +70,7 @@ pub fn run(home: &Home, output: Output, args: &SendArgs, env: Environment<'_>) -
         "label": target.label,
         "sessionKey": key,
         "runId": run_id,
+        "status": "sent",
         "outcome": fate.as_str(),
         "message": sentence(fate),
     });
@@ -77,7 +78,7 @@ pub fn run(home: &Home, output: Output, args: &SendArgs, env: Environment<'_>) -
         return print(output, &answer, OK);
     }
     let (fields, code) = match &target.label {
-        Some(label) => await_label(home, output, &ledger, label)?,
+        Some(label) => await_label(home, &ledger, label)?,
         None => await_session(home, &target.session_key, &run_id, baseline, steer)?,
     };
     if let (Value::Object(answer), Value::Object(fields)) = (&mut answer, fields) {
@@ -247,7 +248,7 @@ fn send(
     }
 }
 
-fn take_back(ledger: &Ledger, label: &str, steer: &Steer) -> Result<()> {
+pub(super) fn take_back(ledger: &Ledger, label: &str, steer: &Steer) -> Result<()> {
     ledger.update(Patience::Command, |book| {
         if let Some(mut entry) = book.get(label) {
             entry.remove_steer(&steer.run_id);
@@ -267,8 +268,8 @@ fn sentence(fate: Fate) -> &'static str {
     }
 }
 
-fn await_label(home: &Home, output: Output, ledger: &Ledger, label: &str) -> Result<(Value, u8)> {
-    let waited = wait::until_ended(home, output, &[label.to_owned()], wait::Until::All, None)?;
+fn await_label(home: &Home, ledger: &Ledger, label: &str) -> Result<(Value, u8)> {
+    let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, None)?;
     let entry = ledger.read()?.get(label).unwrap_or_default();
     let mut fields = views::result_fields(home, label, &entry);
     fields.insert(

@@ -15,12 +15,12 @@ use super::output::Output;
 use super::{labels, views};
 use crate::backend::local::LocalBackend;
 use crate::backend::openclaw::OpenclawBackend;
-use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef};
+use crate::backend::{Backend, BackendName, Evidence, Liveness, RunRef, Settled};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
-use crate::ledger::Ledger;
+use crate::ledger::{Archive, Book, Ledger};
 use crate::process::FileLock;
-use crate::record::{Entry, Status, time};
+use crate::record::{Entry, FailureKind, Status, time};
 use crate::watch::{Way, resolve};
 use crate::watchers::{Heartbeat, Post};
 
@@ -35,13 +35,7 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
     let book = Ledger::new(home).read()?;
     let label = args.label.as_str();
     let Some(entry) = book.get(label) else {
-        let hint = labels::unknown(&book, label);
-        match output.is_json() {
-            true => output
-                .json(&json!({"ok": true, "label": label, "found": false, "message": hint}))?,
-            false => output.untrusted(&hint)?,
-        }
-        return Ok(OK);
+        return absent(home, output, &book, label);
     };
     let observed = observe(home, label, &entry);
     let change = match &observed {
@@ -60,6 +54,28 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
     match output.is_json() {
         true => output.json(&Value::Object(view))?,
         false => print(home, output, label, &entry, &view)?,
+    }
+    Ok(OK)
+}
+
+/// Says that the ledger has no such label, and whether the archive has.
+fn absent(home: &Home, output: Output, book: &Book, label: &str) -> Result<u8> {
+    let archived = Archive::new(home).latest(label)?;
+    let message = match &archived {
+        Some(entry) => labels::archived(home, label, entry),
+        None => labels::unknown(book, label),
+    };
+    let mut answer = json!({"ok": true, "label": label, "found": false, "message": message});
+    if let Some(entry) = &archived {
+        answer["archived"] = json!({
+            "status": entry.status().as_str(),
+            "generation": entry.generation(),
+            "endedAt": entry.value("endedAt"),
+        });
+    }
+    match output.is_json() {
+        true => output.json(&answer)?,
+        false => output.untrusted(&message)?,
     }
     Ok(OK)
 }
@@ -122,6 +138,11 @@ fn view(
             view.insert(name.to_owned(), value.clone());
         }
     }
+    view.insert("summary".to_owned(), views::summary(entry));
+    view.insert(
+        "gatewayTimeoutSeconds".to_owned(),
+        json!(entry.number("gatewayTimeoutSeconds")),
+    );
     view.insert("delivery".to_owned(), views::delivery_surface(entry));
     view.insert(
         "artifactPath".to_owned(),
@@ -175,12 +196,28 @@ fn liveness(
             "updatedAt": evidence.last_activity_ms,
             "ageMs": evidence.last_activity_ms.map(|at| (home.now_ms() - at).max(0)),
             "sessionId": Some(&run.session_id).filter(|id| !id.is_empty()),
+            "status": session_status(&evidence),
             "alive": evidence.liveness == Liveness::Alive,
             "settled": evidence.settled.is_some(),
             "model": entry.value("model").cloned().unwrap_or_default(),
             "tokens": null,
         }),
         Err(e) => json!({"error": e.to_string()}),
+    }
+}
+
+/// What became of the session, in the words of session stores; `None` where that is not known.
+fn session_status(evidence: &Evidence) -> Option<&'static str> {
+    match &evidence.settled {
+        Some(Settled::Reply { .. }) => Some("done"),
+        Some(Settled::Failed {
+            cancelled: true, ..
+        }) => Some("killed"),
+        Some(Settled::Failed { failure, .. }) if failure.kind == FailureKind::Timeout => {
+            Some("timeout")
+        }
+        Some(Settled::Failed { .. }) => Some("failed"),
+        None => (evidence.is_known && evidence.liveness == Liveness::Alive).then_some("running"),
     }
 }
 

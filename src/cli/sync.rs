@@ -128,7 +128,7 @@ fn reconcile(home: &Home, label: &str, entry: &Entry, way: Way) -> Result<Option
     };
     let (Some(run), Some(name)) = (RunRef::of_entry(label, entry), BackendName::of_entry(entry))
     else {
-        let reason = "another tool started it and watches it";
+        let reason = "another tool started it and watches it; 'dispatch watcher-handoff --label' takes it over";
         return Ok(detail("skipped", None, reason.to_owned()));
     };
     let observed = backend_of(home, name)
@@ -261,7 +261,7 @@ fn print(
         for detail in details {
             let cell = |text: &str| comfy_table::Cell::new(output.cell_text(text));
             table.add_row(vec![
-                cell(&detail.label),
+                output.label_cell(&detail.label),
                 cell(detail.action),
                 cell(detail.to.as_deref().unwrap_or_default()),
                 cell(&detail.reason),

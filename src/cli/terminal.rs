@@ -74,6 +74,50 @@ pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 
+/// As [`fit`], but what is left out is the middle: beginning and end of a name tell most.
+pub fn fit_middle(text: &str, columns: usize) -> Cow<'_, str> {
+    if text
+        .graphemes(true)
+        .map(UnicodeWidthStr::width)
+        .sum::<usize>()
+        <= columns
+    {
+        return Cow::Borrowed(text);
+    }
+    let room = columns.saturating_sub(1);
+    let head = room - room / 2;
+    let take = |clusters: &mut dyn Iterator<Item = &str>, room: usize| {
+        let mut used = 0;
+        let fits = |cluster: &&str| {
+            used += cluster.width();
+            used <= room
+        };
+        clusters.take_while(fits).map(str::len).sum::<usize>()
+    };
+    let head = take(&mut text.graphemes(true), head);
+    let tail = take(&mut text.graphemes(true).rev(), room / 2);
+    let (start, end) = (text.get(..head), text.get(text.len() - tail..));
+    let ellipsis = if columns == 0 { "" } else { "…" };
+    let (start, end) = (start.unwrap_or_default(), end.unwrap_or_default());
+    Cow::Owned(format!("{start}{ellipsis}{end}"))
+}
+
+/// Breaks a line between words into lines of at most `columns` columns; a longer word stays whole on a line of its own.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.width() + 1 + word.width() > columns {
+            lines.push(std::mem::take(&mut line));
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +166,43 @@ mod tests {
         assert_eq!(fit(text, columns), expected);
     }
 
+    #[rstest]
+    #[case("hello", 5, "hello")]
+    #[case("hello there", 7, "hel…ere")]
+    #[case("hello there", 6, "hel…re")]
+    #[case("hello", 1, "…")]
+    #[case("hello", 0, "")]
+    #[case("日本語日本語", 12, "日本語日本語")]
+    #[case("日本語日本語", 10, "日本…本語")]
+    #[case("日本語日本語", 7, "日…語")]
+    #[case("👨‍👩‍👧abc👨‍👩‍👧", 5, "👨‍👩‍👧…👨‍👩‍👧")]
+    fn a_name_loses_its_middle(#[case] text: &str, #[case] columns: usize, #[case] expected: &str) {
+        assert_eq!(fit_middle(text, columns), expected);
+    }
+
+    #[rstest]
+    #[case("one two three", 7, &["one two", "three"])]
+    #[case("one two three", 80, &["one two three"])]
+    #[case("a /very/long/path b", 5, &["a", "/very/long/path", "b"])]
+    #[case("日本 語", 4, &["日本", "語"])]
+    #[case("", 5, &[""])]
+    fn a_sentence_breaks_between_words(
+        #[case] text: &str,
+        #[case] columns: usize,
+        #[case] expected: &[&str],
+    ) {
+        assert_eq!(wrapped(text, columns), expected);
+    }
+
     proptest! {
+        #[test]
+        fn a_name_without_its_middle_fits(chars in proptest::collection::vec(any::<char>(), 0..40), columns in 0..50_usize) {
+            let text: String = chars.into_iter().collect();
+            let text = escape_untrusted(&text, false);
+            let fitted = fit_middle(&text, columns);
+            prop_assert!(fitted.graphemes(true).map(UnicodeWidthStr::width).sum::<usize>() <= columns);
+        }
+
         #[test]
         fn nothing_deceptive_is_left(chars in proptest::collection::vec(any::<char>(), 0..40), keep: bool) {
             let text: String = chars.into_iter().collect();

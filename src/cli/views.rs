@@ -2,18 +2,25 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::backend::BackendName;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from};
 use crate::delivery::{DeliveryMode, targets};
 use crate::duration::format_duration;
 use crate::home::Home;
-use crate::record::{Delivery, DeliveryState, Entry, Status};
-use crate::watch::{artifact_path, last_reply};
+use crate::record::{Delivery, DeliveryState, Entry, MAX_TEXT_BYTES, Status, clip_text};
+use crate::watch::{artifact_path, last_reply, recorded_summary};
 
 /// Where results go, as every answer shows it.
 pub fn delivery_surface(entry: &Entry) -> Value {
     let mode = entry.text("deliveryMode");
     if DeliveryMode::from_text(mode) == DeliveryMode::None {
         return json!({"status": "disabled", "mode": mode, "channel": null, "target": null, "reason": "delivery mode none"});
+    }
+    if entry.value("deliveryDisabled") == Some(&Value::Bool(true)) {
+        let reason = entry
+            .text("deliveryDisabledReason")
+            .unwrap_or("--no-monitor");
+        return json!({"status": "disabled", "mode": mode, "channel": null, "target": null, "reason": reason});
     }
     match targets(entry).first() {
         Some(_) => json!({
@@ -30,6 +37,27 @@ pub fn delivery_surface(entry: &Entry) -> Value {
             "reason": "delivery target missing or not recorded",
         }),
     }
+}
+
+/// What came out of the label; as it stands in the ledger where that is no text.
+pub fn summary(entry: &Entry) -> Value {
+    match recorded_summary(entry) {
+        Some(text) => json!(clip_text(&text, MAX_TEXT_BYTES)),
+        None => entry.value("summary").cloned().unwrap_or_default(),
+    }
+}
+
+/// When the label counts as stuck, as scripts read it; null where nobody is to be told.
+pub fn watchdog(entry: &Entry) -> Value {
+    let Some(watchdog) = entry.value("watchdog") else {
+        return Value::Null;
+    };
+    json!({
+        "enabled": true,
+        "jobId": entry.text("watchdogJobId"),
+        "interval": watchdog.get("interval"),
+        "timeout": watchdog.get("timeoutMin"),
+    })
 }
 
 /// Result and text of an ended label; the text within the inline limit.
@@ -59,6 +87,7 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
             entry.value(name).cloned().unwrap_or_default(),
         );
     }
+    fields.insert("summary".to_owned(), summary(entry));
     fields.insert("generation".to_owned(), json!(entry.generation()));
     fields.insert("delivery".to_owned(), delivery_surface(entry));
     let said = status.is_ended().then(|| last_reply(entry)).flatten();
@@ -72,6 +101,13 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
         }
         None => text,
     });
+    let is_partial = status != Status::Done;
+    fields.insert("recovery".to_owned(), recovery(entry, reply.is_some()));
+    fields.insert(
+        "diagnosticReply".to_owned(),
+        json!(reply.as_ref().filter(|_| is_partial)),
+    );
+    fields.insert("artifactEvidence".to_owned(), Value::Null);
     fields.insert("lastReply".to_owned(), json!(reply));
     fields.insert(
         "artifactPath".to_owned(),
@@ -81,6 +117,24 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
         fields.insert("message".to_owned(), json!("the label is still running"));
     }
     fields
+}
+
+/// Where the words of `lastReply` were found, where the session's own and not the agent's completion are meant.
+fn recovery(entry: &Entry, has_reply: bool) -> Value {
+    let is_signalled = entry.value("completion").is_some_and(Value::is_object);
+    let place = match BackendName::of_entry(entry) {
+        Some(BackendName::Local) => "jsonl",
+        Some(BackendName::Openclaw) => "history",
+        None => return Value::Null,
+    };
+    if !has_reply || is_signalled {
+        return Value::Null;
+    }
+    let kind = match entry.status() {
+        Status::Done => "terminal",
+        _ => "diagnostic",
+    };
+    json!({"source": format!("{place}-{kind}"), "sessionId": entry.value("sessionId")})
 }
 
 /// The status for people, with the phase where that says more: `running (accepting)`.

@@ -1,19 +1,20 @@
 //! `dispatch wait`: until labels have ended.
 
+mod progress;
+
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use self::progress::Progress;
 use super::args::WaitArgs;
 use super::exit::{FAILURE, OK, TIMED_OUT};
 use super::output::Output;
 use super::{labels, views};
 use crate::backend::RunRef;
 use crate::clock::Clock;
-use crate::duration::format_duration;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::record::{Entry, Status};
@@ -25,7 +26,7 @@ use crate::watchers::{Post, ensure_watcher};
 const WATCHER_CHECK: Duration = Duration::from_secs(5);
 
 /// How often a person sees that time passes.
-const PROGRESS: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_secs(1);
 
 /// When the wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub enum Until {
 pub struct Waited {
     /// Labels that have ended, with their entries.
     pub ended: Vec<(String, Entry)>,
-    /// Labels that have not.
-    pub running: Vec<String>,
+    /// Labels that have not, with their entries.
+    pub running: Vec<(String, Entry)>,
     /// Time was up.
     pub timed_out: bool,
 }
@@ -80,7 +81,7 @@ pub fn run(home: &Home, output: Output, args: &WaitArgs) -> Result<u8> {
         labels::find(&book, label)?;
     }
     let until = if args.any { Until::Any } else { Until::All };
-    let waited = until_ended(home, output, &wanted, until, args.timeout)?;
+    let waited = until_ended(home, &wanted, until, args.timeout)?;
     print(home, output, &waited)?;
     Ok(waited.code())
 }
@@ -91,7 +92,6 @@ pub fn run(home: &Home, output: Output, args: &WaitArgs) -> Result<u8> {
 /// When the ledger cannot be read.
 pub fn until_ended(
     home: &Home,
-    output: Output,
     wanted: &[String],
     until: Until,
     timeout: Option<Duration>,
@@ -105,10 +105,10 @@ pub fn until_ended(
     let mut seen = None;
     let mut waited = Waited {
         ended: Vec::new(),
-        running: wanted.to_vec(),
+        running: Vec::new(),
         timed_out: false,
     };
-    let mut progress = Progress::new(output);
+    let mut progress = Progress::on_stderr();
     loop {
         let facts = home.storage.facts(ledger.path()).ok().flatten();
         if seen.is_none() || facts != seen {
@@ -132,7 +132,7 @@ pub fn until_ended(
             next_check = now + WATCHER_CHECK;
             check_watchers(home, &ledger, &waited.running)?;
         }
-        progress.show(&waited, passed);
+        progress.show(home, &waited.running);
         let left = timeout.map_or(Duration::MAX, |limit| limit.saturating_sub(passed));
         wake.wait(left.min(next_look(clock, next_check, &progress)));
     }
@@ -140,8 +140,8 @@ pub fn until_ended(
 
 fn next_look(clock: &dyn Clock, next_check: Duration, progress: &Progress) -> Duration {
     let check = next_check.saturating_sub(clock.monotonic());
-    if progress.shown {
-        check.min(PROGRESS)
+    if progress.is_on() {
+        check.min(TICK)
     } else {
         check
     }
@@ -156,7 +156,9 @@ fn sort(wanted: &[String], get: impl Fn(&str) -> Option<Entry>) -> Waited {
     let mut known = BTreeSet::new();
     for label in wanted.iter().filter(|label| known.insert(label.as_str())) {
         match get(label) {
-            Some(entry) if entry.status() == Status::Running => waited.running.push(label.clone()),
+            Some(entry) if entry.status() == Status::Running => {
+                waited.running.push((label.clone(), entry));
+            }
             // A label that left the ledger meanwhile has ended; its status is in the archive.
             entry => waited
                 .ended
@@ -167,9 +169,9 @@ fn sort(wanted: &[String], get: impl Fn(&str) -> Option<Entry>) -> Waited {
 }
 
 /// A running label whose watcher died would be waited for until the next recovery scan.
-fn check_watchers(home: &Home, ledger: &Ledger, running: &[String]) -> Result<()> {
+fn check_watchers(home: &Home, ledger: &Ledger, running: &[(String, Entry)]) -> Result<()> {
     let book = ledger.read()?;
-    for label in running {
+    for (label, _) in running {
         let Some(entry) = book.get(label) else {
             continue;
         };
@@ -192,7 +194,7 @@ fn print(home: &Home, output: Output, waited: &Waited) -> Result<()> {
             waited
                 .running
                 .iter()
-                .map(|label| json!({"label": label, "status": "running"})),
+                .map(|(label, _)| json!({"label": label, "status": "running"})),
         );
         output.json(&json!({
             "ok": waited.code() == OK,
@@ -213,14 +215,13 @@ fn print(home: &Home, output: Output, waited: &Waited) -> Result<()> {
             .text("error")
             .or(entry.text("summary"))
             .unwrap_or_default();
-        let said: String = output.cell_text(said).chars().take(80).collect();
         table.add_row(vec![
             output.label_cell(label),
             output.status_cell(&status, status.as_str()),
-            comfy_table::Cell::new(said),
+            output.sentence_cell(said),
         ]);
     }
-    for label in &waited.running {
+    for (label, _) in &waited.running {
         table.add_row(vec![
             output.label_cell(label),
             output.status_cell(&Status::Running, "running"),
@@ -229,52 +230,8 @@ fn print(home: &Home, output: Output, waited: &Waited) -> Result<()> {
     }
     output.print_table(&table)?;
     if waited.timed_out {
-        home.say(&format!(
-            "timed out: {} still running",
-            waited.running.join(", ")
-        ));
+        let running: Vec<&str> = waited.running.iter().map(|(l, _)| l.as_str()).collect();
+        home.say(&format!("timed out: {} still running", running.join(", ")));
     }
     Ok(())
-}
-
-/// One line on the terminal that is written over.
-struct Progress {
-    on: bool,
-    shown: bool,
-    output: Output,
-}
-
-impl Progress {
-    fn new(output: Output) -> Self {
-        Self {
-            on: std::io::stderr().is_terminal() && !output.is_json(),
-            shown: false,
-            output,
-        }
-    }
-
-    fn show(&mut self, waited: &Waited, passed: Duration) {
-        if !self.on {
-            return;
-        }
-        self.shown = true;
-        let names: Vec<&str> = waited.running.iter().take(3).map(String::as_str).collect();
-        let more = waited.running.len().saturating_sub(3);
-        let rest = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        let time = format_duration(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX));
-        let line = format!("waiting for {}{rest} ({time})", names.join(", "));
-        let line: String = self.output.cell_text(&line).chars().take(78).collect();
-        let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
-    }
-
-    fn clear(&mut self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[2K");
-            self.shown = false;
-        }
-    }
 }

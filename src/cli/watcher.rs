@@ -5,13 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{complain, labels, open_home, parse, prepare};
 use crate::config::Strictness;
-use crate::delivery::{is_owed_to_stdout, settle_stdout};
+use crate::delivery::{Telling, is_owed_to_stdout, mark_told, settle_stdout, telling};
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
@@ -43,7 +43,7 @@ struct WatcherArgs {
     /// Watch this generation only
     #[arg(long, value_name = "N")]
     generation: Option<u64>,
-    /// Look once: pending is an empty stdout, WATCHER_PENDING on stderr, exit code 0
+    /// Look once, as a scheduler does: prints the end when nobody has it yet; else nothing, and WATCHER_PENDING or WATCHER_ALREADY_DELIVERED on stderr
     #[arg(long)]
     once: bool,
     /// Rolling deadline of a gateway's run, instead of the recorded one (seconds, or a text such as 20m)
@@ -68,6 +68,11 @@ pub(super) const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
 /// How often it is looked at whether it has.
 const HANDOVER_LOOK: Duration = Duration::from_millis(5);
+
+/// The program's command line.
+pub(super) fn definition() -> clap::Command {
+    WatcherArgs::command()
+}
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -103,8 +108,12 @@ fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
     let book = Ledger::new(home).read()?;
     let entry = labels::find(&book, label)?;
     drop(book);
+    let home = &home.of_agent(entry.text("agent"));
     let generation = args.generation.map_or(entry.generation(), Generation::new);
-    if !args.detached && entry.status().is_ended() && entry.generation() == generation {
+    let is_over = |entry: &Entry| {
+        !args.detached && entry.status().is_ended() && entry.generation() == generation
+    };
+    if is_over(&entry) && !args.once {
         return tell_recorded(home, label, &entry);
     }
     let post = Post::of(home, label, generation);
@@ -126,7 +135,12 @@ fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
     // post would have gone on, and so does this watcher.
     let now = Ledger::new(home).read();
     let entry = now.ok().and_then(|book| book.get(label)).unwrap_or(entry);
-    if !args.detached && entry.status().is_ended() && entry.generation() == generation {
+    if is_over(&entry) && args.once {
+        // Looks at one label come one after another, because of the post: none prints what another is printing.
+        let message = recorded_message(home, label, &entry);
+        return tell_once(home, label, &entry, &message, lock);
+    }
+    if is_over(&entry) {
         return tell_recorded(home, label, &entry);
     }
     let reader = if args.detached {
@@ -148,6 +162,12 @@ fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
     };
     loop {
         let watched = watch(home, &task, &entry, &orders, &source)?;
+        if let (Watched::Ended { message, .. }, true) = (&watched, args.once)
+            && let Some(ended) = Ledger::new(home).read().ok().and_then(|b| b.get(label))
+            && ended.generation() == generation
+        {
+            return tell_once(home, label, &ended, message, lock);
+        }
         let code = tell(home, label, generation, reader, &watched)?;
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.
@@ -177,10 +197,7 @@ fn post_for(home: &Home, args: &WatcherArgs, label: &str, post: &Post) -> Result
     let is_passing = !holder.as_ref().is_some_and(stays);
     match holder {
         Some(holder) if args.once && holder.program == DETACHED => {
-            complain(
-                &home.config.brand,
-                &format!("WATCHER_PENDING {label}: watched by {holder}"),
-            );
+            pending(home, label, &format!("watched by {holder}"));
             Ok(None)
         }
         Some(holder) if holder.program == DETACHED && (args.take_over || !args.detached) => {
@@ -216,10 +233,7 @@ fn tell(
             Ok(code_for(status))
         }
         Watched::Pending(reason) => {
-            complain(
-                &home.config.brand,
-                &format!("WATCHER_PENDING {label}: {reason}"),
-            );
+            pending(home, label, reason);
             Ok(OK)
         }
         Watched::Superseded => {
@@ -280,12 +294,23 @@ fn hand_over(
 
 /// Notes that this stdout has the result. Failing that, it may be printed again: better twice than never.
 fn mark_printed(home: &Home, label: &str, generation: Generation) {
+    note_printed(home, label, generation, |entry, _| settle_stdout(entry));
+}
+
+/// Changes the label's entry by `mark`, which says whether there was anything to change.
+fn note_printed(
+    home: &Home,
+    label: &str,
+    generation: Generation,
+    mark: impl FnOnce(&mut Entry, i64) -> bool,
+) {
     let marked = Ledger::new(home).update(Patience::Command, |book| {
+        let now_ms = book.now_ms();
         let entry = book
             .get(label)
             .filter(|entry| entry.generation() == generation);
         if let Some(mut entry) = entry
-            && settle_stdout(&mut entry)
+            && mark(&mut entry, now_ms)
         {
             book.put(label, entry);
         }
@@ -302,6 +327,44 @@ fn turned_away(home: &Home, label: &str, post: &Post) -> Option<FileLock> {
         "label \"{label}\" is watched already by {who}; leaving"
     ));
     None
+}
+
+fn pending(home: &Home, label: &str, reason: &str) {
+    complain(
+        home.brand(),
+        &format!("WATCHER_PENDING label={label} reason={reason}"),
+    );
+}
+
+/// Prints an ended label's last word for a scheduler that delivers what each look prints: once, and not beside the outbox.
+/// `post` is the label's, which is left then.
+fn tell_once(home: &Home, label: &str, entry: &Entry, message: &str, post: FileLock) -> Result<u8> {
+    let generation = entry.generation();
+    match telling(label, entry) {
+        Telling::Done => {
+            let line = format!("WATCHER_ALREADY_DELIVERED label={label}");
+            complain(home.brand(), &line);
+        }
+        Telling::UnderWay(targets) => {
+            drop(post);
+            ensure_watcher(home, label, generation);
+            let reason = format!("its last word is on its way to {targets}");
+            pending(home, label, &reason);
+        }
+        Telling::Due => {
+            print(message)?;
+            note_printed(home, label, generation, |entry, now_ms| {
+                mark_told(entry, now_ms);
+                true
+            });
+            drop(post);
+            if still_owes(home, label, generation) {
+                ensure_watcher(home, label, generation);
+            }
+            return Ok(code_for(&entry.status()));
+        }
+    }
+    Ok(OK)
 }
 
 fn tell_recorded(home: &Home, label: &str, entry: &Entry) -> Result<u8> {

@@ -1,77 +1,230 @@
 //! The keys of `config.json` and what their values must be.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{EventReceivers, Gateway, LivenessWindows, RetryWindows, Webhook};
+use crate::nearest::nearest;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
-pub(super) const KNOWN_KEYS: [(&str, Kind); 18] = [
+pub(super) const KNOWN_KEYS: &[(&str, Kind)] = &[
     ("name", Kind::Text),
-    ("agents", Kind::Object),
-    ("aliases", Kind::TextObject),
+    ("agents", Kind::Named(&Kind::Loose(AGENT))),
+    ("aliases", Kind::Named(&Kind::Text)),
+    ("defaultModel", Kind::Text),
+    ("dispatch", Kind::Loose(&[("model", Kind::Text)])),
     ("deliverTo", Kind::Text),
     ("deliveryChannel", Kind::Text),
+    // The watchers of dispatch are woken by what happens, and need no schedule.
+    ("deliver_watcher_cron", Kind::Text),
     ("deliver_watcher_ttl_hours", Kind::Number),
     ("deliveryTimeoutSeconds", Kind::Number),
     ("startupGraceMs", Kind::Number),
     ("watchdogIntervalCron", Kind::Text),
     ("watchdogTimeoutMin", Kind::Number),
     ("termGraceSeconds", Kind::Number),
-    ("webhooks", Kind::Webhooks),
-    ("commands", Kind::Commands),
-    ("gateway", Kind::Gateway),
-    ("liveness", Kind::Windows),
-    ("retry", Kind::Retry),
+    (
+        "webhooks",
+        Kind::Secret(&Kind::Named(&Kind::Fields(WEBHOOK, &["url"]))),
+    ),
+    ("commands", Kind::Secret(&Kind::Named(&Kind::Words))),
+    ("gateway", Kind::Fields(GATEWAY, &[])),
+    ("liveness", Kind::Fields(LIVENESS, &[])),
+    ("retry", Kind::Fields(RETRY, &[])),
     ("verifyTimeoutSeconds", Kind::Number),
-    ("events", Kind::Events),
+    ("events", Kind::Secret(&Kind::Fields(EVENTS, &[]))),
 ];
 
+const AGENT: Keys = &[("name", Kind::Text)];
+
+const WEBHOOK: Keys = &[("url", Kind::Text), ("secret", Kind::Text)];
+
+const EVENTS: Keys = &[
+    ("loki", Kind::Text),
+    ("webhook", Kind::Fields(WEBHOOK, &["url"])),
+    ("command", Kind::Words),
+];
+
+const GATEWAY: Keys = &[
+    ("transport", Kind::OneOf(&["websocket", "cli"])),
+    ("cli", Kind::Text),
+];
+
+const LIVENESS: Keys = &[
+    ("startupGraceSeconds", Kind::Number),
+    ("probeSeconds", Kind::Number),
+    ("idleFailureSeconds", Kind::Number),
+    ("ceilingSeconds", Kind::Number),
+    ("ceilingSilenceSeconds", Kind::Number),
+    ("longestSeconds", Kind::Number),
+    ("flatSeconds", Kind::Number),
+    ("extensionSeconds", Kind::Number),
+    ("firstRequestSeconds", Kind::Number),
+    ("secondRequestSeconds", Kind::Number),
+    ("lastWordsSeconds", Kind::Number),
+    ("abortSeconds", Kind::Number),
+];
+
+const RETRY: Keys = &[
+    ("atMost", Kind::Count),
+    ("overloadSeconds", Kind::Number),
+    ("rateLimitSeconds", Kind::Number),
+    ("restartSeconds", Kind::Number),
+    ("takeoverSeconds", Kind::Number),
+    ("spacingSeconds", Kind::Number),
+    ("coolDownSeconds", Kind::Number),
+    ("maxAgeSeconds", Kind::Number),
+];
+
+/// Keys of one object, each with what its value must be.
+type Keys = &'static [(&'static str, Kind)];
+
+/// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
     Number,
-    Object,
-    TextObject,
-    Webhooks,
-    Commands,
-    Gateway,
-    Windows,
-    Retry,
-    Events,
+    Count,
+    OneOf(&'static [&'static str]),
+    /// Texts, one at least.
+    Words,
+    /// An object whose keys are names of the operator's choice.
+    Named(&'static Kind),
+    /// An object with these keys, of which some must be there.
+    Fields(Keys, &'static [&'static str]),
+    /// An object with these keys; others are not ours.
+    Loose(Keys),
+    /// What is never shown.
+    Secret(&'static Kind),
 }
 
-impl Kind {
-    pub(super) fn matches(self, value: &Value) -> bool {
-        match self {
-            Kind::Text => value.is_string(),
-            Kind::Number => value.as_f64().is_some_and(|n| n >= 0.0),
-            Kind::Object => value.is_object(),
-            Kind::TextObject => value
-                .as_object()
-                .is_some_and(|map| map.values().all(Value::is_string)),
-            Kind::Webhooks => BTreeMap::<String, Webhook>::deserialize(value).is_ok(),
-            Kind::Commands => BTreeMap::<String, Vec<String>>::deserialize(value)
-                .is_ok_and(|commands| commands.values().all(|argv| !argv.is_empty())),
-            Kind::Gateway => Gateway::deserialize(value).is_ok(),
-            Kind::Windows => LivenessWindows::deserialize(value).is_ok(),
-            Kind::Retry => RetryWindows::deserialize(value).is_ok(),
-            Kind::Events => EventReceivers::deserialize(value)
-                .is_ok_and(|receivers| receivers.command.is_none_or(|argv| !argv.is_empty())),
-        }
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Slip {
+    /// A key that nobody reads, with the nearest one that somebody does.
+    Unknown { key: String, near: Option<String> },
+    /// A value that cannot be used.
+    Wrong {
+        key: String,
+        expected: String,
+        found: String,
+    },
+}
+
+/// The settings that can be used, and what is wrong with the others. A key that starts with `_` is a comment; null counts
+/// as absent.
+pub(super) fn sound(keys: &Map<String, Value>) -> (Map<String, Value>, Vec<Slip>) {
+    let mut slips = Vec::new();
+    let sound = fields("", KNOWN_KEYS, keys, false, &mut slips);
+    (sound, slips)
+}
+
+fn is_comment(key: &str) -> bool {
+    key.starts_with('_')
+}
+
+fn inside(path: &str, key: &str) -> String {
+    match path.is_empty() {
+        true => key.to_owned(),
+        false => format!("{path}.{key}"),
     }
 }
 
-impl Kind {
-    /// A value that does not match, as a message may show it: receivers hold secrets.
-    pub(super) fn shown(self, value: &Value) -> String {
-        match self {
-            Kind::Webhooks | Kind::Commands | Kind::Events => "something else".to_owned(),
-            _ => value.to_string(),
+fn fields(
+    path: &str,
+    known: &[(&str, Kind)],
+    given: &Map<String, Value>,
+    is_loose: bool,
+    slips: &mut Vec<Slip>,
+) -> Map<String, Value> {
+    let mut sound = Map::new();
+    for (key, value) in given {
+        if is_comment(key) || value.is_null() {
+            continue;
         }
+        match known.iter().find(|(name, _)| name == key) {
+            Some((_, kind)) => {
+                if let Some(value) = kind.take(&inside(path, key), value, slips) {
+                    sound.insert(key.clone(), value);
+                }
+            }
+            None if is_loose => {}
+            None => slips.push(Slip::Unknown {
+                key: inside(path, key),
+                near: nearest(key, known.iter().map(|(name, _)| *name))
+                    .first()
+                    .map(|name| inside(path, name)),
+            }),
+        }
+    }
+    sound
+}
+
+impl Kind {
+    /// The value without what cannot be used of it; `None` when nothing can.
+    fn take(self, path: &str, value: &Value, slips: &mut Vec<Slip>) -> Option<Value> {
+        let is_fitting = match self {
+            Kind::Text => value.is_string(),
+            Kind::Number => value.as_f64().is_some_and(|n| n >= 0.0),
+            Kind::Count => value.as_u64().is_some_and(|n| u32::try_from(n).is_ok()),
+            Kind::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
+            Kind::Words => value
+                .as_array()
+                .is_some_and(|words| !words.is_empty() && words.iter().all(Value::is_string)),
+            Kind::Secret(kind) => {
+                let before = slips.len();
+                let taken = kind.take(path, value, slips);
+                for slip in slips.iter_mut().skip(before) {
+                    if let Slip::Wrong { found, .. } = slip {
+                        *found = "something else".to_owned();
+                    }
+                }
+                return taken;
+            }
+            Kind::Named(_) | Kind::Fields(..) | Kind::Loose(_) => value.is_object(),
+        };
+        if !is_fitting {
+            slips.push(Slip::Wrong {
+                key: path.to_owned(),
+                expected: self.to_string(),
+                found: value.to_string(),
+            });
+            return None;
+        }
+        let given = value.as_object();
+        Some(match (self, given) {
+            (Kind::Named(kind), Some(given)) => {
+                let named = given
+                    .iter()
+                    .filter(|(key, value)| !is_comment(key) && !value.is_null());
+                let sound = named.filter_map(|(key, value)| {
+                    let value = kind.take(&inside(path, key), value, slips)?;
+                    Some((key.clone(), value))
+                });
+                Value::Object(sound.collect())
+            }
+            (Kind::Loose(known), Some(given)) => {
+                Value::Object(fields(path, known, given, true, slips))
+            }
+            (Kind::Fields(known, needed), Some(given)) => {
+                let sound = fields(path, known, given, false, slips);
+                let missing = needed
+                    .iter()
+                    .find(|key| given.get(**key).is_none_or(Value::is_null));
+                if let Some(key) = missing {
+                    slips.push(Slip::Wrong {
+                        key: path.to_owned(),
+                        expected: format!("{self} with \"{key}\""),
+                        found: value.to_string(),
+                    });
+                }
+                if needed.iter().any(|key| !sound.contains_key(*key)) {
+                    return None;
+                }
+                Value::Object(sound)
+            }
+            _ => value.clone(),
+        })
     }
 }
 
@@ -80,24 +233,124 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Text => "a text",
             Kind::Number => "a number that is not negative",
-            Kind::Object => "an object",
-            Kind::TextObject => "an object of texts",
-            Kind::Webhooks => {
-                "an object such as {\"ops\": {\"url\": \"https://...\", \"secret\": \"...\"}}"
+            Kind::Count => "a whole number that is not negative",
+            Kind::OneOf(words) => return write!(f, "\"{}\"", words.join("\" or \"")),
+            Kind::Words => "a list of texts such as [\"sendmail\", \"me\"]",
+            Kind::Named(kind) => {
+                return match kind {
+                    Kind::Text => f.write_str("an object of texts"),
+                    Kind::Words => {
+                        f.write_str("an object such as {\"mail\": [\"sendmail\", \"me\"]}")
+                    }
+                    Kind::Fields(..) | Kind::Loose(_) => f.write_str("an object of objects"),
+                    _ => f.write_str("an object"),
+                };
             }
-            Kind::Commands => "an object such as {\"mail\": [\"sendmail\", \"me\"]}",
-            Kind::Gateway => {
-                "an object such as {\"transport\": \"cli\", \"cli\": \"openclaw\"}, with transport \"websocket\" or \"cli\""
+            Kind::Fields(keys, _) if *keys == WEBHOOK => {
+                "an object such as {\"url\": \"https://...\", \"secret\": \"...\"}"
             }
-            Kind::Retry => {
+            Kind::Fields(keys, _) if *keys == GATEWAY => {
+                "an object such as {\"transport\": \"cli\", \"cli\": \"openclaw\"}"
+            }
+            Kind::Fields(keys, _) if *keys == RETRY => {
                 "an object such as {\"atMost\": 3, \"overloadSeconds\": 30, \"spacingSeconds\": 5}"
             }
-            Kind::Events => {
-                "an object such as {\"loki\": \"http://loki:3100\", \"webhook\": {\"url\": \"https://...\"}, \"command\": [\"logger\"]}"
-            }
-            Kind::Windows => {
+            Kind::Fields(keys, _) if *keys == LIVENESS => {
                 "an object of seconds such as {\"idleFailureSeconds\": 600, \"flatSeconds\": 180}"
             }
+            Kind::Fields(..) | Kind::Loose(_) => "an object",
+            Kind::Secret(kind) => return kind.fmt(f),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn checked(config: Value) -> (Value, Vec<String>) {
+        let (sound, slips) = sound(config.as_object().expect("an object"));
+        let lines = slips.into_iter().map(|slip| match slip {
+            Slip::Unknown { key, near } => format!("{key}? {}", near.unwrap_or_default()),
+            Slip::Wrong {
+                key,
+                expected,
+                found,
+            } => format!("{key}: {expected}, not {found}"),
+        });
+        (Value::Object(sound), lines.collect())
+    }
+
+    #[test]
+    fn what_the_reference_writes_is_no_slip() {
+        let config = json!({
+            "_comment": "mine", "name": "acme", "agents": {"_doc": 1, "ops": {"name": "Ops", "emoji": "x"}},
+            "defaultModel": "m", "dispatch": {"model": "n", "_": 1}, "deliverTo": null, "deliveryChannel": null,
+            "startupGraceMs": 90000, "deliver_watcher_cron": "* * * * *", "deliver_watcher_ttl_hours": 48,
+            "watchdogIntervalCron": "*/5 * * * *", "watchdogTimeoutMin": 10,
+        });
+        let (sound, slips) = checked(config);
+        assert_eq!(slips, [""; 0]);
+        assert_eq!(sound.get("deliverTo"), None);
+        assert_eq!(sound["agents"], json!({"ops": {"name": "Ops"}}));
+    }
+
+    #[test]
+    fn a_slip_inside_an_object_is_named_and_costs_only_its_own_key() {
+        let cases = [
+            (
+                json!({"retry": {"atMots": 1, "overloadSeconds": 2}}),
+                json!({"retry": {"overloadSeconds": 2}}),
+                "retry.atMots? retry.atMost",
+            ),
+            (
+                json!({"retry": {"atMost": 1.5}}),
+                json!({"retry": {}}),
+                "retry.atMost: a whole number that is not negative, not 1.5",
+            ),
+            (
+                json!({"liveness": {"flatSeconds": "3", "_": 0, "probeSeconds": null}}),
+                json!({"liveness": {}}),
+                "liveness.flatSeconds: a number that is not negative, not \"3\"",
+            ),
+            (
+                json!({"gateway": {"transport": "ssh", "cli": "oc"}}),
+                json!({"gateway": {"cli": "oc"}}),
+                "gateway.transport: \"websocket\" or \"cli\", not \"ssh\"",
+            ),
+            (
+                json!({"retry": 3}),
+                json!({}),
+                "retry: an object such as {\"atMost\": 3, \"overloadSeconds\": 30, \"spacingSeconds\": 5}, not 3",
+            ),
+            (
+                json!({"webhooks": {"a": {"secret": "s"}, "b": {"url": "u"}}}),
+                json!({"webhooks": {"b": {"url": "u"}}}),
+                "webhooks.a: an object such as {\"url\": \"https://...\", \"secret\": \"...\"} with \"url\", not something else",
+            ),
+            (
+                json!({"webhooks": {"a": {"url": "u", "secret": 5}}}),
+                json!({"webhooks": {"a": {"url": "u"}}}),
+                "webhooks.a.secret: a text, not something else",
+            ),
+            (
+                json!({"commands": {"a": []}}),
+                json!({"commands": {}}),
+                "commands.a: a list of texts such as [\"sendmail\", \"me\"], not something else",
+            ),
+            (
+                json!({"agents": {"ops": {"name": 5}}}),
+                json!({"agents": {"ops": {}}}),
+                "agents.ops.name: a text, not 5",
+            ),
+        ];
+        for (config, sound, slip) in cases {
+            assert_eq!(
+                checked(config.clone()),
+                (sound, vec![slip.to_owned()]),
+                "{config}"
+            );
+        }
     }
 }

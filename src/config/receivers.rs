@@ -6,7 +6,7 @@ use super::Webhook;
 
 /// The receivers of events, each of them optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct EventReceivers {
     /// Loki's address; `LOKI_PUSH_URL` decides where it is set.
     pub loki: Option<String>,

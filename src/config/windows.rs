@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// Windows of the liveness policy that the operator sets, in seconds (`liveness` in `config.json`); what is absent follows
 /// from the run's time limit and thinking level.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LivenessWindows {
     /// A run that was not seen for so long never started.
     pub startup_grace_seconds: Option<f64>,
@@ -35,7 +35,7 @@ pub struct LivenessWindows {
 
 /// Automatic retries as the operator wants them (`retry` in `config.json`); what is absent is as built in.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RetryWindows {
     /// How often overloads and rate limits together are tried again.
     pub at_most: Option<u32>,

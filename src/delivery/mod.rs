@@ -8,13 +8,16 @@ pub mod sinks;
 
 use serde_json::Value;
 
-use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry};
+use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Status};
 
 /// The target of a foreground watcher.
 pub const STDOUT: &str = "stdout";
 
 /// The channel of targets that are sessions.
 pub const WAKE: &str = "wake";
+
+/// Where other tools, too, note that a completion was delivered.
+const TOLD_AT: &str = "completionDeliveredAt";
 
 /// So many delivered notes stay in an entry.
 const KEPT_NOTES: usize = 10;
@@ -123,6 +126,39 @@ pub fn owe_passing_failure(label: &str, entry: &mut Entry, content: &Content, no
     }
 }
 
+/// Puts off what tells of the result, and was never tried, until `until_ms`: by then better words may have come.
+pub fn hold_results(entry: &mut Entry, until_ms: i64) {
+    for mut record in entry.deliveries() {
+        if is_untried_result(&record) && record.next_at.is_none() {
+            record.next_at = Some(until_ms);
+            entry.put_delivery(&record);
+        }
+    }
+}
+
+/// Has what was put off told now, with `content` where better words have come. Says whether there was anything.
+pub fn release_results(entry: &mut Entry, content: Option<&Content>) -> bool {
+    let held = entry.deliveries().into_iter();
+    let held: Vec<Delivery> = held
+        .filter(|record| is_untried_result(record) && record.next_at.is_some())
+        .collect();
+    for record in &held {
+        let mut record = record.clone();
+        record.next_at = None;
+        if let Some(content) = content {
+            record.content = content.clone();
+        }
+        entry.put_delivery(&record);
+    }
+    !held.is_empty()
+}
+
+fn is_untried_result(record: &Delivery) -> bool {
+    record.kind == DeliveryKind::Result
+        && record.state == DeliveryState::Pending
+        && record.attempts == 0
+}
+
 /// Adds a note. Each has a number of its own, so that two notes with one text are two.
 pub fn owe_note(label: &str, entry: &mut Entry, content: &Content, now_ms: i64) -> u64 {
     let number = entry.number("noteCount").unwrap_or(0) + 1;
@@ -199,6 +235,60 @@ pub fn is_owed_to_stdout(entry: &Entry) -> bool {
         .any(|d| d.is_open() && d.target == STDOUT)
 }
 
+/// What there is to print of an ended label for whoever delivers the stdout of repeated looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Telling {
+    /// Its end has reached somebody.
+    Done,
+    /// The outbox sees to it: the targets that it goes to.
+    UnderWay(String),
+    /// Nobody has it, and nobody brings it.
+    Due,
+}
+
+/// Whether an ended label's last word is still to be told. Only what tells of this very end counts: a correction is told
+/// although the failure before it was. Pure.
+pub fn telling(label: &str, entry: &Entry) -> Telling {
+    let is_done = entry.status() == Status::Done;
+    let own = format!("{label}/{}/{}/", entry.generation(), entry.attempt());
+    let tells = |d: &Delivery| {
+        let kind = match d.kind {
+            DeliveryKind::Result | DeliveryKind::Correction => is_done,
+            DeliveryKind::Failure => !is_done && !d.key.ends_with("#retry"),
+            _ => false,
+        };
+        // Who asked is woken beside the others.
+        kind && d.key.starts_with(&own) && !d.target.starts_with(&format!("{WAKE}:"))
+    };
+    let mut records = entry.deliveries();
+    records.retain(tells);
+    if records.iter().any(|d| d.target == STDOUT && d.is_open()) {
+        return Telling::Due;
+    }
+    let under_way: Vec<&str> = records
+        .iter()
+        .filter(|d| d.is_to_be_sent())
+        .map(|d| d.target.as_str())
+        .collect();
+    if !under_way.is_empty() {
+        return Telling::UnderWay(under_way.join(", "));
+    }
+    let is_delivered = records.iter().any(|d| d.state == DeliveryState::Delivered);
+    let end = entry.time("endedAt").max(entry.time("spawnedAt"));
+    let is_marked = entry.time(TOLD_AT).is_some_and(|at| Some(at) >= end);
+    match is_delivered || is_marked {
+        true => Telling::Done,
+        false => Telling::Due,
+    }
+}
+
+/// Marks that the label's end was printed, as other tools that print it mark it.
+pub fn mark_told(entry: &mut Entry, now_ms: i64) {
+    settle_stdout(entry);
+    entry.set_time(TOLD_AT, now_ms);
+    entry.set("completionDeliverySource", "watcher");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +354,30 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_put_off_is_told_once_with_the_better_words() {
+        let mut e = entry("announce");
+        e.set("requester", "agent:main:main");
+        let content = |text: &str| Content {
+            text: text.to_owned(),
+            ..Content::default()
+        };
+        owe("l", &mut e, DeliveryKind::Result, &content("Done."), 0);
+        owe_note("l", &mut e, &content("a note"), 0);
+        hold_results(&mut e, 600);
+        let times: Vec<Option<i64>> = e.deliveries().iter().map(|d| d.next_at).collect();
+        assert_eq!(times, [Some(600), Some(600), None]);
+        assert!(release_results(&mut e, Some(&content("Fixed it."))));
+        let told: Vec<(String, Option<i64>)> = e
+            .deliveries()
+            .into_iter()
+            .map(|d| (d.content.text, d.next_at))
+            .collect();
+        let fixed = ("Fixed it.".to_owned(), None);
+        assert_eq!(told, [fixed.clone(), fixed, ("a note".to_owned(), None)]);
+        assert!(!release_results(&mut e, Some(&content("Again."))));
+    }
+
+    #[test]
     fn mode_none_and_no_target_owe_nothing() {
         let mut e = entry("none");
         owe("l", &mut e, DeliveryKind::Result, &Content::default(), 0);
@@ -289,6 +403,116 @@ mod tests {
                 "l/5/1/failure/wake:agent:main:main"
             ]
         );
+    }
+
+    #[test]
+    fn an_end_is_told_once_however_often_it_is_looked_at() {
+        let ended = |status: Status| {
+            let mut e = entry("announce");
+            e.set_status(&status);
+            e.set_time("spawnedAt", 1_000);
+            e.set_time("endedAt", 5_000);
+            e
+        };
+        let put = |e: &mut Entry, kind, target: &str, state| {
+            let key = Delivery::key_of("l", Generation::new(5), 1, kind, target);
+            let mut d = Delivery::new(key, kind, target, Content::default(), 0);
+            d.state = state;
+            e.put_delivery(&d);
+        };
+        use DeliveryKind::{Correction, Failure, Note, Result};
+        use DeliveryState::{Delivered, Parked, Pending, Retrying};
+        let under_way = || Telling::UnderWay("telegram:1".to_owned());
+        let table = [
+            (Status::Done, vec![], Telling::Due),
+            (
+                Status::Done,
+                vec![(Result, "telegram:1", Delivered)],
+                Telling::Done,
+            ),
+            (
+                Status::Done,
+                vec![(Result, "telegram:1", Retrying)],
+                under_way(),
+            ),
+            (
+                Status::Done,
+                vec![(Result, "telegram:1", Parked)],
+                Telling::Due,
+            ),
+            (Status::Done, vec![(Result, STDOUT, Pending)], Telling::Due),
+            (
+                Status::Done,
+                vec![(Result, STDOUT, Delivered)],
+                Telling::Done,
+            ),
+            (
+                Status::Done,
+                vec![(Note, "telegram:1", Delivered)],
+                Telling::Due,
+            ),
+            (
+                Status::Done,
+                vec![(Result, "wake:agent:main:main", Delivered)],
+                Telling::Due,
+            ),
+            (
+                Status::Done,
+                vec![(Failure, STDOUT, Delivered)],
+                Telling::Due,
+            ),
+            (
+                Status::Done,
+                vec![
+                    (Failure, STDOUT, Delivered),
+                    (Correction, "telegram:1", Pending),
+                ],
+                under_way(),
+            ),
+            (
+                Status::Error,
+                vec![(Failure, "telegram:1", Delivered)],
+                Telling::Done,
+            ),
+            (Status::Cancelled, vec![], Telling::Due),
+        ];
+        for (status, records, expected) in table {
+            let mut e = ended(status);
+            for (kind, target, state) in &records {
+                put(&mut e, *kind, target, *state);
+            }
+            assert_eq!(telling("l", &e), expected, "{records:?}");
+            if expected == Telling::Due {
+                mark_told(&mut e, 5_000);
+                assert_eq!(telling("l", &e), Telling::Done, "{records:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_does_not_tell_of_this_end() {
+        let mut e = entry("announce");
+        e.set_status(&Status::Done);
+        e.set_time("spawnedAt", 1_000);
+        e.set_time("completionDeliveredAt", 500);
+        let key = Delivery::key_of("l", Generation::new(4), 1, DeliveryKind::Result, STDOUT);
+        let kind = DeliveryKind::Result;
+        let mut old = Delivery::new(key, kind, STDOUT, Content::default(), 0);
+        old.state = DeliveryState::Delivered;
+        e.put_delivery(&old);
+        assert_eq!(telling("l", &e), Telling::Due);
+        e.set_time("completionDeliveredAt", 1_000);
+        assert_eq!(telling("l", &e), Telling::Done);
+        // Nor does the failure of an attempt that was followed by another.
+        let mut e = entry("announce");
+        e.set_status(&Status::Error);
+        owe("l", &mut e, DeliveryKind::Failure, &Content::default(), 0);
+        let mut first = e.deliveries().remove(0);
+        first.state = DeliveryState::Delivered;
+        e.put_delivery(&first);
+        assert_eq!(telling("l", &e), Telling::Done);
+        e.set("attempt", 2);
+        assert_eq!(telling("l", &e), Telling::Due);
     }
 
     #[test]

@@ -4,18 +4,15 @@
 //! secret goes in the environment. There are no events. A call that was not answered in time may have been made.
 
 use std::cell::OnceCell;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::cli_answer::{Made, Printed, answer};
-use super::frame::Refused;
 use super::{Cli, Endpoint, GatewayError, Generation, Secret};
-use crate::process::{Signal, close_inherited_on_exec, signal_group};
+use crate::process::output_within;
 
 /// What the program may need beside the gateway's own time: it is large, and starts slowly on a busy machine.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
@@ -28,9 +25,6 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long the gateway may take to tell what it is.
 const HEALTH_LIMIT: Duration = Duration::from_secs(30);
-
-/// How often a running program is looked at.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// A gateway that is called through the program.
 pub(super) struct CliClient {
@@ -108,24 +102,12 @@ impl CliClient {
         params: &Value,
         limit: Duration,
     ) -> Result<Value, GatewayError> {
+        self.takes(method, params)?;
         let params = params.to_string();
-        if params.len() > MAX_PARAMS_BYTES {
-            let message = format!(
-                "its parameters have {} bytes, and through the openclaw program at most {MAX_PARAMS_BYTES} go; shorten the prompt, or set gateway.transport to \"websocket\"",
-                params.len()
-            );
-            return Err(GatewayError::Refused {
-                method: method.to_owned(),
-                refused: Box::new(Refused {
-                    code: "TOO_LARGE".to_owned(),
-                    message,
-                    ..Refused::default()
-                }),
-            });
-        }
         let mut command = self.command(method, &params, limit);
-        let ended = run(&mut command, limit + PROGRAM_LIMIT).map_err(|e| self.unusable(&e))?;
-        let Some((success, stdout, stderr)) = ended else {
+        let ended = output_within(&mut command, limit + PROGRAM_LIMIT, MAX_ANSWER_BYTES)
+            .map_err(|e| self.unusable(&e))?;
+        let Some(ended) = ended else {
             return Err(GatewayError::TimedOut {
                 method: method.to_owned(),
                 limit,
@@ -137,11 +119,28 @@ impl CliClient {
             limit,
         };
         let printed = Printed {
-            success,
-            stdout: &stdout,
-            stderr: &self.without_secret(stderr),
+            success: ended.success,
+            stdout: &ended.stdout,
+            stderr: &self.without_secret(ended.stderr),
         };
         answer(made, printed)
+    }
+
+    /// Whether a call with these parameters can be made.
+    ///
+    /// # Errors
+    /// The refusal that making it would come to.
+    pub(super) fn takes(&self, method: &str, params: &Value) -> Result<(), GatewayError> {
+        let bytes = params.to_string().len();
+        match bytes > MAX_PARAMS_BYTES {
+            true => Err(GatewayError::too_large(
+                method,
+                bytes,
+                MAX_PARAMS_BYTES,
+                ", or set gateway.transport to \"websocket\": this is the most that goes through the openclaw program",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn command(&self, method: &str, params: &str, limit: Duration) -> Command {
@@ -174,44 +173,6 @@ impl CliClient {
             _ => text,
         }
     }
-}
-
-/// Runs the program to its end: whether it succeeded, and what it printed. `None` when it took too long and was ended.
-fn run(command: &mut Command, limit: Duration) -> io::Result<Option<(bool, String, String)>> {
-    close_inherited_on_exec();
-    // Files, not pipes: nothing that the program leaves behind can block us.
-    let stdout = tempfile::tempfile()?;
-    let stderr = tempfile::tempfile()?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::from(stdout.try_clone()?))
-        .stderr(Stdio::from(stderr.try_clone()?))
-        .process_group(0)
-        .spawn()?;
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some((status.success(), read(stdout)?, read(stderr)?)));
-        }
-        if Instant::now() >= end {
-            signal_group(child.id(), Signal::KILL)?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(LOOK);
-    }
-}
-
-fn read(mut file: File) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(MAX_ANSWER_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_ANSWER_BYTES {
-        return Err(io::Error::other(format!(
-            "it printed more than {MAX_ANSWER_BYTES} bytes"
-        )));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -107,11 +107,3 @@ fn a_prompt_that_no_argument_can_carry_is_refused_before_anything_starts() {
     assert!(error.refusal().is_some(), "{error}");
     assert_eq!(noted(dir.path()).len(), 1);
 }
-
-#[test]
-fn a_program_that_hangs_is_ended_with_its_children() {
-    let mut command = Command::new("sh");
-    command.args(["-c", "sleep 600 & wait"]);
-    let ended = run(&mut command, Duration::from_millis(50)).expect("it starts");
-    assert_eq!(ended, None);
-}

@@ -123,6 +123,17 @@ impl Client {
         }
     }
 
+    /// Whether the gateway takes a call of this length.
+    ///
+    /// # Errors
+    /// The refusal that making it would come to.
+    pub fn takes(&self, method: &str, params: &Value) -> Result<(), GatewayError> {
+        match &self.wire {
+            Wire::Socket(socket) => socket.takes(method, params),
+            Wire::Cli(cli) => cli.takes(method, params),
+        }
+    }
+
     /// Calls a method and waits for its first answer.
     ///
     /// # Errors

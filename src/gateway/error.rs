@@ -44,6 +44,20 @@ pub enum GatewayError {
 }
 
 impl GatewayError {
+    /// A call that is not made because it would be too long; `or_else` is another remedy than a shorter text.
+    pub(super) fn too_large(method: &str, bytes: usize, most: usize, or_else: &str) -> Self {
+        GatewayError::Refused {
+            method: method.to_owned(),
+            refused: Box::new(Refused {
+                code: "TOO_LARGE".to_owned(),
+                message: format!(
+                    "with everything around it the call has {bytes} bytes, and at most {most} go; shorten it, or put it into a file that the agent can read{or_else}"
+                ),
+                ..Refused::default()
+            }),
+        }
+    }
+
     /// The gateway's own refusal, if that is what it was.
     pub fn refusal(&self) -> Option<&Refused> {
         match self {

@@ -20,8 +20,11 @@ use super::{Endpoint, GatewayError, Generation, Secret};
 /// The protocol that this client speaks; both generations of gateways do.
 const PROTOCOL: u32 = 4;
 
-/// The most bytes of one message; gateways announce 25 MiB.
+/// The most bytes of one message that is read.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The most bytes of a request where the gateway does not say; both generations say this.
+const MAX_REQUEST_BYTES: usize = 25 * 1024 * 1024;
 
 /// A connection that has shaken hands.
 pub(super) struct Socket {
@@ -33,6 +36,8 @@ pub(super) struct Socket {
     version: String,
     observations: Observations,
     session_defaults: Value,
+    /// The most bytes of a request that the gateway takes: it would break the connection over a longer one.
+    max_request: usize,
 }
 
 impl Socket {
@@ -87,6 +92,7 @@ impl Socket {
             version: String::new(),
             observations: Observations::default(),
             session_defaults: Value::Null,
+            max_request: MAX_REQUEST_BYTES,
         };
         let auth = match &endpoint.secret {
             Secret::Token(token) => json!({"token": token}),
@@ -117,6 +123,10 @@ impl Socket {
             .pointer("/snapshot/sessionDefaults")
             .cloned()
             .unwrap_or_default();
+        let told = hello.pointer("/policy/maxPayload").and_then(Value::as_u64);
+        client.max_request = told
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(MAX_REQUEST_BYTES);
         Ok(client)
     }
 
@@ -171,10 +181,23 @@ impl Socket {
     pub(super) fn send(&mut self, method: &str, params: &Value) -> Result<String, GatewayError> {
         self.next_id += 1;
         let id = format!("d{}", self.next_id);
+        let request = Frame::request(&id, method, params);
+        within(method, request.len(), self.max_request)?;
         self.socket
-            .send(Message::text(Frame::request(&id, method, params)))
+            .send(Message::text(request))
             .map_err(|e| GatewayError::Broken(e.to_string()))?;
         Ok(id)
+    }
+
+    /// Whether the gateway takes a request of this length.
+    ///
+    /// # Errors
+    /// The refusal that sending it would come to.
+    pub(super) fn takes(&self, method: &str, params: &Value) -> Result<(), GatewayError> {
+        // No id is longer.
+        let id = u64::MAX.to_string();
+        let request = Frame::request(&id, method, params);
+        within(method, request.len(), self.max_request)
     }
 
     /// Waits for the next answer to a request; some have two.
@@ -258,6 +281,13 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
+    }
+}
+
+fn within(method: &str, bytes: usize, most: usize) -> Result<(), GatewayError> {
+    match bytes > most {
+        true => Err(GatewayError::too_large(method, bytes, most, "")),
+        false => Ok(()),
     }
 }
 

@@ -95,7 +95,11 @@ impl Book {
             let at = e.utf8_error().valid_up_to();
             Damage(format!("invalid UTF-8 at {}", place(e.as_bytes(), at)))
         })?;
-        let spans = index(&text)?;
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(marked) => marked.to_owned(),
+            None => text,
+        };
+        let (text, spans) = index_as_javascript_writes(text)?;
         let mut position = HashMap::with_capacity(spans.len());
         for (n, span) in spans.iter().enumerate() {
             // As in every JSON reader, of two equal labels the later one counts.
@@ -271,6 +275,19 @@ impl Book {
             }
         }
         out.write_all(if first { b"{}\n" } else { b"\n}\n" })
+    }
+}
+
+/// The index; a label that JavaScript cut in the middle of a character is read as `record::json` reads texts.
+fn index_as_javascript_writes(text: String) -> Result<(String, Vec<Span>), Damage> {
+    let error = match index(&text) {
+        Ok(spans) => return Ok((text, spans)),
+        Err(error) => error,
+    };
+    let repaired = json::repair_surrogates(&text).ok_or(error.clone())?;
+    match index(&repaired) {
+        Ok(spans) => Ok((repaired, spans)),
+        Err(_) => Err(error),
     }
 }
 

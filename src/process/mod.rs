@@ -7,6 +7,7 @@ mod detach;
 mod group;
 mod identity;
 mod lock;
+mod output;
 mod programs;
 mod signals;
 
@@ -14,6 +15,7 @@ pub use detach::{Detached, close_inherited_on_exec, spawn_detached};
 pub use group::{led_group_alive, signal_group, signal_process};
 pub use identity::ProcessIdentity;
 pub use lock::{FileLock, LockError, LockHolder};
-pub use programs::Programs;
+pub use output::{Output, output_within};
+pub use programs::{Programs, is_script};
 pub use rustix::process::Signal;
 pub use signals::{StopSignal, on_stop_signals, survive_size_limits};

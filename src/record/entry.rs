@@ -261,7 +261,7 @@ impl Entry {
     pub fn keep_steers(&mut self) {
         let mut earlier = self.earlier_steers();
         let sent = self.steers().into_iter();
-        earlier.extend(sent.filter(|steer| steer.request.is_none()));
+        earlier.extend(sent.filter(|steer| steer.request.is_none() && !steer.nudge));
         if !earlier.is_empty() {
             self.set_object("earlierSteers", &earlier);
         }
@@ -410,6 +410,26 @@ mod tests {
         e.remove_steer("s");
         assert_eq!(e.value("runIds"), Some(&json!(["r", "t"])));
         assert_eq!(e.steers().len(), 1);
+    }
+
+    #[test]
+    fn the_next_attempt_is_told_what_people_sent_and_no_more() {
+        let mut e = Entry::new();
+        let nudge = Steer {
+            nudge: true,
+            ..Steer::new("n", "are you there?", false, 6)
+        };
+        let request = Steer {
+            request: Some(1),
+            ..Steer::new("r", "finish", false, 7)
+        };
+        for steer in [Steer::new("s", "go on", false, 5), nudge, request] {
+            e.put_steer(&steer);
+        }
+        e.keep_steers();
+        let kept: Vec<String> = e.earlier_steers().into_iter().map(|s| s.run_id).collect();
+        assert_eq!(kept, ["s"]);
+        assert!(e.steers().is_empty());
     }
 
     #[test]

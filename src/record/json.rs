@@ -34,7 +34,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Value, serde_json::Error> {
 
 /// `text` with every unpaired surrogate escape replaced, or `None` when it has none. The length stays the same, so that
 /// positions in error messages stay true.
-fn repair_surrogates(text: &str) -> Option<String> {
+pub fn repair_surrogates(text: &str) -> Option<String> {
     if !text.contains("\\ud") && !text.contains("\\uD") {
         return None;
     }

@@ -23,6 +23,9 @@ pub struct Steer {
     /// Of the watcher's own requests for a final reply: which it is, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<u8>,
+    /// The stuck detector sent it: it says nothing of the work.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nudge: bool,
     /// How the message begins.
     pub head: String,
     /// The file with the whole message.

@@ -10,6 +10,19 @@ pub fn iso(ms: i64) -> String {
         .to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// For people, as short as it can be understood at `now_ms`: `14:03 UTC`, or `2026-11-20 14:03 UTC` of another day.
+pub fn clock(ms: i64, now_ms: i64) -> String {
+    let text = |ms: i64, format: &str| {
+        let time = DateTime::<Utc>::from_timestamp_millis(ms).unwrap_or_default();
+        time.format(format).to_string()
+    };
+    let day = "%Y-%m-%d";
+    match text(ms, day) == text(now_ms, day) {
+        true => text(ms, "%H:%M UTC"),
+        false => text(ms, "%Y-%m-%d %H:%M UTC"),
+    }
+}
+
 /// Below this a number is taken for seconds: as milliseconds it would lie before September 2001.
 const FIRST_MILLISECONDS: f64 = 1e12;
 
@@ -48,6 +61,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn people_read_the_day_only_of_another_one() {
+        let at = 1_795_263_478_153;
+        assert_eq!(clock(at, at + 3_600_000), "12:17 UTC");
+        assert_eq!(clock(at, at + 12 * 3_600_000), "2026-11-21 12:17 UTC");
+    }
 
     #[rstest]
     #[case::milliseconds(json!(1_795_263_478_153_i64), Some(1_795_263_478_153))]

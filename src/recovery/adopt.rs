@@ -1,6 +1,6 @@
 //! Local runs that the ledger does not know: what a lost or repaired ledger forgot is still described on the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -16,6 +16,7 @@ pub fn forgotten_runs(home: &Home, book: &Book) -> Vec<RunSpec> {
     let runs = home.paths.sessions().join("runs");
     let storage = home.storage.as_ref();
     let mut newest: BTreeMap<String, RunSpec> = BTreeMap::new();
+    let mut archive = None;
     for name in storage.list(&runs).unwrap_or_default() {
         let files = RunFiles::at(runs.join(name));
         let (Ok(spec), Ok(Some(_))) = (files.spec(storage), files.start(storage)) else {
@@ -24,7 +25,7 @@ pub fn forgotten_runs(home: &Home, book: &Book) -> Vec<RunSpec> {
         let is_newer = newest
             .get(&spec.label)
             .is_none_or(|other| place_of(other) < place_of(&spec));
-        if is_newer && !spec.entry.is_empty() && !is_known(home, book, &spec) {
+        if is_newer && !spec.entry.is_empty() && !is_known(home, book, &spec, &mut archive) {
             newest.insert(spec.label.clone(), spec);
         }
     }
@@ -37,15 +38,23 @@ fn place_of(spec: &RunSpec) -> (u64, u64) {
     (spec.generation, attempt.unwrap_or(1))
 }
 
-fn is_known(home: &Home, book: &Book, spec: &RunSpec) -> bool {
+/// `archive` is read when it is asked for the first time.
+fn is_known(
+    home: &Home,
+    book: &Book,
+    spec: &RunSpec,
+    archive: &mut Option<HashMap<String, Generation>>,
+) -> bool {
     let generation = Generation::new(spec.generation);
     let in_ledger = book
         .get(&spec.label)
         .is_some_and(|entry| entry.generation() >= generation);
+    let read = || Archive::new(home).last_generations().unwrap_or_default();
     in_ledger
-        || Archive::new(home)
-            .entries(&spec.label)
-            .is_ok_and(|entries| entries.iter().any(|entry| entry.generation() >= generation))
+        || archive
+            .get_or_insert_with(read)
+            .get(&spec.label)
+            .is_some_and(|last| *last >= generation)
 }
 
 /// Enters forgotten runs into the ledger again, as they stood when they were enqueued, and has them watched: their
@@ -60,8 +69,9 @@ pub fn adopt_forgotten_runs(home: &Home, ledger: &Ledger) -> Result<Vec<String>,
     }
     let adopted = ledger.update(Patience::Command, |book| {
         let mut adopted = Vec::new();
+        let mut archive = None;
         for spec in forgotten {
-            if is_known(home, book, &spec) {
+            if is_known(home, book, &spec, &mut archive) {
                 continue;
             }
             let mut entry = Entry::from_fields(spec.entry);

@@ -21,16 +21,16 @@ use crate::backend::{Backend, BackendName, Liveness, RunRef, Settled};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError};
-use crate::process::{FileLock, LockHolder, Signal, signal_process};
+use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watchers::{Heartbeat, Post, STALE_MS, start_watcher};
+use crate::watchers::{Post, start_watcher};
 
 use self::overloads::retry_overloads;
 pub use adopt::{adopt_forgotten_runs, forgotten_runs};
 pub use last_run::LastRun;
 
 /// A watcher whose heartbeat is older than this is ended.
-const WEDGED_MS: i64 = 10 * 60_000;
+pub const WEDGED_MS: i64 = 10 * 60_000;
 
 /// Last words are looked for this long after the signal.
 pub const LAST_WORDS_MS: i64 = 15 * 60_000;
@@ -215,48 +215,22 @@ fn owes_last_words(home: &Home, label: &str, entry: &Entry) -> bool {
     }
 }
 
-/// A watcher that does not stir.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stillness {
-    /// The watcher.
-    pub holder: LockHolder,
-    /// For how long, in ms.
-    pub age_ms: i64,
-}
-
-/// The watcher that holds a post and has not stirred for longer than it may; `None` while it does as it should.
-pub fn stillness(home: &Home, post: &Post) -> Option<Stillness> {
-    // The signature in the lock names who really holds it; the heartbeat may be an earlier watcher's.
-    let holder = FileLock::holder(&post.lock_path())?;
-    let beat = post.heartbeat(home);
-    let beat = beat.filter(|beat| beat.process == holder.process);
-    if beat
-        .as_ref()
-        .is_some_and(|beat| is_within_its_pause(beat, home.now_ms()))
-    {
-        return None;
-    }
-    // One that never wrote a heartbeat has stirred once: when it signed.
-    let stirred_at = beat.map_or(holder.since, |beat| beat.at);
-    let age_ms = home.now_ms().saturating_sub(stirred_at);
-    (stirred_at != 0 && age_ms >= STALE_MS).then_some(Stillness { holder, age_ms })
-}
-
 /// Looks at a watcher that holds its post. True when it was wedged and has been ended.
 fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
-    let Some(Stillness { holder, age_ms }) = stillness(home, post) else {
+    let Some(wedged) = post.wedged(home) else {
         return false;
     };
+    let age_ms = home.now_ms().saturating_sub(wedged.since_ms);
     let what = format!(
         "its watcher (pid {}) has not stirred for {} s",
-        holder.process.pid,
+        wedged.process.pid,
         age_ms / 1000
     );
     if age_ms < WEDGED_MS {
         scan.wedged.push((label.to_owned(), what));
         return false;
     }
-    match signal_process(&holder.process, Signal::KILL) {
+    match signal_process(&wedged.process, Signal::KILL) {
         Ok(()) => {
             scan.wedged
                 .push((label.to_owned(), format!("{what}; it was ended")));
@@ -291,12 +265,6 @@ fn wait_until_free(home: &Home, post: &Post) {
     while post.is_held() && home.clock.monotonic() < end {
         thread::sleep(DEATH_LOOK);
     }
-}
-
-/// A watcher that said it would sleep longer than a heartbeat's interval is not late before that.
-fn is_within_its_pause(beat: &Heartbeat, now_ms: i64) -> bool {
-    beat.next_at
-        .is_some_and(|next| next.saturating_add(STALE_MS) > now_ms)
 }
 
 fn start(home: &Home, label: &str, generation: Generation, why: &str, scan: &mut Scan) {

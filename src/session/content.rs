@@ -11,6 +11,8 @@ pub struct ToolCall {
     pub id: Option<String>,
     /// The tool's name.
     pub name: Option<String>,
+    /// What the tool is given: an object, or its JSON as a string; null where the line does not say.
+    pub arguments: Value,
 }
 
 /// A tool's answer.
@@ -73,6 +75,10 @@ impl Content {
             "toolCall" | "tool_use" | "toolUse" => self.tool_calls.push(ToolCall {
                 id: text(&block, "id"),
                 name: text(&block, "name"),
+                arguments: block
+                    .remove("arguments")
+                    .or_else(|| block.remove("input"))
+                    .unwrap_or_default(),
             }),
             "tool_result" | "toolResult" => {
                 self.tool_answers.push(ToolAnswer::read(&block));

@@ -53,6 +53,11 @@ fn is_date(word: &str) -> bool {
     shape.eq(*b"0000-00-00")
 }
 
+/// The text behind the time that a gateway puts before a message.
+pub fn without_time(text: &str) -> &str {
+    strip_time(text).map_or(text, str::trim_start)
+}
+
 fn has_dated_paragraph(text: &str) -> bool {
     text.split("\n\n")
         .skip(1)

@@ -50,6 +50,15 @@ impl SessionKey {
         }
     }
 
+    /// The text is a key as [`SessionKey::subagent`] makes it for this agent.
+    pub fn is_fresh_subagent(text: &str, agent_id: &str) -> bool {
+        let id = text.rsplit(':').next().unwrap_or_default();
+        let made = Uuid::try_parse(id)
+            .ok()
+            .and_then(|id| Self::subagent(agent_id, id).ok());
+        made.is_some_and(|made| made.is_same(text))
+    }
+
     /// The whole key.
     pub fn as_str(&self) -> &str {
         &self.text

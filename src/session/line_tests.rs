@@ -109,11 +109,12 @@ fn stop_reasons_are_read_in_every_spelling(#[case] text: &str, #[case] expected:
 #[case("tool_use")]
 #[case("toolUse")]
 fn tool_calls_are_read_in_every_spelling(#[case] block_type: &str) {
-    let block = json!({"type": block_type, "id": "c1", "name": "read", "arguments": {}});
+    let block = json!({"type": block_type, "id": "c1", "name": "read", "arguments": {"path": "a"}});
     let read = assistant(json!({"content": [block]}));
     let expected = ToolCall {
         id: Some("c1".into()),
         name: Some("read".into()),
+        arguments: json!({"path": "a"}),
     };
     assert_eq!(read.tool_calls, [expected]);
 }

@@ -6,6 +6,7 @@
 //! writes to, or locks, another program's file.
 
 pub mod active;
+pub mod activity;
 pub mod content;
 pub mod exec_event;
 pub mod follow;

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::line::Line;
+use super::line::{Line, Message};
 use super::lines::{BLOCK_BYTES, ForwardLines, ReverseLines, read_at_most};
 use super::terminal::{Turn, TurnSearch};
 use crate::record::Baseline;
@@ -208,6 +208,27 @@ pub fn take_baseline(path: &Path, session_id: Option<&str>) -> io::Result<Baseli
     }
     baseline.offset = lines.end().unwrap_or_default();
     Ok(baseline)
+}
+
+/// The newest messages of a transcript, oldest first, at most `limit`; none without a file.
+///
+/// # Errors
+/// The file cannot be opened or read.
+pub fn newest_messages(path: &Path, limit: usize) -> io::Result<Vec<Message>> {
+    let Some(file) = open_if_exists(path)? else {
+        return Ok(Vec::new());
+    };
+    let mut newest = Vec::new();
+    for raw in ReverseLines::new(file, 0)? {
+        if newest.len() == limit {
+            break;
+        }
+        if let Ok(Line::Message(message)) = Line::parse(&raw?.bytes) {
+            newest.push(*message);
+        }
+    }
+    newest.reverse();
+    Ok(newest)
 }
 
 /// All complete lines of a transcript from its start, one at a time.

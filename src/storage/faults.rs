@@ -255,6 +255,11 @@ impl Storage for FaultyStorage {
         self.inner.read(path)
     }
 
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.call()?;
+        self.inner.read_at(path, offset, len)
+    }
+
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {
         self.call()?;
         self.inner.facts(path)
@@ -309,6 +314,11 @@ impl Storage for FaultyStorage {
             self.note(&path.clone(), Undo::Restore { stash, path });
         }
         Ok(())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call()?;
+        self.inner.remove_dir(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -6,9 +6,15 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::Reader;
-use super::ending::{Ending, content};
+use super::ending::{Ending, content, set_artifact};
+use super::machine::LAST_WORDS_WAIT;
+use crate::backend::RunRef;
 use crate::completion::cap::{ArtifactOutcome, failure_header, header};
-use crate::delivery::{DeliveryMode, owe, owe_passing_failure, owe_stdout};
+use crate::completion::choice::{choose, is_generic_summary};
+use crate::completion::structured::{Said, said};
+use crate::delivery::{
+    DeliveryMode, hold_results, owe, owe_passing_failure, owe_stdout, release_results,
+};
 use crate::record::{Content, DeliveryKind, Entry, Failure, Generation, Phase, Status, Steer};
 use crate::recovery::retries::{self, Next};
 
@@ -94,7 +100,12 @@ impl Charge<'_> {
     }
 
     /// Makes a signalled completion the label's end, with what it owes.
+    ///
+    /// An agent that said no more than that it is done says the rest as it ends its run: where that goes on under our eyes,
+    /// its result is told then, or after [`LAST_WORDS_WAIT`].
     pub fn finish_signal(&self, entry: &mut Entry, kind: DeliveryKind, now_ms: i64) {
+        let goes_on =
+            entry.status() == Status::Running && RunRef::of_entry(self.label, entry).is_some();
         entry.set_status(&Status::Done);
         entry.set("error", Value::Null);
         entry.clear("failure");
@@ -110,6 +121,30 @@ impl Charge<'_> {
         let header = header(self.brand, self.label);
         let content = content(header, &text, &artifact, bytes.unwrap_or(0));
         self.owe(entry, kind, &content, now_ms);
+        if goes_on && says_little(entry) {
+            let wait_ms = i64::try_from(LAST_WORDS_WAIT.as_millis()).unwrap_or(i64::MAX);
+            hold_results(entry, now_ms.saturating_add(wait_ms));
+        }
+    }
+
+    /// Makes the agent's last words, of `bytes` in all, the result of a label whose signal said little.
+    pub fn tell_last_words(
+        &self,
+        entry: &mut Entry,
+        head: &str,
+        artifact: &ArtifactOutcome,
+        bytes: u64,
+    ) {
+        let Some(words) = choose(None, Some(head), None) else {
+            return;
+        };
+        if entry.status() != Status::Done || !says_little(entry) || is_generic_summary(words.text) {
+            return;
+        }
+        entry.set_text("summary", words.text.trim());
+        set_artifact(entry, "artifact", artifact, bytes);
+        let header = header(self.brand, self.label);
+        release_results(entry, Some(&content(header, words.text, artifact, bytes)));
     }
 
     /// Puts the label's work off until its retry: the attempt has failed, and the label has not. Who wants to hear of
@@ -220,6 +255,12 @@ impl Charge<'_> {
             Reader::Stdout => owe_stdout(self.label, entry, kind, content, now_ms),
         }
     }
+}
+
+/// The signal holds no words of the agent's own.
+fn says_little(entry: &Entry) -> bool {
+    let said = entry.value("completion").and_then(said);
+    !matches!(said, Some(Said::Own(_)))
 }
 
 /// The entry holds a signal that `seen` did not.

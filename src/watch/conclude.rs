@@ -14,6 +14,7 @@ use super::machine::Conclusion;
 use crate::backend::{RunRef, Settled, Text};
 use crate::completion::artifact::{ArtifactName, copy_artifact, write_artifact};
 use crate::completion::cap::{ArtifactOutcome, CLUSTER_MAX_BYTES, inline_limit_from};
+use crate::delivery::release_results;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
 use crate::record::{Entry, Failure, FailureKind};
@@ -157,13 +158,29 @@ pub fn charge<'a>(home: &'a Home, run: &'a RunRef, reader: Reader) -> Charge<'a>
     Charge {
         label: &run.label,
         generation: run.generation,
-        brand: &home.config.brand,
+        brand: home.brand(),
         reader,
     }
 }
 
-/// Keeps the agent's last words beside the completion that it signalled itself. Does nothing when there is no such
-/// completion, or the words are kept already.
+/// No more words are waited for: what was put off for them, as `seen` says, is told now.
+///
+/// # Errors
+/// When the ledger cannot be written.
+pub fn tell_what_was_held(ledger: &Ledger, run: &RunRef, seen: &Entry) -> Result<(), LedgerError> {
+    if !release_results(&mut seen.clone(), None) {
+        return Ok(());
+    }
+    amend(ledger, &run.label, |entry, _| {
+        let is_ours = entry.generation() == run.generation;
+        let is_changed = is_ours && release_results(entry, None);
+        ((), is_changed)
+    })?;
+    Ok(())
+}
+
+/// Keeps the agent's last words beside the completion that it signalled itself, or as the result where that said little.
+/// Does nothing when there is no such completion, or the words are kept already.
 ///
 /// # Errors
 /// When the ledger cannot be written.
@@ -187,10 +204,12 @@ pub fn file_last_words(
     }
     let name = ArtifactName::new(*at_ms, &run.label, &run.run_id);
     let artifact = file_text(home, &name, text);
-    let (_, bytes) = head_of(home, text);
+    let (head, bytes) = head_of(home, text);
+    let charge = charge(home, run, Reader::Outbox);
     ledger.update(Patience::Unlimited, |book| {
         if let Some(mut entry) = book.get(&run.label).filter(wanted) {
             set_artifact(&mut entry, "lastWords", &artifact, bytes);
+            charge.tell_last_words(&mut entry, &head, &artifact, bytes);
             book.put(&run.label, entry);
         }
     })

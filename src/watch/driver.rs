@@ -73,7 +73,7 @@ pub struct Limits {
 }
 
 /// The policy of an entry's run.
-pub(super) fn policy_of(home: &Home, entry: &Entry, limits: &Limits) -> Policy {
+pub fn policy_of(home: &Home, entry: &Entry, limits: &Limits) -> Policy {
     let own = limits.idle_threshold.or(entry
         .number("idleThresholdSeconds")
         .map(Duration::from_secs));
@@ -483,7 +483,7 @@ impl Driver<'_> {
             return Ok(Watched::Ended {
                 status: ending.status.clone(),
                 message: ending.message(
-                    &self.home.config.brand,
+                    self.home.brand(),
                     &self.run.label,
                     inline_limit_from(self.home.config.inline_limit.as_deref()),
                 ),

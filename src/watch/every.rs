@@ -245,6 +245,7 @@ fn follow(
     orders: &Orders,
     source: &Source,
 ) -> Result<()> {
+    let home = &home.of_agent(entry.text("agent"));
     let task = Task {
         label: &key.0,
         generation: key.1,

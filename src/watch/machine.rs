@@ -15,7 +15,7 @@ use crate::record::{Failure, FailureKind, Phase, Status};
 use crate::recovery::retries::{Account, Next};
 
 /// After the agent's own signal the run is followed to its end for this long.
-const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
+pub const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
 
 /// How long a healthy watcher sleeps when nothing happens.
 const IDLE_LOOK: Duration = Duration::from_secs(5);

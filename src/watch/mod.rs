@@ -22,7 +22,7 @@ mod voice;
 use std::path::PathBuf;
 
 pub use conclude::file_text;
-pub use driver::{Limits, Span, Task, Watched, watch};
+pub use driver::{Limits, Span, Task, Watched, policy_of, watch};
 pub use every::{still_owes, watch_every_label};
 pub use orders::Orders;
 pub use resolve::{Change, Way, resolve};
@@ -31,6 +31,8 @@ use crate::completion::artifact::read_artifact;
 use crate::completion::cap::{
     ArtifactOutcome, cap, failure_header, header, inline_limit_from, message,
 };
+use crate::completion::choice::is_generic_summary;
+use crate::completion::structured::{Said, said};
 use crate::home::Home;
 use crate::record::{Entry, Status};
 
@@ -51,14 +53,32 @@ pub fn artifact_path(entry: &Entry, field: &str) -> Option<PathBuf> {
     Some(PathBuf::from(entry.value(field)?.get("path")?.as_str()?))
 }
 
-/// An ended label's text, whole: the artifact, or what the ledger has where it cannot be read.
+/// An ended label's text, whole: the artifact, or what the ledger has where it cannot be read or there is none, as of a
+/// label that another tool ended.
 pub fn recorded_text(entry: &Entry) -> String {
     let whole = artifact_path(entry, "artifact")
         .and_then(|path| read_artifact(&path, MAX_ARTIFACT_BYTES).ok());
     whole.unwrap_or_else(|| {
-        let known = entry.text("summary").or_else(|| entry.text("error"));
-        known.unwrap_or_default().to_owned()
+        let known = recorded_summary(entry).or_else(|| entry.text("error").map(str::to_owned));
+        known.unwrap_or_default()
     })
+}
+
+/// What the ledger says came out of a label, within the ledger's bounds: the agent's own words in its completion come
+/// first, then the summary, then whatever else the completion says.
+pub fn recorded_summary(entry: &Entry) -> Option<String> {
+    let completed = (entry.status() == Status::Done)
+        .then(|| said(entry.value("completion")?))
+        .flatten();
+    let summary = entry.text("summary").map(str::to_owned);
+    match completed {
+        Some(Said::Own(text)) => Some(text),
+        Some(Said::Generic(text)) => {
+            let is_better = summary.as_deref().is_some_and(|s| !is_generic_summary(s));
+            if is_better { summary } else { Some(text) }
+        }
+        None => summary,
+    }
 }
 
 /// What stands in a failure's text between the failure and what the run had said.
@@ -67,9 +87,11 @@ const SAID_BEFORE: &str = "\n\nWhat it had said until then:\n\n";
 /// What an ended label's session said last: of one that failed, what there was before; `None` where it said nothing.
 pub fn last_reply(entry: &Entry) -> Option<String> {
     let text = recorded_text(entry);
-    let Some(failure) = entry.failure().filter(|_| entry.status() != Status::Done) else {
-        return Some(text);
-    };
+    if entry.status() == Status::Done {
+        return Some(text).filter(|text| !text.is_empty());
+    }
+    // What the ledger alone has of another tool's label is that tool's word.
+    let failure = entry.failure()?;
     match text.split_once(SAID_BEFORE) {
         Some((_, said)) => Some(said.to_owned()),
         // A long partial text stands alone.
@@ -82,10 +104,11 @@ pub fn last_reply(entry: &Entry) -> Option<String> {
 /// What was, or would have been, delivered for an ended label.
 pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
     let text = recorded_text(entry);
+    let brand = home.config.brand_of(entry.text("agent"));
     let head = match (entry.status(), entry.failure()) {
-        (Status::Done, _) => header(&home.config.brand, label),
-        (_, Some(failure)) => ending::failure_head(&home.config.brand, label, &failure, &text),
-        (status, None) => failure_header(&home.config.brand, label, status.as_str()),
+        (Status::Done, _) => header(brand, label),
+        (_, Some(failure)) => ending::failure_head(brand, label, &failure, &text),
+        (status, None) => failure_header(brand, label, status.as_str()),
     };
     let artifact = match artifact_path(entry, "artifact") {
         Some(path) => ArtifactOutcome::Written(path),

@@ -2,17 +2,17 @@
 //! generation. Pure: each looks at the entry as it stands in the ledger at that moment, makes its change or not, and says
 //! which.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Reader;
 use super::changes::Charge;
 use super::ending::set_artifact;
 use crate::backend::{BackendName, RunRef};
 use crate::completion::cap::ArtifactOutcome;
+use crate::completion::structured::Report;
 use crate::delivery::{carry_over, owe_note};
 use crate::record::{
-    Baseline, Content, DeliveryKind, Entry, FailureKind, Generation, MAX_TEXT_BYTES, Phase, Status,
-    Steer, clip_text, time,
+    Baseline, Content, DeliveryKind, Entry, FailureKind, Generation, Phase, Status, Steer, time,
 };
 
 /// The agent's own completion signal.
@@ -24,14 +24,10 @@ pub struct Signal<'a> {
     pub brand: &'a str,
     /// The generation that the agent means; the current one where it names none.
     pub generation: Option<Generation>,
-    /// What it says.
+    /// What people are told.
     pub summary: &'a str,
-    /// The summary is the agent's own.
-    pub is_given: bool,
-    /// The agent's checklist.
-    pub checklist: &'a Map<String, Value>,
-    /// The commit that holds the work.
-    pub sha: Option<&'a str>,
+    /// What it reports.
+    pub report: Report<'a>,
     /// Where the summary is kept.
     pub artifact: &'a ArtifactOutcome,
 }
@@ -93,21 +89,10 @@ impl Signal<'_> {
     /// Makes the signal the entry's completion, to be told as `kind`.
     pub fn complete(&self, entry: &mut Entry, kind: DeliveryKind, now_ms: i64) {
         entry.set_text("summary", self.summary);
-        let summary = clip_text(self.summary, MAX_TEXT_BYTES);
-        entry.set(
-            "completion",
-            json!({
-                "version": 2,
-                "recordedAt": time::iso(now_ms),
-                "summary_human": self.is_given.then(|| summary.clone()),
-                "summary": summary,
-                "deliveryText": self.is_given.then_some(summary),
-                "checklist": self.checklist,
-                "sha": self.sha,
-                "unfenced": self.generation.is_none(),
-            }),
-        );
-        if let Some(sha) = self.sha {
+        let before = entry.value("completion").cloned();
+        let completion = self.report.record(now_ms, before.as_ref());
+        entry.set("completion", completion);
+        if let Some(sha) = self.report.sha {
             entry.set_text("sha", sha);
         }
         set_artifact(entry, "artifact", self.artifact, self.summary.len() as u64);

@@ -48,6 +48,7 @@ pub fn resolve(
     way: Way,
 ) -> Result<Option<Change>, LedgerError> {
     let generation = entry.generation();
+    let home = &home.of_agent(entry.text("agent"));
     let Some(run) = RunRef::of_entry(label, entry) else {
         return Ok(None);
     };

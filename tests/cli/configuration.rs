@@ -39,6 +39,52 @@ fn an_unknown_key_is_warned_about_with_the_nearest() {
 }
 
 #[test]
+fn an_unknown_key_inside_an_object_is_named_and_costs_nothing_else() {
+    let (house, path) = configured(r#"{"retry": {"atMots": 1}, "liveness": {"flatSecond": 3}}"#);
+    let ran = house.dispatch(&["list"]).exits(0);
+    assert_eq!(
+        lines(&ran),
+        [
+            format!(
+                "[dispatch] the configuration {path} has an unknown key \"retry.atMots\"; did you mean \"retry.atMost\"?"
+            ),
+            format!(
+                "[dispatch] the configuration {path} has an unknown key \"liveness.flatSecond\"; did you mean \"liveness.flatSeconds\"?"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn doctor_says_which_settings_lead_nowhere() {
+    let (house, path) = configured(
+        r#"{"aliases": {"ops": "webhook:taem"}, "webhooks": {"team": {"url": "example.org"}}, "deliverTo": "@nobody"}"#,
+    );
+    let told = house.dispatch(&["doctor"]).exits(1).json();
+    let said: Vec<&str> = told["checks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|check| check["name"] == "config")
+        .filter_map(|check| check["message"].as_str())
+        .collect();
+    assert_eq!(
+        said,
+        [
+            format!(
+                "the configuration {path}: \"aliases.ops\" is webhook:taem, and \"webhooks\" has no \"taem\""
+            ),
+            format!(
+                "the configuration {path}: \"webhooks.team.url\" is no address of the web; give one such as https://example.org/hook"
+            ),
+            format!(
+                "the configuration {path}: \"deliverTo\" is @nobody, and \"aliases\" has no such name"
+            ),
+        ]
+    );
+}
+
+#[test]
 fn a_key_that_starts_with_an_underscore_is_a_comment() {
     let (house, _) = configured(r#"{"_": 1, "_name": {"a": 2}}"#);
     assert_eq!(house.dispatch(&["list"]).exits(0).stderr, "");
@@ -68,7 +114,11 @@ fn an_unusable_configuration_is_refused() {
         ),
         (
             r#"{"aliases": {"a": 1}}"#,
-            "\"aliases\" must be an object of texts, not {\"a\":1}; mend it or take it out",
+            "\"aliases.a\" must be a text, not 1; mend it or take it out",
+        ),
+        (
+            r#"{"retry": {"atMost": "3"}}"#,
+            "\"retry.atMost\" must be a whole number that is not negative, not \"3\"; mend it or take it out",
         ),
         (
             r#"{"termGraceSeconds": -1}"#,

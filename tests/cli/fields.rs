@@ -27,7 +27,11 @@ const ENQUEUE: &Fields = &[
     ("/delivery/status", TEXT),
     ("/delivery/target", TEXT),
     ("/delivery/channel", TEXT),
-    ("/watchdog", NULL),
+    ("/watchdog", OBJECT),
+    ("/watchdog/enabled", FLAG),
+    ("/watchdog/jobId", NULL),
+    ("/watchdog/interval", TEXT),
+    ("/watchdog/timeout", NUMBER),
     ("/generation", NUMBER),
     ("/message", TEXT),
 ];

@@ -1,20 +1,25 @@
 //! The command line as its users meet it: what it refuses and how, what it prints and where.
 
+mod archive;
 mod cancel;
+mod completions;
 mod configuration;
 mod doctor;
 mod fields;
 mod heartbeat;
 mod help;
 mod labels;
+mod listing;
 mod logs;
 mod programs;
+mod readme;
 mod refusals;
 mod results;
 mod screen;
 mod send;
 mod sync;
 mod tables;
+mod timers;
 mod wait;
 mod work;
 

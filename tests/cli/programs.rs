@@ -10,6 +10,7 @@ fn every_program_says_that_it_has_no_place_for_its_state() {
         ("dispatch", &["list"] as &[&str]),
         ("watcher", &["--label", "x"]),
         ("529-recovery", &[]),
+        ("stuck-detector", &[]),
     ] {
         let mut command = house.command(name);
         command.env_remove("HOME").env_remove("DISPATCH_HOME");
@@ -20,19 +21,6 @@ fn every_program_says_that_it_has_no_place_for_its_state() {
             format!(
                 "[{name}] there is no place for the state: neither DISPATCH_HOME nor HOME is set; set DISPATCH_HOME to a directory\n"
             )
-        );
-        assert_eq!(ran.stdout, "");
-    }
-}
-
-#[test]
-fn the_stuck_detector_says_that_it_cannot_do_its_work_yet() {
-    let house = House::new();
-    for words in [&[] as &[&str], &["--threshold-min", "15"]] {
-        let ran = house.run("stuck-detector", words).exits(2);
-        assert_eq!(
-            ran.stderr,
-            "[stuck-detector] this version does not detect stuck sessions yet; 'dispatch list --status running' shows what runs\n"
         );
         assert_eq!(ran.stdout, "");
     }

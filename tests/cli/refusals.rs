@@ -4,7 +4,7 @@ use super::{house_with_one_label, refused};
 use crate::support::run;
 
 /// Words apart by spaces; what is refused; its line.
-const COMMAND_LINES: [(&str, &str); 27] = [
+const COMMAND_LINES: [(&str, &str); 36] = [
     (
         "frob",
         "there is no command \"frob\"; see 'dispatch --help'",
@@ -107,6 +107,39 @@ const COMMAND_LINES: [(&str, &str); 27] = [
         "enqueue --label x",
         "no gateway is configured, so the local backend is chosen, and it needs a command to run: add -- COMMAND [ARG...]",
     ),
+    (
+        "enqueue --label x --monitor-interval 15 -- true",
+        "--monitor-interval: \"15\" is no cron expression: it has 1 field; give five fields such as \"*/15 * * * *\"",
+    ),
+    (
+        "enqueue --label x --monitor-timeout 1M -- true",
+        "--monitor-timeout: \"1M\" uses months or years, which have no fixed length (m is minutes, d is days, w is weeks); give whole minutes (90) or a text with units such as 90s, 20m, 1h30m or \"2h 5m\"",
+    ),
+    (
+        "enqueue --label x --runtime codex -- true",
+        "--runtime: there is no runtime \"codex\"; give auto, or leave it out, and the command after -- is run",
+    ),
+    ("retry", "--label is missing; see 'dispatch retry --help'"),
+    (
+        "list --label x",
+        "--label goes with --archived; one label of the ledger is shown by: dispatch status --label x",
+    ),
+    (
+        "list --archived --status dnoe",
+        "--status: \"dnoe\" is no status (running, done, error, interrupted, cancelled); did you mean done?",
+    ),
+    (
+        "prune --status running",
+        "--status: what is running is never pruned; give done, error, interrupted or cancelled",
+    ),
+    (
+        "prune --status eror",
+        "--status: \"eror\" is no end (done, error, interrupted, cancelled); did you mean error?",
+    ),
+    (
+        "prune --older-than 0",
+        "--older-than: \"0\" is zero; give whole seconds (90) or a text with units such as 90s, 20m, 1h30m or \"2h 5m\"",
+    ),
 ];
 
 #[test]
@@ -152,9 +185,23 @@ fn an_unknown_label_is_refused_with_the_nearest() {
     let near = "no session found for label \"nightly-biuld\"; did you mean \"nightly-build\"?";
     let far = "no session found for label \"zzz\"; 'dispatch list' shows what there is";
     for (label, sentence) in [("nightly-biuld", near), ("zzz", far)] {
-        for command in ["logs", "cancel"] {
+        for command in [
+            "logs",
+            "cancel",
+            "heartbeat",
+            "redeliver",
+            "watcher-handoff",
+            "retry",
+            "prune",
+        ] {
             refused(&house, &[command, "--label", label], 1, sentence);
         }
+        refused(&house, &["note", "--label", label, "half way"], 1, sentence);
+        let send = ["send", "--label", label, "--message", "stop"];
+        refused(&house, &send, 1, sentence);
+        let status = house.dispatch(&["status", "--label", label]).exits(0);
+        assert_eq!(status.json()["found"], false);
+        assert_eq!(status.json()["message"], sentence);
         refused(&house, &["wait", label], 1, sentence);
         refused(&house, &["wait", "nightly-build", label], 1, sentence);
         refused(&house, &["result", "--label", label, "--path"], 1, sentence);
@@ -164,8 +211,10 @@ fn an_unknown_label_is_refused_with_the_nearest() {
             1,
             sentence,
         );
-        let watched = house.run("watcher", &["--label", label]).exits(1);
-        assert_eq!(watched.stderr, format!("[dispatch] {sentence}\n"));
+        for program in ["watcher", "529-recovery"] {
+            let ran = house.run(program, &["--label", label]).exits(1);
+            assert_eq!(ran.stderr, format!("[dispatch] {sentence}\n"));
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! On a terminal: tables, colours, and nothing that an agent wrote may act. Off it: JSON, and texts as they are.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use crate::support::{House, run};
 
 /// Red, a title, a bidirectional override; raw and as a terminal gets to see it.
@@ -101,6 +104,67 @@ fn a_narrow_terminal_breaks_the_summary_alone() {
 }
 
 #[test]
+fn a_dumb_terminal_gets_no_colours() {
+    let house = house();
+    let Some(ran) = house.dispatch_on_terminal(&["list"], &[("TERM", "dumb")]) else {
+        return;
+    };
+    assert!(!ran.exits(0).stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn wide_characters_count_twice_and_columns_stay_below_columns() {
+    let house = House::new();
+    for label in ["日本語のラベル", "plain"] {
+        house.enqueue(label, "true");
+        house.ended(label);
+    }
+    let terminal = [("NO_COLOR", "1"), ("TERMINAL_COLUMNS", "100")];
+    let Some(ran) = house.dispatch_on_terminal(&["list"], &terminal) else {
+        return;
+    };
+    let list = ran.exits(0).stdout;
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[0].starts_with("LABEL           STATUS"), "{list}");
+    assert!(lines[1].starts_with("plain           done"), "{list}");
+    assert!(lines[2].starts_with("日本語のラベル  done"), "{list}");
+}
+
+#[test]
+fn a_wait_shows_who_still_runs_and_takes_it_away_at_the_end() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("slow", &gate.pass());
+    house.watcher_pid("slow");
+    let Some(mut script) = house.on_terminal(&["wait", "slow"], &[]) else {
+        return;
+    };
+    let mut child = script.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut screen = child.stdout.take().expect("piped");
+    let mut shown = String::new();
+    let mut block = [0; 4096];
+    // The first picture has been drawn whole once its line has ended.
+    while !(shown.contains("slow") && shown.contains('\n')) {
+        let read = screen.read(&mut block).expect("readable");
+        assert!(read > 0, "it ended early: {shown:?}");
+        shown.push_str(&String::from_utf8_lossy(&block[..read]));
+    }
+    gate.open();
+    screen.read_to_string(&mut shown).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{shown:?}");
+    let (progress, table) = shown
+        .rsplit_once("\r\u{1b}[1A\u{1b}[J")
+        .expect("it is taken away");
+    assert!(progress.starts_with("slow  running  "), "{shown:?}");
+    assert!(
+        table.contains("LABEL") && table.contains("done"),
+        "{shown:?}"
+    );
+    let quiet = house.dispatch(&["wait", "slow"]).exits(0);
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
 fn agent_text_is_escaped_on_a_terminal_and_raw_off_it() {
     let house = house();
     for words in [
@@ -198,7 +262,7 @@ fn a_long_label_is_cut_on_a_terminal_and_whole_off_it() {
         return;
     };
     let line = ran.stdout.lines().nth(1).expect("a line").to_owned();
-    let cut = format!("ticket-{}…  done", "x".repeat(32));
+    let cut = format!("ticket-{}…{}-end  done", "x".repeat(13), "x".repeat(15));
     assert!(line.starts_with(&cut), "{ran:?}");
     let json = house.dispatch(&["list"]).json();
     assert_eq!(json["labels"][0]["label"], long.as_str());

@@ -1,6 +1,6 @@
 //! What people read, to the letter. Times lie in the future, so that "ago" is always "just now".
 
-use crate::support::House;
+use crate::support::{House, run};
 
 const LEDGER: &str = r#"{
   "nightly-build": {
@@ -62,7 +62,14 @@ of another tool  spawn-warning  just now
 
 #[test]
 fn list_says_that_there_is_nothing_and_that_there_is_more() {
-    assert_eq!(table(&House::new(), &["list"], 0), "no labels\n");
+    assert_eq!(
+        table(&House::new(), &["list"], 0),
+        "there are no labels yet; 'dispatch enqueue --help' shows how to make one\n"
+    );
+    assert_eq!(
+        table(&house(), &["list", "--status", "interrupted"], 0),
+        "no label has the status interrupted\n"
+    );
     assert_eq!(
         table(&House::new(), &["wait", "--all"], 0),
         "nothing is running\n"
@@ -160,4 +167,53 @@ nightly-build  done    built and tested
 review         error   the command exited with code 3: boo
 "
     );
+}
+
+#[test]
+fn a_width_that_was_asked_for_is_kept_to() {
+    let house = house();
+    let narrow = |columns: &str| {
+        let mut command = house.command("dispatch");
+        command.env("COLUMNS", columns);
+        command.args(["list", "--output", "table"]);
+        run(command, b"").exits(0).stdout
+    };
+    assert_eq!(
+        narrow("72"),
+        "\
+LABEL            STATUS         UPDATED   TOOK    SUMMARY
+review           error          just now  2h      the command exited
+                                                  with code 3: boo
+nightly-build    done           just now  3m 20s  [1 undelivered] built
+                                                  and tested
+of another tool  spawn-warning  just now
+"
+    );
+    assert_eq!(
+        narrow("60"),
+        "\
+LABEL            STATUS         UPDATED   SUMMARY
+review           error          just now  the command exited
+                                          with code 3: boo
+nightly-build    done           just now  [1 undelivered]
+                                          built and tested
+of another tool  spawn-warning  just now
+"
+    );
+    assert_eq!(
+        narrow("30"),
+        "\
+LABEL       STATUS
+review      error
+night…uild  done
+of an…tool  spawn-warning
+"
+    );
+    for nonsense in ["", "0", "wide"] {
+        assert_eq!(
+            narrow(nonsense),
+            table(&house, &["list"], 0),
+            "{nonsense:?}"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, quiet, record_in, records};
-use crate::support::{House, eventually, finish_soon, halt, is_alive, kill, kill_hard};
+use crate::support::{House, eventually, finish_soon, is_alive, kill, kill_hard};
 
 pub const MINUTE_MS: i64 = 60_000;
 
@@ -47,11 +47,7 @@ pub fn stopped_watcher(house: &House, script: &str) -> u32 {
         let beat: Value = serde_json::from_slice(&beat).ok()?;
         (beat["state"] == "watching" && beat["pid"] == watcher).then_some(())
     });
-    eventually("the phase moves on", || {
-        (house.entry("w")["phase"] == "running").then_some(())
-    });
-    halt(watcher);
-    watcher
+    house.halt_watcher("w")
 }
 
 #[test]

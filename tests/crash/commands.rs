@@ -1,5 +1,11 @@
 //! The commands that people and agents call.
 
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
 use crate::support::{House, kill_hard};
 
 use super::faults::{DEATHS, FAILURES, Fault, at_every_call};
@@ -156,6 +162,122 @@ fn redeliver(house: &House, fault: &Fault) {
 fn a_redelivery_that_dies_or_fails_at_any_call_is_made_by_asking_again() {
     at_every_call("dispatch redeliver", &DEATHS, 10, redeliver);
     at_every_call("dispatch redeliver", &FAILURES, 10, redeliver);
+}
+
+/// A label that ended long ago, as its run left it, and one that stays. Returns the old one's files.
+fn old_and_young(house: &House) -> Vec<PathBuf> {
+    let state = house.state();
+    let write = |name: &str, text: &str| {
+        let path = state.join(name);
+        let dir = path.parent().expect("a parent");
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir);
+        made.expect("creatable");
+        fs::write(&path, text).expect("writable");
+        path
+    };
+    let files: Vec<PathBuf> = [
+        (
+            "artifacts/dispatch-completions/20200102T030405Z-w-r1.txt",
+            "result\n",
+        ),
+        ("prompts/w/r1.txt", "a task"),
+        ("watchers/w.7.lock", "{}"),
+        ("watchers/w.7.log", ""),
+        ("sessions/s1.jsonl", "{}\n"),
+        ("sessions/runs/r1/run.json", "{}"),
+        ("sessions/runs/r1/stdout", "result\n"),
+    ]
+    .map(|(name, text)| write(name, text))
+    .to_vec();
+    let row = |id: &str| json!({"sessionId": id, "status": "done"});
+    let store = json!({"agent:main:subagent:1": row("s1"), "agent:main:subagent:2": row("s2")});
+    write("sessions/sessions.json", &store.to_string());
+    let entry = |n: u64, ended: &str| {
+        json!({
+            "status": "done", "backend": "local", "generation": n, "endedAt": ended,
+            "sessionKey": format!("agent:main:subagent:{n}"), "sessionId": format!("s{n}"),
+            "runId": format!("r{n}"), "runIds": [format!("r{n}")], "summary": "result",
+        })
+    };
+    let mut old = entry(7, "2020-01-02T03:04:05.000Z");
+    old["sessionKey"] = "agent:main:subagent:1".into();
+    old["sessionId"] = "s1".into();
+    old["runId"] = "r1".into();
+    old["runIds"] = json!(["r1"]);
+    old["promptPath"] = json!(files[1]);
+    old["artifact"] = json!({"path": files[0], "bytes": 7});
+    let young = entry(2, "2999-01-02T03:04:05.000Z");
+    house.write_ledger(format!("{:#}\n", json!({"w": old, "young": young})));
+    let private = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(house.ledger_path(), private).expect("ours");
+    files
+}
+
+fn prune(house: &House, fault: &Fault) {
+    let files = old_and_young(house);
+    let young = house.entry("young");
+    let struck = fault.strike(house, &["prune"]);
+    let is_gone = house.entry("w").is_null();
+    assert!(is_gone || !struck.acknowledged(), "acknowledged and there");
+    // Wherever it stands, readers see it once.
+    let archived = || house.dispatch(&["list", "--archived"]).exits(0).json();
+    assert_eq!(archived()["count"], u64::from(is_gone), "{}", archived());
+    let result = house.dispatch(&["result", "--label", "w"]).exits(0).json();
+    assert_eq!(result["generation"], 7);
+    // Its file may be gone, and then the ledger's own copy is told.
+    let text = result["lastReply"].as_str().unwrap_or_default();
+    assert_eq!(text.trim_end(), "result", "{result}");
+    if !is_gone {
+        assert!(files.iter().all(|path| path.exists()), "files went first");
+    }
+    house.dispatch(&["prune"]).exits(0);
+    assert_eq!(archived()["count"], 1, "{}", archived());
+    assert_eq!(archived()["labels"][0]["generation"], 7);
+    let left: Vec<_> = files.iter().filter(|path| path.exists()).collect();
+    assert_eq!(left, Vec::<&PathBuf>::new());
+    assert_eq!(house.entry("young"), young);
+    let store = fs::read(house.state().join("sessions/sessions.json")).expect("readable");
+    let store: Value = serde_json::from_slice(&store).expect("JSON");
+    let keys: Vec<_> = store.as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["agent:main:subagent:2"]);
+    is_sound(house);
+}
+
+#[test]
+fn a_prune_that_dies_or_fails_at_any_call_loses_nothing_and_is_finished_by_the_next() {
+    at_every_call("dispatch prune", &DEATHS, 40, prune);
+    at_every_call("dispatch prune", &FAILURES, 40, prune);
+}
+
+fn retry(house: &House, fault: &Fault) {
+    configure_sink(house);
+    house
+        .dispatch(&enqueue_words(SCRIPT, &["--message", "a task"]))
+        .exits(0);
+    brought_to_its_end(house);
+    is_done_once(house, "w", TEXT);
+    std::fs::remove_file(house.path("runs")).expect("it is there");
+    let generation = || house.entry("w")["generation"].to_string();
+    let first = generation();
+    let struck = fault.strike(house, &["retry", "--label", "w"]);
+    brought_to_its_end(house);
+    let is_there = generation() != first;
+    assert!(is_there || !struck.acknowledged(), "acknowledged and lost");
+    if !is_there {
+        house.dispatch(&["retry", "--label", "w"]).exits(0);
+        brought_to_its_end(house);
+    }
+    is_done_once(house, "w", TEXT);
+    assert_eq!(kinds_received(house, "w"), ["result", "result"]);
+    is_sound(house);
+}
+
+#[test]
+fn a_retry_that_dies_at_any_call_is_made_once_by_asking_again() {
+    at_every_call("dispatch retry", &DEATHS, 25, retry);
 }
 
 fn recovery(house: &House, fault: &Fault) {

@@ -32,10 +32,8 @@ fn doctor(house: &House) -> crate::support::Ran {
 fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
     let (house, gate) = running_house();
     let told = only(doctor(&house), "timers", "warn");
-    assert!(
-        told.message
-            .starts_with("the recovery scan has never run here, and 1 labels")
-    );
+    let never = "the recovery scan has never run here, and the stuck detector has never run here, while 1 labels run";
+    assert!(told.message.starts_with(never), "{told:#?}");
     assert!(told.todo.contains("dispatch install-timers"), "{told:#?}");
     // Neither a dry run nor one for a single label is a scan.
     house.run("529-recovery", &["--dry-run"]).exits(0);
@@ -52,7 +50,7 @@ fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
     let told = only(doctor(&house), "timers", "warn");
     assert!(
         told.message
-            .starts_with("the recovery scan ran 11m ago, and 1 labels")
+            .starts_with("the recovery scan ran 11m ago, while 1 labels run")
     );
     fs::write(house.path("crontab"), "#* * * * * 529-recovery\n").expect("writable");
     let told = only(doctor(&house), "timers", "warn");
@@ -60,7 +58,7 @@ fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
     fs::write(house.path("crontab"), "* * * * * X=1 /opt/529-recovery\n").expect("writable");
     let told = only(doctor(&house), "timers", "warn");
     assert!(
-        told.todo.starts_with("look why the timer does not run it"),
+        told.todo.starts_with("look why the timers do not do it"),
         "{told:#?}"
     );
     heed(&house, &told);

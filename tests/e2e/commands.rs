@@ -56,7 +56,7 @@ fn the_commands_tell_of_a_running_label_and_of_its_end(
     }
     let nobody = "agent:main:subagent:nobody";
     let beat = house.dispatch(&["heartbeat", "--session-key", nobody]);
-    assert_eq!(beat.exits(1).json()["ok"], false);
+    assert_eq!(beat.exits(0).json()["ok"], false);
     let followed = finish_soon(follower);
     assert_eq!(followed.code, Some(0), "{followed:?}");
     assert!(followed.stdout.contains("user"), "{followed:?}");
@@ -126,4 +126,53 @@ fn the_token_never_shows(#[values(Version::Old, Version::New)] version: Version)
             path.display()
         );
     }
+}
+
+#[rstest]
+fn a_retry_asks_for_the_whole_prompt_once_more_in_a_session_of_its_own(
+    #[values(Version::Old, Version::New)] version: Version,
+) {
+    let Some(house) = version.house() else { return };
+    let long = format!(
+        "Say it again. {} @fake reply=\"Said.\"",
+        "word ".repeat(600)
+    );
+    let asked = house.ask("again", &long, &["--thinking", "off"]);
+    assert_eq!(
+        asked.stderr,
+        "[dispatch] no --timeout: 300 s are assumed; give one, such as --timeout 20m\n"
+    );
+    assert_eq!(house.reply("again"), "Said.");
+    let first = house.entry("again");
+    let words = [
+        "enqueue",
+        "--label",
+        "x",
+        "--message",
+        "x",
+        "--runtime",
+        "auto",
+    ];
+    let ran = house.dispatch(&words).exits(2);
+    assert_eq!(
+        ran.stderr,
+        "[dispatch] --runtime is for local sessions; a gateway chooses for itself what runs its agents: leave it out\n"
+    );
+    let ran = house.dispatch(&["retry", "--label", "again"]).exits(0);
+    assert_eq!(ran.stderr, "");
+    assert_eq!(ran.json()["retryOf"], first["generation"]);
+    assert_eq!(house.reply("again"), "Said.");
+    let second = house.entry("again");
+    assert_ne!(second["sessionKey"], first["sessionKey"]);
+    for field in [
+        "thinking",
+        "timeoutSeconds",
+        "noMonitor",
+        "taskPrompt",
+        "agent",
+    ] {
+        assert_eq!(second[field], first[field], "{field}");
+    }
+    // What the model is to say stands at the prompt's end.
+    assert_eq!(house.model_requests("Say it again.").len(), 2);
 }

@@ -6,8 +6,10 @@
 
 mod chats;
 mod commands;
+mod contract;
 mod deliveries;
 mod endings;
+mod foreign;
 mod gateways;
 mod listener;
 mod refusals;
@@ -15,7 +17,9 @@ mod replies;
 mod restarts;
 mod retries;
 mod sessions;
+mod signals;
 mod steers;
+mod stuck;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod support;

@@ -131,32 +131,3 @@ fn status_resolves_a_label_that_nobody_watches(
     );
     assert_eq!(house.full_text("alone"), "Done alone.");
 }
-
-#[rstest]
-fn an_agent_signals_done_from_inside_its_run(
-    #[values(Version::Old, Version::New)] version: Version,
-) {
-    let Some(house) = version.house() else { return };
-    let command = format!(
-        "env HOME={home} DISPATCH_HOME={state} {dispatch} done --label self --summary Told-by-itself --checklist '{{\"work_complete\":true}}'",
-        home = house.root().join("user").display(),
-        state = house.state().display(),
-        dispatch = env!("CARGO_BIN_EXE_dispatch"),
-    );
-    let args = json!({"command": command});
-    let prompt = format!("Signal it. @fake tool=exec args={args} reply=\"Last words.\"");
-    house.ask("self", &prompt, &[]);
-    let entry = house.settled("self");
-    assert_eq!(
-        entry["status"],
-        "done",
-        "{entry:#}\n{}",
-        house.watcher_log("self")
-    );
-    assert_eq!(entry["summary"], "Told-by-itself", "{entry:#}");
-    assert!(entry["completion"].is_object(), "{entry:#}");
-    // The run is followed to its end, for the agent's last words.
-    eventually("the last words are kept", || {
-        house.entry("self")["lastWords"].is_object().then_some(())
-    });
-}

@@ -59,6 +59,23 @@ fn one_job_of_each_end_goes_through_the_program(
         refused.stderr.contains("the gateway refused agent: "),
         "{refused:?}"
     );
+    // It would fit without what stands around it.
+    fs::write(house.root().join("long"), "x".repeat(120 * 1024 - 1000)).expect("writable");
+    let words = [
+        "enqueue",
+        "--label",
+        "long",
+        "--message-file",
+        "long",
+        "--no-monitor",
+    ];
+    let refused = house.dispatch(&words).exits(2);
+    assert!(
+        refused.stderr.contains("at most 122880 go"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(house.entry("long"), json!(null));
     let calls = fs::read_to_string(house.root().join("calls")).expect("it was called");
     let token = version.gateway().expect("it runs").token();
     assert!(!calls.contains(&token), "the token is in a command line");

@@ -366,18 +366,23 @@ fn a_history_that_cannot_be_written_costs_a_line_and_nothing_else() {
 #[test]
 fn receivers_that_make_no_sense_are_refused() {
     let cases = [
-        json!({"lokki": "http://x"}),
-        json!({"command": []}),
-        json!({"webhook": "http://x"}),
+        (
+            json!({"command": []}),
+            "\"events.command\" must be a list of texts such as",
+        ),
+        (
+            json!({"webhook": "http://x"}),
+            "\"events.webhook\" must be an object such as",
+        ),
+        (json!("http://x"), "\"events\" must be an object"),
     ];
-    for receivers in cases {
+    for (receivers, what) in cases {
         let house = house_telling(&receivers);
         let refused = house.dispatch(&["list"]).exits(2);
-        assert!(
-            refused
-                .stderr
-                .contains("\"events\" must be an object such as"),
-            "{refused:?}"
-        );
+        assert!(refused.stderr.contains(what), "{refused:?}");
     }
+    let slip = house_telling(&json!({"lokki": "http://x"}));
+    let told = slip.dispatch(&["list"]).exits(0);
+    let hint = "unknown key \"events.lokki\"; did you mean \"events.loki\"?";
+    assert!(told.stderr.contains(hint), "{told:?}");
 }

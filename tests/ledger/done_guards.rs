@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{COMPLETE, done, files_below};
-use crate::support::{House, program, run};
+use crate::support::{House, Ran, program, run};
 
 /// A ledger with one entry, `work`, of generation 7.
 fn house_with(entry: Value) -> House {
@@ -262,4 +262,396 @@ fn a_generation_that_is_no_number_is_a_usage_error() {
         ran.stderr,
         "[dispatch] DISPATCH_GENERATION must be a number, not \"latest\"\n"
     );
+}
+
+/// `dispatch done` for `work` with more words, from the house's root.
+fn done_with(house: &House, more: &[&str]) -> Ran {
+    let words = ["done", "--label", "work", "--checklist", COMPLETE];
+    house.dispatch(&[&words[..], more].concat())
+}
+
+/// Rejected in these words, and nothing but the lock's file came.
+#[track_caller]
+fn rejects(house: &House, more: &[&str], why: &str) {
+    let before = files_below(house.root());
+    let ran = done_with(house, more);
+    assert_eq!(ran.stderr, format!("[dispatch] REJECTED: {why}\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    let after = files_below(house.root());
+    assert!(after == before, "{:?}", after.keys());
+}
+
+/// An entry of a gateway's label that began long ago.
+fn at_a_gateway(more: Value) -> Value {
+    let mut entry = json!({
+        "generation": 7, "rev": 2, "status": "running", "backend": "openclaw",
+        "spawnedAt": "2026-11-20T09:00:00.000Z", "timeoutSeconds": 300, "taskPrompt": "Fix it.",
+    });
+    for (name, value) in more.as_object().expect("an object") {
+        entry[name] = value.clone();
+    }
+    entry
+}
+
+fn just_now() -> String {
+    let now = std::time::SystemTime::now();
+    let ms = now.duration_since(std::time::UNIX_EPOCH).expect("after it");
+    dispatch::record::time::iso(i64::try_from(ms.as_millis()).expect("small"))
+}
+
+#[test]
+fn a_run_of_a_moment_is_rejected_unless_it_is_forced_with_a_reason() {
+    let entry = at_a_gateway(json!({"spawnedAt": just_now(), "timeoutSeconds": 86_400}));
+    let house = house_with(entry);
+    let short = done_with(&house, &[]).exits(1);
+    assert!(short.stdout.is_empty(), "{short:?}");
+    assert!(
+        short
+            .stderr
+            .starts_with("[dispatch] REJECTED: Session ran for only ")
+            && short
+                .stderr
+                .contains("s -- suspiciously short (less than 2m)"),
+        "{short:?}"
+    );
+    for more in [&["--force-done"][..], &["--force-done", "--reason", "  "]] {
+        let unexplained = done_with(&house, more).exits(1);
+        assert!(
+            unexplained
+                .stderr
+                .starts_with("[dispatch] REJECTED: --force-done requires --reason"),
+            "{unexplained:?}"
+        );
+    }
+    let reason_alone = done_with(&house, &["--reason", "tiny"]).exits(1);
+    assert!(
+        reason_alone.stderr.contains("suspiciously short"),
+        "{reason_alone:?}"
+    );
+    assert_eq!(house.entry("work")["rev"], 2);
+    let mut command = house.command("dispatch");
+    command.args([
+        "done",
+        "--label",
+        "work",
+        "--checklist",
+        COMPLETE,
+        "--output",
+        "table",
+    ]);
+    command
+        .args(["--force-done", "--reason", "one line"])
+        .env("USER", "ada");
+    let forced = run(command, b"").exits(0);
+    assert_eq!(forced.stdout, "work: Label marked done via agent signal.\n");
+    assert_eq!(
+        forced.stderr,
+        "[dispatch] warn: force-done used for label \"work\": one line\n"
+    );
+    let completion = &house.entry("work")["completion"];
+    assert_eq!(
+        completion["forced"],
+        json!({"by": "user ada", "reason": "one line"})
+    );
+}
+
+#[test]
+fn a_plain_command_may_be_quick() {
+    let house = house_with(json!({
+        "generation": 7, "status": "running", "backend": "local", "spawnedAt": just_now(),
+        "sessionKey": "agent:main:subagent:x",
+    }));
+    let ran = done_with(&house, &[]).exits(0);
+    assert_eq!(ran.stderr, "");
+    assert!(house.entry("work")["completion"].get("forced").is_none());
+}
+
+#[test]
+fn a_task_that_orders_a_git_command_needs_its_commit() {
+    let prompt = "Fix it. Do not use git rebase.\n\nThen:\n```\ngit push\n```";
+    let house = house_with(at_a_gateway(json!({"taskPrompt": prompt})));
+    let why = "Task involves git commits (\"git push\") but --sha was not provided; give the commit that holds the work";
+    rejects(&house, &[], why);
+    rejects(&house, &["--force-done", "--reason", "x"], why);
+    let house = house_with(at_a_gateway(json!({"taskPrompt": "Never run git push."})));
+    assert_eq!(done_with(&house, &[]).exits(0).stderr, "");
+}
+
+#[test]
+fn the_whole_prompt_is_read_where_its_file_is_there() {
+    let house = House::new();
+    let path = house.path("prompt.txt");
+    fs::write(&path, format!("{}\ngit push it.", "x".repeat(5_000))).expect("writable");
+    let entry = at_a_gateway(json!({"promptPath": path, "taskPrompt": "xxx"}));
+    house.write_ledger(json!({"work": entry}).to_string());
+    assert!(
+        done_with(&house, &[])
+            .exits(1)
+            .stderr
+            .contains("--sha was not provided")
+    );
+    fs::remove_file(&path).expect("removable");
+    done_with(&house, &[]).exits(0);
+}
+
+#[test]
+fn a_prompt_that_is_not_stored_is_said_and_no_more() {
+    let house = house_with(at_a_gateway(json!({"taskPrompt": null})));
+    let ran = done_with(&house, &[]).exits(0);
+    assert_eq!(
+        ran.stderr,
+        "[dispatch] warn: no prompt is stored for label \"work\": not checked whether it orders a git command\n"
+    );
+}
+
+/// A repository with one commit below the house's root; `None`, with a line, where git is not here.
+fn repository(house: &House, name: &str) -> Option<String> {
+    let dir = house.path(name);
+    fs::create_dir_all(&dir).expect("creatable");
+    let git = |words: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.arg("-C").arg(&dir).args(words);
+        command.envs([
+            ("GIT_AUTHOR_NAME", "a"),
+            ("GIT_AUTHOR_EMAIL", "a@host.example"),
+        ]);
+        command.envs([
+            ("GIT_COMMITTER_NAME", "a"),
+            ("GIT_COMMITTER_EMAIL", "a@host.example"),
+        ]);
+        command.output()
+    };
+    if git(&["init", "-q"]).is_err() {
+        println!("skipped: git is not here");
+        return None;
+    }
+    git(&["commit", "-q", "--allow-empty", "-m", name]).expect("it commits");
+    let head = git(&["rev-parse", "HEAD"]).expect("it tells");
+    let sha = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+    assert_eq!(sha.len(), 40, "{head:?}");
+    Some(sha)
+}
+
+#[test]
+fn a_commit_is_looked_up_where_the_work_was_done() {
+    let house = House::new();
+    let Some(sha) = repository(&house, "work tree") else {
+        return;
+    };
+    let Some(other) = repository(&house, "other") else {
+        return;
+    };
+    let cwd = house.path("work tree").join("below");
+    fs::create_dir(&cwd).expect("creatable");
+    let entry = at_a_gateway(json!({"cwd": cwd}));
+    house.write_ledger(json!({"work": entry}).to_string());
+    for (bad, shown) in [
+        ("abcdef", "abcdef"),
+        ("HEAD~1234", "HEAD~1234"),
+        ("--upload-pack=x", "--upload-pack=x"),
+        ("", ""),
+    ] {
+        let flag = format!("--sha={bad}");
+        let why = format!("--sha \"{shown}\" is not a valid git SHA: it takes 7 to 40 hex digits");
+        rejects(&house, &[&flag], &why);
+    }
+    let place = cwd.display();
+    let why = |sha: &str| {
+        format!("SHA {sha} not found: it is no commit of the git repository in {place}")
+    };
+    rejects(&house, &["--sha", "abcdef0123"], &why("abcdef0123"));
+    rejects(&house, &["--sha", &other], &why(&other));
+    // Neither force nor what the caller's own git work says changes that.
+    rejects(
+        &house,
+        &["--sha", &other, "--force-done", "--reason", "x"],
+        &why(&other),
+    );
+    let mut misled = house.command("dispatch");
+    misled
+        .args([
+            "done",
+            "--label",
+            "work",
+            "--checklist",
+            COMPLETE,
+            "--sha",
+            &other,
+        ])
+        .env("GIT_DIR", house.path("other/.git"))
+        .current_dir(house.path("other"));
+    assert!(run(misled, b"").exits(1).stderr.contains("not found"));
+    let mut misled = house.command("dispatch");
+    misled
+        .args([
+            "done",
+            "--label",
+            "work",
+            "--checklist",
+            COMPLETE,
+            "--sha",
+            &sha[..7],
+        ])
+        .env("GIT_DIR", house.path("other/.git"))
+        .env("GIT_OBJECT_DIRECTORY", house.path("nowhere"));
+    let ran = run(misled, b"").exits(0);
+    assert_eq!(ran.stderr, "");
+    let entry = house.entry("work");
+    assert_eq!(entry["sha"], sha[..7]);
+    assert_eq!(
+        entry["completion"]["details_technical"]["sha_short"],
+        sha[..7]
+    );
+    assert_eq!(
+        entry["completion"]["summary_human"],
+        format!("The work is complete: committed as {}.", &sha[..7])
+    );
+}
+
+#[test]
+fn a_commit_that_nobody_can_look_up_is_taken_with_a_warning() {
+    let house = House::new();
+    for cwd in [house.path("nowhere"), house.root().to_owned()] {
+        let entry = at_a_gateway(json!({"cwd": cwd}));
+        house.write_ledger(json!({"work": entry}).to_string());
+        let ran = done_with(&house, &["--sha", "abcdef0"]).exits(0);
+        let warning = format!(
+            "[dispatch] warn: SHA abcdef0 could not be looked up in {}: ",
+            cwd.display()
+        );
+        assert!(ran.stderr.starts_with(&warning), "{ran:?}");
+    }
+    let entry = at_a_gateway(json!({"cwd": house.root()}));
+    house.write_ledger(json!({"work": entry}).to_string());
+    let mut without_git = house.command("dispatch");
+    without_git.args([
+        "done",
+        "--label",
+        "work",
+        "--checklist",
+        COMPLETE,
+        "--sha",
+        "abcdef0",
+    ]);
+    without_git.env("PATH", house.path("no programs"));
+    let ran = run(without_git, b"").exits(0);
+    assert!(ran.stderr.ends_with(": git is not installed\n"), "{ran:?}");
+}
+
+/// The files of a session as the older generation of gateways keeps them.
+fn keep_session(house: &House, messages: &[Value]) {
+    let dir = house.root().join("user/.openclaw/agents/main/sessions");
+    fs::create_dir_all(&dir).expect("creatable");
+    let store = json!({"agent:main:subagent:x": {"sessionId": "s1", "updatedAt": 1}});
+    fs::write(dir.join("sessions.json"), store.to_string()).expect("writable");
+    let lines: Vec<String> = messages
+        .iter()
+        .enumerate()
+        .map(|(n, m)| json!({"type": "message", "id": format!("{n}"), "message": m}).to_string())
+        .collect();
+    fs::write(dir.join("s1.jsonl"), lines.join("\n") + "\n").expect("writable");
+}
+
+#[test]
+fn a_session_of_another_tool_in_which_nothing_was_done_is_rejected() {
+    let house = House::new();
+    let call = |id: &str| {
+        json!({"role": "assistant", "stopReason": "toolUse",
+            "content": [{"type": "toolCall", "id": id, "name": "exec"}]})
+    };
+    let prompt = json!({"role": "user", "content": "Fix it."});
+    keep_session(&house, &[prompt.clone(), call("a")]);
+    let entry = json!({
+        "status": "running", "sessionKey": "agent:main:subagent:x", "taskPrompt": "ORIGIN_CHAT_ID: 5\n\nFix it.",
+        "spawnedAt": "2026-11-20T09:00:00.000Z", "timeoutSeconds": 300,
+    });
+    let fill = |house: &House| house.write_ledger(json!({"work": entry}).to_string());
+    fill(&house);
+    let why = "Session has only 2 messages: its prompt and this signal, as it seems; do the work first, or give --skip-activity-check if it was done elsewhere";
+    rejects(&house, &[], why);
+    // To signal again is no work.
+    let no = json!({"role": "toolResult", "toolCallId": "a", "content": format!("[dispatch] REJECTED: {why}")});
+    keep_session(&house, &[prompt.clone(), call("a"), no, call("b")]);
+    rejects(&house, &[], why);
+    for flag in ["--skip-activity-check", "--force-done"] {
+        fill(&house);
+        done_with(&house, &[flag]).exits(0);
+    }
+    fill(&house);
+    let files = json!({"role": "toolResult", "toolCallId": "a", "content": "12 files"});
+    keep_session(&house, &[prompt, call("a"), files, call("b")]);
+    assert_eq!(done_with(&house, &[]).exits(0).stderr, "");
+    assert_eq!(house.entry("work")["status"], "done");
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_is_said_and_no_more() {
+    let house = house_with(at_a_gateway(json!({"sessionKey": "agent:main:subagent:x"})));
+    let mut command = house.command("dispatch");
+    command.args(["done", "--label", "work", "--checklist", COMPLETE]);
+    command.env("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:9");
+    let ran = run(command, b"").exits(0);
+    assert!(
+        ran.stderr.starts_with("[dispatch] warn: session activity check unavailable: no gateway answers at ws://127.0.0.1:9"),
+        "{ran:?}"
+    );
+}
+
+#[rstest]
+#[case::first(
+    json!({"spawnedAt": "now", "taskPrompt": "git push"}), &["--sha", "x"][..], "ran for only"
+)]
+#[case::second(json!({"taskPrompt": "git push"}), &[], "--sha was not provided")]
+#[case::third(json!({"sessionKey": "agent:main:subagent:x"}), &["--sha", "x"], "not a valid git SHA")]
+fn the_guards_are_asked_in_their_order(
+    #[case] entry: Value,
+    #[case] more: &[&str],
+    #[case] why: &str,
+) {
+    let mut entry = at_a_gateway(entry);
+    if entry["spawnedAt"] == "now" {
+        entry["spawnedAt"] = json!(just_now());
+    }
+    let house = house_with(entry);
+    let ran = done_with(&house, more).exits(1);
+    assert!(
+        ran.stderr.contains(why) && ran.stderr.lines().count() == 1,
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn forty_signals_at_once_on_one_label_have_one_winner_whose_words_stand() {
+    let house = house_with(running());
+    let children: Vec<_> = (0..40)
+        .map(|n| {
+            let summary = format!("words of {n}");
+            house.start(
+                "dispatch",
+                &[
+                    "done",
+                    "--label",
+                    "work",
+                    "--checklist",
+                    COMPLETE,
+                    "--summary",
+                    &summary,
+                ],
+            )
+        })
+        .collect();
+    let answers: Vec<Value> = children
+        .into_iter()
+        .map(|child| crate::support::finish(child).exits(0).json())
+        .collect();
+    let won = |answer: &&Value| answer["message"] == "Label marked done via agent signal.";
+    assert_eq!(answers.iter().filter(won).count(), 1, "{answers:#?}");
+    let entry = house.entry("work");
+    assert_eq!(entry["rev"], 3);
+    for answer in &answers {
+        assert_eq!(answer["summary"], entry["summary"]);
+    }
+    let path = entry["artifact"]["path"].as_str().expect("a path");
+    let kept = fs::read_to_string(path).expect("it is there");
+    assert_eq!(entry["summary"], kept);
 }

@@ -1,5 +1,7 @@
 //! The ledger: nothing acknowledged is lost, nothing damaged is touched, whatever the disk does.
 
+mod archived;
+mod completions;
 mod concurrent;
 mod damaged;
 mod done_guards;

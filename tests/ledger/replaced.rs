@@ -160,7 +160,7 @@ fn the_environment_can_name_the_ledger_and_the_state_follows_it() {
     assert_eq!(dispatch(&["list"]).json()["labels"][0]["label"], "new");
     assert_eq!(
         names_in(&house.root().join("elsewhere")),
-        ["artifacts", "my.json", "my.json.lock"]
+        ["artifacts", "history.jsonl", "my.json", "my.json.lock"]
     );
     assert!(!house.state().exists());
 }

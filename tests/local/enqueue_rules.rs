@@ -316,3 +316,136 @@ fn a_command_does_not_wait_for_the_gateway_that_would_know_its_requester() {
     assert!(ran.stderr.starts_with(told), "{ran:?}");
     assert_eq!(house.ended("l")["status"], "done");
 }
+
+#[test]
+fn when_a_label_counts_as_stuck_is_kept_and_answered() {
+    let house = House::new();
+    let watchdog = |flags: &[&str]| {
+        let answer = enqueue(&house, flags, "true").exits(0).json();
+        let entry = house.ended("l");
+        let is_said = flags.contains(&"--monitor-timeout");
+        assert_eq!(entry["monitorTimeoutMin"].is_number(), is_said, "{entry:#}");
+        (answer["watchdog"].clone(), entry["watchdog"].clone())
+    };
+    let usual = json!({"enabled": true, "jobId": null, "interval": "*/15 * * * *", "timeout": 60});
+    let kept = json!({"interval": "*/15 * * * *", "timeoutMin": 60});
+    assert_eq!(watchdog(&[]), (usual, kept));
+    assert_eq!(watchdog(&["--no-monitor"]), (Value::Null, Value::Null));
+    for (minutes, timeout) in [("20", 20), ("2h", 120), ("90s", 2)] {
+        let flags = [
+            "--monitor-interval",
+            "*/5  8-18 * * mon-fri",
+            "--monitor-timeout",
+            minutes,
+        ];
+        let (answer, kept) = watchdog(&flags);
+        let interval = "*/5 8-18 * * mon-fri";
+        assert_eq!(
+            answer,
+            json!({"enabled": true, "jobId": null, "interval": interval, "timeout": timeout})
+        );
+        assert_eq!(kept, json!({"interval": interval, "timeoutMin": timeout}));
+    }
+    house.write_config(r#"{"watchdogIntervalCron": "0 * * * *", "watchdogTimeoutMin": 10}"#);
+    let (answer, _) = watchdog(&["--runtime", "auto"]);
+    assert_eq!(
+        (&answer["interval"], &answer["timeout"]),
+        (&json!("0 * * * *"), &json!(10))
+    );
+    house.write_config(r#"{"watchdogIntervalCron": "hourly"}"#);
+    let ran = enqueue(&house, &[], "true").exits(2);
+    let told = format!(
+        "[dispatch] the configuration {}: \"watchdogIntervalCron\": \"hourly\" is no cron expression: it has 1 field; give five fields such as \"*/15 * * * *\"\n",
+        house.state().join("config.json").display()
+    );
+    assert_eq!(ran.stderr, told);
+    enqueue(&house, &["--monitor-interval", "0 * * * *"], "true").exits(0);
+}
+
+#[test]
+fn scripts_read_whether_anybody_is_told() {
+    let house = House::new();
+    house.configure(&json!({"commands": {"mail": ["true"]}}));
+    let told = |flags: &[&str]| {
+        let answer = enqueue(&house, flags, "true").exits(0).json();
+        let entry = house.ended("l");
+        let fields = ["deliveryDisabled", "deliveryDisabledReason"].map(|name| entry[name].clone());
+        let surface = &answer["delivery"];
+        (fields, surface["status"].clone(), surface["reason"].clone())
+    };
+    let disabled = json!("disabled");
+    assert_eq!(
+        told(&["--no-monitor", "the caller polls"]),
+        (
+            [json!(true), json!("the caller polls")],
+            disabled.clone(),
+            json!("the caller polls")
+        )
+    );
+    assert_eq!(
+        told(&["--no-monitor"]),
+        ([json!(true), Value::Null], disabled, json!("--no-monitor"))
+    );
+    let nobody = json!("delivery target missing or not recorded");
+    assert_eq!(
+        told(&[]),
+        ([json!(false), Value::Null], json!("missing"), nobody)
+    );
+    assert_eq!(
+        told(&["--no-monitor", "x", "--deliver-to", "command:mail"]),
+        ([json!(false), Value::Null], json!("enabled"), Value::Null)
+    );
+}
+
+#[test]
+fn reuse_of_a_running_label_goes_on_once_that_has_ended() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    enqueue(&house, &[], "read go < gate; echo first").exits(0);
+    let first = house.entry("l");
+    let words = [
+        "enqueue", "--label", "l", "--mode", "reuse", "--", "echo", "second",
+    ];
+    let mut second = house.start("dispatch", &words);
+    let mut line = String::new();
+    let stderr = second.stderr.take().expect("a pipe");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stderr), &mut line).expect("a line");
+    assert_eq!(
+        line,
+        "[dispatch] label \"l\" is running; its session goes on with this once that has ended\n"
+    );
+    assert_eq!(house.entry("l")["generation"], first["generation"]);
+    gate.open();
+    let answer = crate::support::finish(second).exits(0).json();
+    assert_eq!(answer["sessionKey"], first["sessionKey"]);
+    let entry = house.ended("l");
+    assert_eq!(entry["sessionId"], first["sessionId"]);
+    assert_eq!(house.full_text("l"), "second\n");
+    let words = [
+        "result",
+        "--label",
+        "l",
+        "--generation",
+        &first["generation"].to_string(),
+    ];
+    let result = house.dispatch(&words).exits(0).json();
+    assert_eq!(
+        (&result["status"], &result["lastReply"]),
+        (&json!("done"), &json!("first\n"))
+    );
+}
+
+#[test]
+fn the_session_of_a_pruned_label_goes_on_while_it_is_there() {
+    let house = House::new();
+    enqueue(&house, &[], "echo first").exits(0);
+    let first = house.ended("l");
+    eventually("nobody works", || {
+        house.processes().is_empty().then_some(())
+    });
+    house.dispatch(&["prune", "--label", "l"]).exits(0);
+    enqueue(&house, &["--mode", "reuse"], "echo second").exits(0);
+    let second = house.ended("l");
+    assert_eq!(second["sessionId"], first["sessionId"]);
+    assert_eq!(house.full_text("l"), "second\n");
+}

@@ -5,6 +5,8 @@ mod enqueue_rules;
 mod environment;
 mod output;
 mod own_words;
+mod prune;
+mod retry;
 mod sessions;
 mod stopping;
 pub mod takeovers;

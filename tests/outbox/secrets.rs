@@ -110,7 +110,8 @@ fn a_configuration_of_the_wrong_type_is_refused_without_its_secrets() {
     let ran = house.dispatch(&["list"]);
     assert_ne!(ran.code, Some(0));
     assert!(
-        ran.stderr.contains("\"webhooks\" must be") || ran.stderr.contains("\"commands\" must be"),
+        ran.stderr
+            .contains("\"commands.mail\" must be a list of texts"),
         "{ran:?}"
     );
     // The scan and `done` go on with a warning.

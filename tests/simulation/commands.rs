@@ -5,6 +5,7 @@ mod enqueue;
 pub use self::enqueue::Enqueue;
 
 use dispatch::completion::cap::ArtifactOutcome;
+use dispatch::completion::structured::Report;
 use dispatch::delivery::STDOUT;
 use dispatch::delivery::is_owed;
 use dispatch::delivery::outbox::hurry;
@@ -76,9 +77,13 @@ impl Process for Done {
                     brand: BRAND,
                     generation,
                     summary: &summary,
-                    is_given: true,
-                    checklist: &checklist,
-                    sha: None,
+                    report: Report {
+                        raw_summary: &summary,
+                        checklist: &checklist,
+                        sha: None,
+                        unfenced: generation.is_none(),
+                        forced: None,
+                    },
                     artifact: &artifact,
                 };
                 let taken = world.amend(self.label, |entry, now_ms| {

@@ -74,9 +74,10 @@ impl House {
     /// One label's entry, `null` when there is none.
     pub fn entry(&self, label: &str) -> Value {
         match fs::read(self.ledger_path()) {
-            Ok(bytes) => {
-                serde_json::from_slice::<Value>(&bytes).expect("the ledger is JSON")[label].clone()
-            }
+            // As JavaScript wrote it, perhaps.
+            Ok(bytes) => dispatch::record::json::parse_bytes(&bytes).expect("the ledger is JSON")
+                [label]
+                .clone(),
             Err(_) => Value::Null,
         }
     }
@@ -310,17 +311,20 @@ impl House {
     /// Runs `dispatch` with these words on a terminal of 200 columns (or `TERMINAL_COLUMNS` of `variables`), stdout and stderr in one; `None`, with a line,
     /// where util-linux's `script` is missing.
     pub fn dispatch_on_terminal(&self, words: &[&str], variables: &[(&str, &str)]) -> Option<Ran> {
-        let is_there = Command::new("script")
-            .arg("--version")
-            .output()
-            .is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"));
-        if !is_there {
+        let mut script = self.on_terminal(words, variables)?;
+        script.stdin(Stdio::null());
+        Some(run(script, b""))
+    }
+
+    /// As [`House::dispatch_on_terminal`], ready to be started: what is written to its stdin is typed.
+    pub fn on_terminal(&self, words: &[&str], variables: &[(&str, &str)]) -> Option<Command> {
+        if !makes_terminals() {
             println!("skipped: util-linux's script, which makes a terminal, is not here");
             return None;
         }
         let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
         let line = format!(
-            "stty cols ${{TERMINAL_COLUMNS:-200}}; '{}' {}",
+            "stty cols ${{TERMINAL_COLUMNS:-200}}; exec '{}' {}",
             program("dispatch").display(),
             quoted.join(" ")
         );
@@ -334,9 +338,17 @@ impl House {
             .env("TERM", "xterm-256color")
             .envs(variables.iter().copied())
             .current_dir(self.root())
-            .stdin(Stdio::null());
-        Some(run(script, b""))
+            .stdin(Stdio::piped());
+        Some(script)
     }
+}
+
+/// util-linux's `script`, which makes a terminal, is here.
+pub fn makes_terminals() -> bool {
+    Command::new("script")
+        .arg("--version")
+        .output()
+        .is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("util-linux"))
 }
 
 /// Waits until a program listens for file events, which is the last thing it does before it waits.
@@ -518,6 +530,19 @@ impl House {
     pub fn watcher_pid(&self, label: &str) -> u32 {
         let lock = self.post_lock(label);
         eventually("a watcher at its post", || holder_of(&lock))
+    }
+
+    /// Stops the label's watcher once the run is on record; it holds nobody up then: the ledger is not in its hands.
+    #[track_caller]
+    pub fn halt_watcher(&self, label: &str) -> u32 {
+        let watcher = self.watcher_pid(label);
+        eventually("the phase moves on", || {
+            (self.entry(label)["phase"] == "running").then_some(())
+        });
+        let lock = fs::File::open(self.state().join("labels.json.lock")).expect("there");
+        fs2::FileExt::lock_exclusive(&lock).expect("lockable");
+        halt(watcher);
+        watcher
     }
 
     /// The runner that carries the label's run, once one does.

@@ -62,7 +62,7 @@ fn an_unusable_file_is_named_and_the_old_settings_stay() {
         ("{\"name\": \"other\",", "is not usable: EOF while parsing"),
         (
             "{\"name\": \"other\", \"liveness\": {\"flatSeconds\": \"long\"}}",
-            "is not usable: \"liveness\" must be an object of seconds",
+            "is not usable: \"liveness.flatSeconds\" must be a number",
         ),
     ] {
         house.write_config(text);

@@ -1,6 +1,10 @@
 //! The agent's own signal, given from inside its command.
 
-use crate::support::{House, eventually, program};
+use serde_json::json;
+
+use crate::outbox::receiver::Receiver;
+use crate::outbox::{enqueue_to, house_with, record_in, records};
+use crate::support::{House, eventually, kill_hard, program};
 
 const CHECKLIST: &str = r#"--checklist '{"work_complete":true,"tests_passed":true}'"#;
 
@@ -88,4 +92,105 @@ fn a_signal_of_an_older_generation_changes_nothing() {
     gate.open();
     house.ended("s");
     assert_eq!(house.full_text("s"), "second\n");
+}
+
+/// A script that signals done without a summary of its own, waits at the gate, and says more.
+fn says_more(house: &House, checklist: &str, words: &str) -> (crate::support::Gate, String) {
+    let gate = house.gate("gate");
+    let dispatch = program("dispatch").display().to_string();
+    let script = format!(
+        "'{dispatch}' done --label s --checklist '{checklist}'; {}; {words}",
+        gate.pass()
+    );
+    (gate, script)
+}
+
+#[test]
+fn an_agent_that_only_says_that_it_is_done_is_heard_out() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let checklist = r#"{"work_complete":true,"tests_passed":true}"#;
+    let (gate, script) = says_more(&house, checklist, "echo 'Fixed three bugs.'");
+    enqueue_to(&house, "webhook:ops", "s", &[], &script);
+    let entry = house.ended("s");
+    assert_eq!(entry["status"], "done");
+    assert_eq!(entry["summary"], "The work is complete: tests passed.");
+    let held = records(&house, "s").remove(0);
+    assert_eq!(held["state"], "pending");
+    assert!(
+        held["nextAt"].is_i64() || held["nextAt"].is_string(),
+        "{held}"
+    );
+    gate.open();
+    let told = record_in(&house, "s", "result", "delivered");
+    assert_eq!(told["attempts"], 1);
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(
+        requests[0].text("text"),
+        "🌶️ *dispatch* [s] completed:\n\nFixed three bugs.\n"
+    );
+    let entry = house.entry("s");
+    assert_eq!(entry["summary"], "Fixed three bugs.");
+    assert_eq!(house.full_text("s"), "Fixed three bugs.\n");
+    assert_eq!(
+        entry["completion"]["summary_human"],
+        "The work is complete: tests passed."
+    );
+}
+
+#[test]
+fn an_agent_that_says_nothing_more_is_told_in_the_words_of_its_checklist() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let checklist = r#"{"work_complete":true,"docs_updated":true}"#;
+    let (gate, script) = says_more(&house, checklist, "echo done; exit 3");
+    enqueue_to(&house, "webhook:ops", "s", &[], &script);
+    house.ended("s");
+    gate.open();
+    record_in(&house, "s", "result", "delivered");
+    let told = receiver.requests().remove(0).text("text");
+    assert_eq!(
+        told,
+        "🌶️ *dispatch* [s] completed:\n\nThe work is complete: docs updated."
+    );
+    assert_eq!(house.entry("s")["status"], "done");
+}
+
+#[test]
+fn what_a_killed_watcher_held_is_told_by_the_next_one() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let (gate, script) = says_more(&house, r#"{"work_complete":true}"#, "echo 'All six.'");
+    enqueue_to(&house, "webhook:ops", "s", &[], &script);
+    house.ended("s");
+    kill_hard(house.watcher_pid("s"));
+    assert!(receiver.requests().is_empty());
+    gate.open();
+    house.recover();
+    record_in(&house, "s", "result", "delivered");
+    let told = receiver.requests().remove(0).text("text");
+    assert_eq!(told, "🌶️ *dispatch* [s] completed:\n\nAll six.\n");
+}
+
+#[test]
+fn a_signal_while_no_watcher_lives_is_delivered_all_the_same() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let gate = house.gate("gate");
+    let script = format!("{}; echo goodbye", gate.pass());
+    enqueue_to(&house, "webhook:ops", "s", &[], &script);
+    house.runner_pid("s");
+    kill_hard(house.watcher_pid("s"));
+    crate::outbox::signal_done(&house, "s", "Told without a watcher.").exits(0);
+    record_in(&house, "s", "result", "delivered");
+    gate.open();
+    eventually("the last words", || {
+        house.entry("s")["lastWords"].is_object().then_some(())
+    });
+    assert_eq!(receiver.requests().len(), 1);
+    assert_eq!(
+        house.entry("s")["summary"],
+        json!("Told without a watcher.")
+    );
 }

@@ -5,6 +5,7 @@ mod ending;
 mod intrusion;
 mod output;
 mod past;
+mod pulse;
 pub mod run_files;
 mod runner;
 mod store;
@@ -20,7 +21,7 @@ pub use output::OutputReader;
 pub use run_files::{RunFiles, RunSpec};
 pub use runner::run;
 use store::open_rows;
-pub use store::{store_path, transcript_path};
+pub use store::{remove_rows, store_path, transcript_path};
 pub use waiter::wait_for_command;
 
 use self::run_files::{StopReason, StopRecord};
@@ -38,7 +39,7 @@ use uuid::Uuid;
 const LONGEST_UNREST_MS: u64 = 10 * 60 * 1000;
 
 /// Tells a command which attempt at its work it is, from 2.
-const ATTEMPT_VARIABLE: &str = "DISPATCH_ATTEMPT";
+pub const ATTEMPT_VARIABLE: &str = "DISPATCH_ATTEMPT";
 
 /// The embedded backend of a state directory.
 pub struct LocalBackend<'a> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::home::Home;
-use crate::process::{FileLock, ProcessIdentity};
+use crate::process::{FileLock, ProcessIdentity, led_group_alive};
 use crate::record::file_stem_of;
 use crate::storage::{Storage, create_dir_synced, create_synced, replace_synced};
 
@@ -170,6 +170,12 @@ impl RunFiles {
     /// A runner lives.
     pub fn has_runner(&self) -> bool {
         FileLock::is_held(&self.runner_lock())
+    }
+
+    /// A runner lives, or something of the command's group.
+    pub fn is_at_work(&self, storage: &dyn Storage) -> bool {
+        let is_alive = |start: StartRecord| led_group_alive(&start.waiter);
+        self.has_runner() || self.start(storage).ok().flatten().is_some_and(is_alive)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 //! Each runner writes its own row twice, at the start and at the end; a lock beside the store keeps them apart.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -44,6 +44,41 @@ pub fn open_rows(home: &Home) -> io::Result<Vec<(String, String)>> {
     Ok(named.collect())
 }
 
+/// Takes rows out, each named by its key and its session's id: a key that has another session by now is left alone.
+///
+/// # Errors
+/// When the store cannot be locked, read or written.
+pub fn remove_rows(home: &Home, sessions: &[(String, String)]) -> io::Result<()> {
+    let path = store_path(home);
+    let storage = home.storage.as_ref();
+    if sessions.is_empty() || storage.facts(&path)?.is_none() {
+        return Ok(());
+    }
+    let _lock = lock(home, &path)?;
+    // One that cannot be parsed is the next runner's to put aside.
+    let Ok(mut book) = Book::parse(storage.read(&path)?, home.now_ms()) else {
+        return Ok(());
+    };
+    for (key, id) in sessions {
+        if book
+            .get(key)
+            .is_some_and(|row| row.text("sessionId") == Some(id))
+        {
+            book.remove(key);
+        }
+    }
+    match book.is_changed() {
+        true => replace(storage, &path, None, &|out| book.write_to(out)).map_err(io::Error::other),
+        false => Ok(()),
+    }
+}
+
+fn lock(home: &Home, path: &Path) -> io::Result<FileLock> {
+    let say = |line: &str| home.say(line);
+    FileLock::acquire(&path.with_extension("json.lock"), &home.program, None, &say)
+        .map_err(io::Error::other)
+}
+
 /// Sets fields of a session's row, keeping the others.
 ///
 /// # Errors
@@ -53,9 +88,7 @@ pub fn set_row(home: &Home, session_key: &str, fields: Map<String, Value>) -> io
     let path = store_path(home);
     let storage = home.storage.as_ref();
     create_dir_synced(storage, &home.paths.sessions())?;
-    let say = |line: &str| home.say(line);
-    let lock = path.with_extension("json.lock");
-    let _lock = FileLock::acquire(&lock, &home.program, None, &say).map_err(io::Error::other)?;
+    let _lock = lock(home, &path)?;
     let mut book = match storage.read(&path) {
         Ok(bytes) => Book::parse(bytes, home.now_ms()).or_else(|damage| {
             let aside = path.with_extension(format!("json.broken-{}", home.now_ms()));

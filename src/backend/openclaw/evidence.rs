@@ -173,6 +173,13 @@ impl Seen {
         self.is_copy && self.is_filed() && self.current_row().is_some_and(is_stopped)
     }
 
+    /// What the older generation makes of a prompt that is too long for the model: it tells nobody, keeps no message, and calls
+    /// the run done.
+    fn was_kept_from_model(&self) -> bool {
+        let is_done = self.row_status() == Some(&SessionStatus::Done);
+        self.wait.status == "ok" && self.wait.liveness.as_deref() == Some("blocked") && is_done
+    }
+
     /// It was stopped at its time limit, whoever the gateway says has stopped it.
     fn is_past_limit(&self) -> bool {
         let was_stopped = self.wait.status == "timeout" || self.is_cut();
@@ -263,6 +270,10 @@ fn settled(seen: &Seen) -> Settled {
             failure.model = failure.model.or_else(|| failed.model.clone());
             let partial = partial(seen, failure.kind, &failed.partial);
             failed_with(failure, partial)
+        }
+        Turn::Nothing if seen.was_kept_from_model() => {
+            let kind = FailureKind::ContextLength;
+            failed_with(Failure::new(kind, sentence(kind), at_ms), "")
         }
         _ if seen.wait.status == "ok" && !row_failed(seen) && !seen.is_cut() => Settled::Reply {
             text: Text::Inline(String::new()),
@@ -434,6 +445,9 @@ fn sentence(kind: FailureKind) -> String {
         FailureKind::Aborted => "the run was stopped".to_owned(),
         FailureKind::GatewayRestart => "the gateway was restarted and cut the run".to_owned(),
         FailureKind::Timeout => "the run reached its time limit".to_owned(),
+        FailureKind::ContextLength => {
+            "the gateway did not give the prompt to the model, for which it is too long".to_owned()
+        }
         _ => "the run failed and the gateway did not say why".to_owned(),
     }
 }

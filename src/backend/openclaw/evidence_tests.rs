@@ -458,3 +458,23 @@ fn a_reply_that_was_cut_is_told_once_the_run_is_filed() {
     seen.row = row(false);
     assert_eq!(told(&seen).expect("ended").0, "done");
 }
+
+/// As 2026.5.18 told of a prompt of 5 MB for a model of 200,000 tokens: the run itself knew ("Context overflow: ..."), and
+/// neither the wait's answer nor the session repeats it.
+#[test]
+fn a_prompt_that_the_model_was_never_given_is_no_silent_success() {
+    let begun_ms = 1_795_302_478_109_i64;
+    let ended_ms = begun_ms + 20_269;
+    let mut seen = blank();
+    seen.wait = WaitAnswer::from_value(
+        &json!({"status": "ok", "endedAt": ended_ms, "livenessState": "blocked"}),
+    );
+    let row = json!({"status": "done", "startedAt": begun_ms, "endedAt": ended_ms});
+    seen.row = SessionRow::from_value(row);
+    seen.is_active = Some(false);
+    assert!(!seen.is_unproven());
+    let (kind, _) = told(&seen).expect("ended");
+    assert_eq!(kind, "context-length");
+    seen.wait.liveness = Some("working".to_owned());
+    assert_eq!(told(&seen).expect("ended").0, "done");
+}

@@ -6,6 +6,7 @@
 mod evidence;
 mod gaps;
 mod link;
+mod pulse;
 mod sessions;
 mod spawn;
 mod steers;
@@ -20,11 +21,12 @@ use uuid::Uuid;
 
 pub use evidence::{Seen, Task, WaitAnswer, evidence};
 pub use link::left_behind;
+pub use pulse::pulse;
 pub use sessions::{
     Listed, agent_ids, find_session, list_sessions, recent_sessions, session_row, stored_sessions,
     take_baseline,
 };
-pub use spawn::{Account, Spawn, spawn};
+pub use spawn::{Account, Spawn, spawn, takes};
 pub use steers::{Fate, Followed, is_arriving, latest};
 
 use self::link::Link;
@@ -125,6 +127,22 @@ impl<'a> OpenclawBackend<'a> {
             gaps::close(&mut client, paths, session_key, row.as_ref(), &mut all);
         }
         Ok(all)
+    }
+
+    /// The newest messages of a session, oldest first, at most `limit`, asked for within the backend's patience; `None` when
+    /// the gateway has no such session.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn newest_messages(
+        &self,
+        session_key: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<Message>>, GatewayError> {
+        let end = Instant::now() + self.patience;
+        let mut client = self.reopen()?;
+        let left = end.saturating_duration_since(Instant::now());
+        sessions::newest_messages(&mut client, session_key, limit, left)
     }
 }
 
@@ -234,6 +252,16 @@ fn look(
     Ok(seen)
 }
 
+/// What one look proves: it cannot wait for what is told a little later.
+fn believed(seen: &Seen) -> Evidence {
+    let mut evidence = evidence::evidence(seen);
+    let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
+    if (failed && seen.is_unexplained()) || seen.is_unproven() {
+        evidence.settled = None;
+    }
+    evidence
+}
+
 /// Sends a message into a session: into the running turn where the gateway can, or stopping it first. Returns whether a
 /// turn was stopped.
 ///
@@ -293,7 +321,7 @@ impl Backend for OpenclawBackend<'_> {
         if has_begun(&mut client, run).map_err(io::Error::other)? {
             return Ok(None);
         }
-        let again = Spawn::of_run(run)?;
+        let again = Spawn::of_run(self.home, run)?;
         spawn(&mut client, &again).map_err(io::Error::other)?;
         Ok(None)
     }
@@ -322,13 +350,7 @@ impl Backend for OpenclawBackend<'_> {
         }
         let mut client = self.reopen().map_err(io::Error::other)?;
         let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
-        let mut evidence = evidence::evidence(&seen);
-        // One look cannot wait for what is told a little later.
-        let failed = matches!(evidence.settled, Some(Settled::Failed { .. }));
-        if (failed && seen.is_unexplained()) || seen.is_unproven() {
-            evidence.settled = None;
-        }
-        Ok(evidence)
+        Ok(believed(&seen))
     }
 
     fn abandoned(&self, run: &RunRef) -> io::Result<Option<Settled>> {

@@ -64,18 +64,43 @@ pub(super) fn messages(
     session_key: &str,
 ) -> Result<Vec<Message>, GatewayError> {
     let answer = client.call("sessions.get", &json!({"key": session_key}), CALL_LIMIT)?;
+    Ok(read_messages(&answer))
+}
+
+fn read_messages(answer: &Value) -> Vec<Message> {
     let Some(Value::Array(list)) = answer.get("messages").cloned() else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     let lines = list
         .into_iter()
         .filter_map(|message| Line::from_value(message).ok());
-    Ok(lines
+    lines
         .filter_map(|line| match line {
             Line::Message(message) => Some(*message),
             _ => None,
         })
-        .collect())
+        .collect()
+}
+
+/// The session's newest messages, oldest first, at most `limit`; `None` when the gateway has no such session.
+pub(super) fn newest_messages(
+    client: &mut Client,
+    session_key: &str,
+    limit: usize,
+    patience: Duration,
+) -> Result<Option<Vec<Message>>, GatewayError> {
+    let end = Instant::now() + patience;
+    let params = json!({"key": session_key, "limit": limit});
+    let answer = client.call("sessions.get", &params, patience)?;
+    let newest = read_messages(&answer);
+    if !newest.is_empty() {
+        return Ok(Some(newest));
+    }
+    // It answers the same for a session that it does not have.
+    let left = end.saturating_duration_since(Instant::now());
+    let told = client.call("sessions.describe", &json!({"key": session_key}), left)?;
+    let is_known = told.get("session").is_some_and(Value::is_object);
+    Ok(is_known.then_some(newest))
 }
 
 /// The session's row and whether it is being worked on.

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use super::CALL_LIMIT;
 use super::sessions::{describe, messages, tasks};
 use crate::backend::{LONGEST_RUN, RunRef};
+use crate::brief::{Brief, Reach, Told};
 use crate::gateway::{Client, GatewayError};
-use crate::record::{FailureKind, Steer};
+use crate::home::Home;
+use crate::record::Steer;
 use crate::session::key::SessionKey;
 
 /// How much later than any deadline of ours the gateway ends a run by itself, in seconds.
@@ -57,69 +59,66 @@ impl Account {
 }
 
 impl Spawn {
-    /// The run as its entry describes it.
+    /// The run as its entry describes it, with the prompt of its file.
     ///
     /// # Errors
     /// When the prompt's file cannot be read.
-    pub fn of_run(run: &RunRef) -> io::Result<Self> {
+    pub fn of_run(home: &Home, run: &RunRef) -> io::Result<Self> {
         let path = run
             .prompt_path
             .as_ref()
             .ok_or_else(|| io::Error::other("no prompt is recorded"))?;
         let prompt = std::fs::read(path)?;
-        let prompt = String::from_utf8_lossy(&prompt).into_owned();
-        Ok(Self {
+        Ok(Self::with_prompt(
+            home,
+            run,
+            &String::from_utf8_lossy(&prompt),
+        ))
+    }
+
+    /// The run with this prompt as the user gave it.
+    pub fn with_prompt(home: &Home, run: &RunRef, prompt: &str) -> Self {
+        let reach = Reach::new(&home.programs.dispatch, home.paths.variables());
+        let told: Vec<Told> = run.earlier_steers.iter().map(told).collect();
+        let brief = Brief {
+            label: &run.label,
+            generation: run.generation,
+            reach: &reach,
+            audience: &run.audience,
+            task: prompt,
+            timeout_s: run.timeout_s,
+            cwd: run.cwd.as_deref(),
+            attempt: run.attempt,
+            retry_of: run.retry_of,
+            told: &told,
+        };
+        Self {
             session_key: run.session_key.clone(),
             run_id: run.run_id.clone(),
-            message: match run.attempt {
-                0 | 1 => prompt,
-                attempt => {
-                    let mut message = retold(attempt, run.retry_of, &prompt);
-                    for steer in &run.earlier_steers {
-                        message.push_str(&told_since(steer));
-                    }
-                    message
-                }
-            },
+            message: brief.compose(),
             label: run.label.clone(),
             model: run.selection.model.clone(),
             account: Account::of_run(run),
             thinking: run.thinking.clone(),
             // The watcher alone enforces the deadline, which rolls on while the run works.
             timeout_s: hard_limit_s(run.timeout_s),
-        })
+        }
     }
 }
 
-/// The prompt of a further attempt: the whole of the first one's, and why it comes again.
-fn retold(attempt: u32, retry_of: Option<FailureKind>, prompt: &str) -> String {
-    let why = match retry_of {
-        Some(FailureKind::GatewayRestart) => "the gateway was restarted",
-        Some(FailureKind::RateLimit) => "the model's provider had too many requests",
-        Some(FailureKind::SessionTakeover) => "something else wrote to the session",
-        Some(FailureKind::Overload) | None => "the model's provider was overloaded",
-        Some(_) => "it failed",
-    };
-    format!(
-        "[This is a retry (attempt {attempt}): the attempt before it ended early because {why}. Go on with what is already done, if anything is; the task is the same:]\n\n{prompt}"
-    )
-}
-
-/// A message that was sent into an earlier attempt: whoever begins anew has not heard it.
-fn told_since(steer: &Steer) -> String {
+/// A message that was sent into an earlier attempt, whole where it is still there.
+fn told(steer: &Steer) -> Told {
     let whole = steer
         .prompt_path
         .as_ref()
         .and_then(|path| std::fs::read(path).ok());
-    let text = match &whole {
-        Some(bytes) => String::from_utf8_lossy(bytes),
-        None => steer.head.as_str().into(),
-    };
-    let how = match steer.interrupts {
-        true => ", in place of what it was doing until then",
-        false => "",
-    };
-    format!("\n\n[This was sent while an earlier attempt was at work{how}:]\n\n{text}")
+    Told {
+        text: match &whole {
+            Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            None => steer.head.clone(),
+        },
+        interrupts: steer.interrupts,
+    }
 }
 
 /// When the gateway ends a run by itself, in seconds after its start: later than any deadline that rolls on.
@@ -134,6 +133,18 @@ pub(super) fn hard_limit_s(limit_s: Option<u64>) -> Option<u64> {
 /// The gateway's refusal; [`GatewayError::TimedOut`] or [`GatewayError::Broken`] leave it open whether the run exists.
 pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> {
     let model = select(client, spawn)?;
+    client.call("agent", &params(spawn, model.as_deref()), CALL_LIMIT)
+}
+
+/// Whether the gateway takes a run with so long a prompt.
+///
+/// # Errors
+/// The refusal that asking for it would come to.
+pub fn takes(client: &Client, spawn: &Spawn) -> Result<(), GatewayError> {
+    client.takes("agent", &params(spawn, spawn.model.as_deref()))
+}
+
+fn params(spawn: &Spawn, model: Option<&str>) -> Value {
     let mut params = json!({
         "sessionKey": spawn.session_key,
         "message": spawn.message,
@@ -144,7 +155,7 @@ pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> 
         "lane": "subagent",
     });
     if let Value::Object(fields) = &mut params {
-        for (name, value) in [("model", &model), ("thinking", &spawn.thinking)] {
+        for (name, value) in [("model", model), ("thinking", spawn.thinking.as_deref())] {
             if let Some(value) = value {
                 fields.insert(name.to_owned(), json!(value));
             }
@@ -157,7 +168,7 @@ pub fn spawn(client: &mut Client, spawn: &Spawn) -> Result<Value, GatewayError> 
             fields.insert("timeout".to_owned(), json!(seconds));
         }
     }
-    client.call("agent", &params, CALL_LIMIT)
+    params
 }
 
 /// Sets the session's account where one is asked for, by way of its model, which the database generation alone knows how to

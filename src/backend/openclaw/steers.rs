@@ -6,6 +6,7 @@
 //! message of ours stands there unanswered.
 
 use super::evidence::{Seen, WaitAnswer};
+use crate::brief::is_brief;
 use crate::record::Steer;
 use crate::session::line::{Message, Role};
 use crate::session::store::SessionStatus;
@@ -90,7 +91,9 @@ pub fn is_line_of(message: &Message, steer: &Steer) -> bool {
                 .timestamp_ms
                 // The gateway's clock may be another machine's.
                 .is_none_or(|at| at.saturating_add(60_000) >= steer.at);
-            is_later && !steer.head.is_empty() && message.text.contains(&steer.head)
+            let is_like = !steer.head.is_empty() && message.text.contains(&steer.head);
+            // A brief has many words, and short messages are among them.
+            is_later && is_like && !is_brief(&message.text)
         }
     }
 }
@@ -223,6 +226,9 @@ mod tests {
         assert!(!is_line_of(&new("r:user"), &steer));
         let reply = message(json!({"role": "assistant", "content": "Also this."}));
         assert!(!is_line_of(&reply, &steer));
+        // What was said into an attempt is repeated to the next one, and short words are in every brief.
+        let brief = "[Sat 2026-11-21 16:49 UTC] [Sub-agent context] You work ... Also this.";
+        assert!(!is_line_of(&old(brief, later), &steer));
     }
 
     #[test]

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::duration::parse_seconds;
+use super::OlderFlags;
+use crate::cron;
+use crate::duration::{parse_minutes, parse_seconds};
 
 /// How a session is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// A new session
+    #[default]
     Fresh,
     /// The label's last session goes on
     Reuse,
@@ -26,9 +29,10 @@ pub enum BackendChoice {
 }
 
 /// What is told to the delivery target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum DeliveryModeChoice {
     /// The result or the final failure
+    #[default]
     Announce,
     /// Also the start and each retry
     AnnounceAlways,
@@ -52,7 +56,7 @@ pub enum Thinking {
 }
 
 /// Where a prompt comes from: one of these, or a pipe.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct PromptArgs {
     /// The prompt
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -69,7 +73,7 @@ pub struct PromptArgs {
 }
 
 /// Flags of `enqueue`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(
     after_help = "Example:\n  dispatch enqueue --label notes --message 'Sum up notes.txt' -- claude -p"
 )]
@@ -125,12 +129,21 @@ pub struct EnqueueArgs {
     /// Nobody is to be told of the result (and why): no delivery target is needed or looked for
     #[arg(long, value_name = "REASON", num_args = 0..=1, default_missing_value = "")]
     pub no_monitor: Option<String>,
+    /// How often the label is looked at for being stuck, as a cron expression
+    #[arg(long, value_name = "CRON", value_parser = cron::parse, allow_hyphen_values = true)]
+    pub monitor_interval: Option<String>,
+    /// A label silent for so long is stuck (minutes, or 2h)
+    #[arg(long, value_name = "MIN", value_parser = parse_minutes, allow_hyphen_values = true)]
+    pub monitor_timeout: Option<Duration>,
     /// Shell command that checks the result before the label is done; the text is on its stdin
     #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
     pub verify_cmd: Option<String>,
     /// Where it runs; a COMMAND implies local
     #[arg(long, value_enum)]
     pub backend: Option<BackendChoice>,
+    /// What runs a local session: "auto", or a runtime's id
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    pub runtime: Option<String>,
     /// Session that asked for the work and is woken at its end
     #[arg(long, value_name = "SESSION_KEY", value_parser = parse_requester, allow_hyphen_values = true)]
     pub requester: Option<String>,
@@ -149,6 +162,9 @@ pub struct EnqueueArgs {
     /// Wait for the end and print the result
     #[arg(long)]
     pub wait: bool,
+    /// What older scripts give
+    #[command(flatten)]
+    pub older: OlderFlags,
     /// The command to run, after --
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

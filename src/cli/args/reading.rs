@@ -27,6 +27,9 @@ pub struct ResultArgs {
 
 /// Flags of `list`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch list --status error --limit 5\n  dispatch list --watch"
+)]
 pub struct ListArgs {
     /// Only labels with this status
     #[arg(long, allow_hyphen_values = true)]
@@ -37,6 +40,15 @@ pub struct ListArgs {
     /// No limit
     #[arg(long)]
     pub all: bool,
+    /// What left the ledger: replaced or pruned generations, the last to leave first
+    #[arg(long)]
+    pub archived: bool,
+    /// Of the archive, only this label's generations
+    #[arg(long, allow_hyphen_values = true)]
+    pub label: Option<String>,
+    /// Show it again whenever it changes, until interrupted (JSON: a line each time)
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Flags of `wait`.
@@ -61,6 +73,7 @@ pub struct WaitArgs {
 
 /// Flags of `logs`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch logs --label notes -f")]
 pub struct LogsArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true)]

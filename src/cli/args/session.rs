@@ -40,7 +40,7 @@ pub struct SendArgs {
 /// Flags of `done`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  dispatch done --label notes --summary 'All summed up' --checklist '{\"work_complete\":true}'"
+    after_help = "Example:\n  dispatch done --label notes --checklist '{\"work_complete\":true}'"
 )]
 pub struct DoneArgs {
     /// The label
@@ -52,9 +52,18 @@ pub struct DoneArgs {
     /// Required: a JSON object; work_complete must be true, tests_passed and pushed not false
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
     pub checklist: Option<String>,
-    /// Commit that holds the work
+    /// Commit that holds the work; required if the task orders a git push
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
+    /// Let a short or an idle run pass; is recorded
+    #[arg(long)]
+    pub force_done: bool,
+    /// Why it is forced; required for a short run
+    #[arg(long, allow_hyphen_values = true)]
+    pub reason: Option<String>,
+    /// Do not count the session's messages: the work was done elsewhere
+    #[arg(long)]
+    pub skip_activity_check: bool,
     /// The generation that is done (default: DISPATCH_GENERATION within its own session, else the current one)
     #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
@@ -74,6 +83,9 @@ pub struct NoteArgs {
 
 /// Flags of `cancel`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dispatch cancel --label notes --reason 'The file was the wrong one'"
+)]
 pub struct CancelArgs {
     /// The label
     #[arg(long, allow_hyphen_values = true)]
@@ -85,6 +97,7 @@ pub struct CancelArgs {
 
 /// Flags of `heartbeat`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dispatch heartbeat --label notes")]
 pub struct HeartbeatArgs {
     /// The label
     #[arg(

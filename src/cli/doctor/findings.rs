@@ -31,12 +31,13 @@ impl State {
         }
     }
 
-    fn mark(self) -> &'static str {
+    /// What a person sees, and in which colour (ANSI).
+    fn mark(self) -> (&'static str, u8) {
         match self {
-            State::Fine => "ok    ",
-            State::Mended => "MENDED",
-            State::Warning => "warn  ",
-            State::Wrong => "WRONG ",
+            State::Fine => ("ok", 32),
+            State::Mended => ("MENDED", 32),
+            State::Warning => ("warn", 33),
+            State::Wrong => ("WRONG", 31),
         }
     }
 }
@@ -150,9 +151,9 @@ impl Findings {
         let mut fine: Vec<&str> = self.of(State::Fine).map(|finding| finding.check).collect();
         fine.dedup();
         if !fine.is_empty() {
-            let mark = State::Fine.mark();
+            let (mark, color) = State::Fine.mark();
             let names = fine.join(", ");
-            output.untrusted(&format!("{mark} {names} (--verbose tells more)"))?;
+            output.check(mark, color, &format!("{names} (--verbose tells more)"))?;
         }
         Ok(())
     }
@@ -172,8 +173,9 @@ fn view(finding: &Finding) -> Value {
 }
 
 fn print_one(output: Output, finding: &Finding) -> Result<()> {
-    let mark = finding.state.mark();
-    output.untrusted(&format!("{mark} {}: {}", finding.check, finding.what))?;
+    let (mark, color) = finding.state.mark();
+    let line = format!("{}: {}", finding.check, finding.what);
+    output.check(mark, color, &line)?;
     if let Some(todo) = &finding.todo {
         output.untrusted(&format!("       -> {todo}"))?;
     }
@@ -185,12 +187,7 @@ pub(super) const NAMED: usize = 5;
 
 /// A path as a word of a shell.
 pub(super) fn word(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
-    match text.chars().all(is_plain) {
-        true => text.into_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
+    shell_words::quote(&path.to_string_lossy()).into_owned()
 }
 
 /// Paths as words of a shell, not too many of them.

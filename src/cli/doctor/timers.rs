@@ -1,21 +1,24 @@
-//! Whether somebody has the recovery scan run by the clock, and when it ran last.
-
-use std::path::PathBuf;
+//! Whether somebody has the recovery scan and the stuck detector run by the clock, and when they ran last.
 
 use super::asking::ask;
 use super::findings::Findings;
 use crate::backend::BackendName;
+use crate::cli::timers::unit_dir;
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::ledger::Book;
 use crate::record::Status;
 use crate::recovery::LastRun;
+use crate::stuck::memory::Memory;
 
 /// The units that `install-timers` writes.
 const TIMERS: [&str; 2] = ["dispatch-recovery.timer", "dispatch-stuck.timer"];
 
 /// Timers have the scan run each minute: one that has not run for so long is run by nobody.
-const LATE_MS: i64 = 10 * 60_000;
+const SCAN_LATE_MS: i64 = 10 * 60_000;
+
+/// Timers have the detector run each quarter of an hour.
+const DETECTOR_LATE_MS: i64 = 45 * 60_000;
 
 /// Who has the scan run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,29 +42,40 @@ pub(super) fn check(home: &Home, book: &Book, found: &mut Findings) {
             .warn("timers", what)
             .todo(format!("run: systemctl --user enable --now {idle}"));
     }
-    let last = LastRun::read(home);
-    let age_ms = last
-        .as_ref()
-        .map(|last| home.now_ms().saturating_sub(last.last_run_at));
-    let ran = match (age_ms, &last) {
-        (Some(age_ms), Some(last)) => {
-            let ago = format_duration(age_ms.max(0));
-            match last.outcome.as_str() {
-                "ok" => format!("the recovery scan ran {ago} ago"),
-                outcome => format!("the recovery scan ran {ago} ago ({outcome})"),
-            }
-        }
-        _ => "the recovery scan has never run here".to_owned(),
-    };
-    let is_late = age_ms.is_none_or(|age_ms| age_ms > LATE_MS);
-    let needy = needy(book);
-    if is_late && needy > 0 {
+    let now_ms = home.now_ms();
+    let scan = LastRun::read(home);
+    let outcome = scan.as_ref().map_or("ok", |scan| scan.outcome.as_str());
+    let mut scanned = ran(
+        "the recovery scan",
+        scan.as_ref().map(|s| s.last_run_at),
+        now_ms,
+    );
+    if outcome != "ok" {
+        scanned.push_str(&format!(" ({outcome})"));
+    }
+    let detector = Memory::last_run(home);
+    let detected = ran("the stuck detector", detector, now_ms);
+    let Needy { running, owing } = needy(book);
+    let mut late = Vec::new();
+    if running + owing > 0 && is_late(scan.map(|scan| scan.last_run_at), SCAN_LATE_MS, now_ms) {
+        late.push((scanned.as_str(), "529-recovery"));
+    }
+    if running > 0 && is_late(detector, DETECTOR_LATE_MS, now_ms) {
+        late.push((detected.as_str(), "stuck-detector"));
+    }
+    if !late.is_empty() {
+        let told: Vec<&str> = late.iter().map(|(told, _)| *told).collect();
+        let programs: Vec<&str> = late.iter().map(|(_, program)| *program).collect();
         let what = format!(
-            "{ran}, and {needy} labels run or owe a delivery: nobody would revive their watchers"
+            "{}, while {running} labels run and {owing} owe a delivery",
+            told.join(", and ")
         );
+        let programs = programs.join("; ");
         found.warn("timers", what).todo(match timers {
-            Timers::None => "have it run by the clock: dispatch install-timers; once: 529-recovery",
-            _ => "look why the timer does not run it; once: 529-recovery",
+            Timers::None => {
+                format!("have it done by the clock (dispatch install-timers); once: {programs}")
+            }
+            _ => format!("look why the timers do not do it; once: {programs}"),
         });
         return;
     }
@@ -71,24 +85,51 @@ pub(super) fn check(home: &Home, book: &Book, found: &mut Findings) {
         Timers::Idle(_) => return,
         Timers::None => "none are installed (dispatch install-timers)",
     };
-    found.fine("timers", format!("{by}; {ran}"));
+    found.fine("timers", format!("{by}; {scanned}, {detected}"));
 }
 
-/// So many labels would be taken up by the scan, should their watchers die.
-fn needy(book: &Book) -> usize {
-    let entries = book
-        .entries()
-        .filter(|(_, entry)| BackendName::of_entry(entry).is_some());
-    let is_needy = entries.filter(|(_, entry)| {
-        let is_running = entry.status() == Status::Running;
-        is_running || entry.deliveries().iter().any(|d| d.is_to_be_sent())
-    });
-    is_needy.count()
+fn ran(who: &str, at_ms: Option<i64>, now_ms: i64) -> String {
+    match at_ms {
+        Some(at_ms) => {
+            let age_ms = now_ms.saturating_sub(at_ms).max(0);
+            format!("{who} ran {} ago", format_duration(age_ms))
+        }
+        None => format!("{who} has never run here"),
+    }
+}
+
+fn is_late(at_ms: Option<i64>, late_ms: i64, now_ms: i64) -> bool {
+    at_ms.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) > late_ms)
+}
+
+/// Labels that somebody has to look after, by the clock.
+struct Needy {
+    running: usize,
+    /// They have ended, and a delivery is not out yet.
+    owing: usize,
+}
+
+fn needy(book: &Book) -> Needy {
+    let mut needy = Needy {
+        running: 0,
+        owing: 0,
+    };
+    for (_, entry) in book.entries() {
+        if BackendName::of_entry(&entry).is_none() {
+            continue;
+        }
+        if entry.status() == Status::Running {
+            needy.running += 1;
+        } else if entry.deliveries().iter().any(|d| d.is_to_be_sent()) {
+            needy.owing += 1;
+        }
+    }
+    needy
 }
 
 fn timers(home: &Home) -> Timers {
     let dir = unit_dir(home);
-    let is_there = |timer: &&str| dir.as_ref().is_some_and(|dir| dir.join(timer).is_file());
+    let is_there = |timer: &&str| dir.as_ref().is_ok_and(|dir| dir.join(timer).is_file());
     let units: Vec<&str> = TIMERS.into_iter().filter(is_there).collect();
     if units.is_empty() {
         let crontab = ask("crontab", &["-l"]).unwrap_or_default();
@@ -120,16 +161,6 @@ fn idle(units: &[&str], enabled: &str, active: &str) -> Vec<String> {
         .filter(|(n, _)| is_idle(enabled, *n) || is_idle(active, *n))
         .map(|(_, unit)| (*unit).to_owned())
         .collect()
-}
-
-/// Where the units of the user's own manager are (`systemd.unit(5)`).
-fn unit_dir(home: &Home) -> Option<PathBuf> {
-    let path = |name: &str| {
-        let value = (home.environment)(name).filter(|value| !value.is_empty());
-        value.map(PathBuf::from).filter(|path| path.is_absolute())
-    };
-    let config = path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")));
-    Some(config?.join("systemd/user"))
 }
 
 #[cfg(test)]

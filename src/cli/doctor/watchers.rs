@@ -8,7 +8,6 @@ use crate::backend::RunRef;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::record::{Entry, Status};
-use crate::recovery::stillness;
 use crate::watchers::{Keeper, Post};
 
 pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
@@ -20,9 +19,10 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
             continue;
         }
         if RunRef::of_entry(label, &entry).is_none() {
-            let what =
-                format!("label \"{label}\" is running in a way that this build cannot watch");
-            found.wrong("watcher", what);
+            let what = format!("label \"{label}\" is running, and another tool started it");
+            found.wrong("watcher", what).todo(format!(
+                "where that no longer watches it, take it over: dispatch watcher-handoff --label {label}"
+            ));
             continue;
         }
         let post = Post::of(home, label, entry.generation());
@@ -33,11 +33,11 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
             continue;
         }
         alive += 1;
-        if let Some(still) = stillness(home, &post) {
-            let pid = still.holder.process.pid;
+        if let Some(wedged) = post.wedged(home) {
+            let pid = wedged.process.pid;
             let what = format!(
                 "label \"{label}\": its watcher (pid {pid}) holds its post and has not stirred for {} s",
-                still.age_ms / 1000
+                home.now_ms().saturating_sub(wedged.since_ms) / 1000
             );
             found.wrong("watcher", what).todo(format!(
                 "'529-recovery' replaces it after 10 minutes; at once: kill -KILL {pid} && 529-recovery"

@@ -18,7 +18,7 @@ use crate::storage::{create_dir_synced, parent_of, replace_synced};
 use crate::watch::requests::{is_occupied, succeed};
 
 /// The most characters of the prompt that the ledger keeps.
-const TASK_PROMPT_CHARS: usize = 2000;
+pub const TASK_PROMPT_CHARS: usize = 2000;
 
 /// The time limit of a gateway's run when none is given, in seconds.
 pub const GATEWAY_TIMEOUT_S: u64 = 300;
@@ -35,6 +35,8 @@ pub enum Entered {
     Running(Generation),
     /// The session has been worked in since the plan was made.
     Outdated,
+    /// The generation that was to be repeated is not the label's last one any more.
+    Overtaken(Generation),
 }
 
 /// The prompt's file comes first: from then on nothing that was asked can be lost.
@@ -71,6 +73,23 @@ fn answered_before(args: &EnqueueArgs, plan: &Plan, book: &Book) -> Option<Enter
     )
 }
 
+/// A key stays spent when its run has left the ledger: what it asked for was done.
+fn check_key_is_unspent(args: &EnqueueArgs, archive: &Archive) -> Result<()> {
+    let Some(key) = args.idempotency_key.as_deref() else {
+        return Ok(());
+    };
+    match archive.label_of_key(key)? {
+        None => Ok(()),
+        Some(_) => Err(spent(key)),
+    }
+}
+
+fn spent(key: &str) -> anyhow::Error {
+    failure(format!(
+        "the idempotency key {key} was used for an earlier run that has left the ledger; use a new key"
+    ))
+}
+
 /// Puts the plan into the ledger, under its lock: the prompt and the run's description first.
 ///
 /// # Errors
@@ -84,24 +103,27 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     if let Some(old) = old.as_ref().filter(|old| is_occupied(Some(old))) {
         return Ok(Entered::Running(old.generation()));
     }
+    if let (Some(old), Some(repeated)) = (&old, plan.repeats)
+        && old.generation() != repeated
+    {
+        return Ok(Entered::Overtaken(old.generation()));
+    }
     if plan.over.is_outdated(old.as_ref(), &plan.baseline) {
         return Ok(Entered::Outdated);
     }
     let archive = Archive::new(home);
-    let previous = match &old {
-        Some(old) => {
-            archive.append(label, old)?;
-            Some(old.generation())
-        }
-        None => archive.last_generation(label)?,
-    };
-    let generation = Generation::next(previous, book.now_ms());
+    check_key_is_unspent(args, &archive)?;
+    if let Some(old) = &old {
+        archive.append(label, old)?;
+    }
+    let previous = old.as_ref().map(Entry::generation);
+    let generation = archive.next_generation(label, previous, book.now_ms())?;
     write_prompt(home, plan)?;
     let mut entry = new_entry(args, plan, generation, book.now_ms());
     succeed(old.as_ref(), &mut entry);
     if args.delivery_mode == DeliveryModeChoice::AnnounceAlways {
         let content = Content {
-            header: format!("🌶️ *{}* [{label}] starting...", home.config.brand),
+            header: format!("🌶️ *{}* [{label}] starting...", home.brand()),
             ..Content::default()
         };
         owe(
@@ -152,22 +174,20 @@ fn describe_run(
             .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
         entry: entry.fields().clone(),
-        model: args.model.clone(),
+        model: plan.model.clone(),
         auth_profile: plan.auth_profile.clone(),
     };
     let storage = home.storage.as_ref();
     let unusable = || format!("cannot describe the run in {}", files.dir().display());
     // A description without an entry is what a killed enqueue left; once it was started it is an earlier run.
     if files.start(storage).with_context(unusable)?.is_some() {
-        return Err(failure(format!(
-            "the idempotency key {} was used for an earlier run that has left the ledger; use a new key",
-            plan.run_id
-        )));
+        return Err(spent(&plan.run_id));
     }
     files.write_spec(storage, &spec).with_context(unusable)
 }
 
-fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i64) -> Entry {
+/// The entry of the plan, as it is before anything has happened.
+pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i64) -> Entry {
     let mut entry = Entry::new();
     entry.set("sessionKey", plan.session_key.as_str());
     entry.set("runId", plan.run_id.as_str());
@@ -180,7 +200,7 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
             "fresh"
         },
     );
-    entry.set("model", args.model.clone());
+    entry.set("model", plan.model.clone());
     for (field, value) in [
         ("authProfile", &plan.auth_profile),
         ("fallbackModel", &args.fallback_model),
@@ -198,11 +218,25 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
         plan.target.as_ref().map(|t| t.channel.clone()),
     );
     entry.set("deliveryMode", delivery_mode_text(args.delivery_mode));
+    let is_nobody_told = plan.target.is_none() && args.no_monitor.is_some();
+    entry.set("deliveryDisabled", is_nobody_told);
+    let reason = args.no_monitor.clone().filter(|why| !why.is_empty());
+    entry.set("deliveryDisabledReason", reason.filter(|_| is_nobody_told));
     if let Some(requester) = &args.requester {
         entry.set("requester", requester.as_str());
     }
     if let Some(reason) = &args.no_monitor {
         entry.set("noMonitor", reason.as_str());
+    }
+    if let Some(watchdog) = &plan.watchdog {
+        entry.set(
+            "watchdog",
+            json!({"interval": watchdog.interval, "timeoutMin": watchdog.timeout_min}),
+        );
+    }
+    // Only what was said for this label is a limit of its own: a command that nobody gave one may be silent for ever.
+    if let Some(timeout) = args.monitor_timeout {
+        entry.set("monitorTimeoutMin", timeout.as_secs_f64() / 60.0);
     }
     entry.set("verifyCmd", args.verify_cmd.clone());
     entry.set_time("spawnedAt", now_ms);
@@ -223,6 +257,9 @@ fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms: i6
     let task: Option<String> = prompt.map(|p| p.chars().take(TASK_PROMPT_CHARS).collect());
     entry.set("taskPrompt", task);
     entry.set_generation(generation);
+    if let Some(repeated) = plan.repeats {
+        entry.set("retryOf", repeated.get());
+    }
     entry.set("attempt", 1);
     entry.set("backend", plan.backend.as_str());
     if !plan.session_id.is_empty() {

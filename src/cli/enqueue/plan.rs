@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::entry::GATEWAY_TIMEOUT_S;
 use super::profile;
 use super::requester;
 use super::target::{self, Target};
@@ -17,11 +19,12 @@ use crate::backend::openclaw::take_baseline;
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
 use crate::cli::exit::{failure, usage};
 use crate::cli::prompt;
+use crate::cron;
 use crate::gateway::Client;
 use crate::home::Home;
-use crate::ledger::Ledger;
+use crate::ledger::{Archive, Ledger};
 use crate::paths::Environment;
-use crate::record::{Baseline, Label, file_stem_of};
+use crate::record::{Baseline, Generation, Label, file_stem_of};
 use crate::session::key::SessionKey;
 use crate::watch::requests::Planned;
 
@@ -44,6 +47,27 @@ pub struct Plan {
     pub origin: Option<String>,
     pub content_hash: String,
     pub auth_profile: Option<String>,
+    pub model: Option<String>,
+    /// When it counts as stuck; `None` where nobody is to be told.
+    pub watchdog: Option<Watchdog>,
+    /// The generation whose work is done again, by `retry`.
+    pub repeats: Option<Generation>,
+}
+
+/// When a label counts as stuck.
+pub struct Watchdog {
+    /// How often that is looked at, as a cron expression.
+    pub interval: String,
+    /// After so many minutes of silence.
+    pub timeout_min: u64,
+}
+
+/// Work that was enqueued before and is done again: what a first call has to read or to look for is known.
+pub struct Repeat {
+    pub of: Generation,
+    pub prompt: Option<Vec<u8>>,
+    pub target: Option<Target>,
+    pub origin: Option<String>,
 }
 
 /// Checks the command line and reads the prompt.
@@ -53,6 +77,7 @@ pub struct Plan {
 pub fn plan(
     home: &Home,
     args: &EnqueueArgs,
+    repeat: Option<Repeat>,
     env: Environment<'_>,
     mut gateway: Option<&mut Client>,
 ) -> Result<Plan> {
@@ -72,6 +97,8 @@ pub fn plan(
         BackendName::Local => command_line(&args.command, &cwd, env)?,
         BackendName::Openclaw => Vec::new(),
     };
+    check_runtime(args, backend)?;
+    let watchdog = watchdog(home, args)?;
     let mut variables = variables(&args.env)?;
     if let Some(thinking) = args.thinking {
         variables.push((
@@ -79,9 +106,19 @@ pub fn plan(
             thinking_text(thinking).to_owned(),
         ));
     }
-    let (target, origin) = target::given(home, args)?;
+    let repeats = repeat.as_ref().map(|repeat| repeat.of);
+    let (target, origin, known_prompt) = match repeat {
+        Some(repeat) => (repeat.target, repeat.origin, Some(repeat.prompt)),
+        None => {
+            let (target, origin) = target::given(home, args)?;
+            (target, origin, None)
+        }
+    };
     let auth_profile = profile::auth_profile(home, args, gateway.as_deref())?;
-    let prompt = prompt::read_prompt(home, &args.prompt, env)?;
+    let prompt = match known_prompt {
+        Some(prompt) => prompt,
+        None => prompt::read_prompt(home, &args.prompt, env)?,
+    };
     if backend == BackendName::Openclaw {
         check_for_gateway(args, prompt.as_deref())?;
     }
@@ -90,7 +127,9 @@ pub fn plan(
         requester::check(home, args, gateway.as_deref_mut())?;
     }
     let (target, origin) = match gateway.as_deref_mut() {
-        Some(client) if target.is_none() => target::found(home, args, client, origin)?,
+        Some(client) if target.is_none() && repeats.is_none() => {
+            target::found(home, args, client, origin)?
+        }
         _ => (target, origin),
     };
     let run_id = match &args.idempotency_key {
@@ -113,6 +152,14 @@ pub fn plan(
             .join(format!("{}.txt", file_stem_of(&run_id)))
     });
     let content_hash = content_hash(args, &argv, &cwd, prompt.as_deref());
+    if backend == BackendName::Openclaw
+        && args.timeout.is_none()
+        && !target::is_answered(home, args)?
+    {
+        home.say(&format!(
+            "no --timeout: {GATEWAY_TIMEOUT_S} s are assumed; give one, such as --timeout 20m"
+        ));
+    }
     Ok(Plan {
         backend,
         label,
@@ -130,6 +177,9 @@ pub fn plan(
         origin,
         content_hash,
         auth_profile,
+        watchdog,
+        repeats,
+        model: model(home, args),
     })
 }
 
@@ -154,9 +204,53 @@ impl Plan {
     }
 }
 
+/// The model that the call names, else, for a session of its own, the configuration's. A session that was there before goes
+/// on with the model that it has.
+fn model(home: &Home, args: &EnqueueArgs) -> Option<String> {
+    let given = args.model.clone().filter(|model| !model.is_empty());
+    let is_new = args.mode == Mode::Fresh && args.session_key.is_none();
+    let default = home.config.default_model.clone().filter(|_| is_new);
+    given.or(default)
+}
+
 fn planned_over(home: &Home, label: &str) -> Result<Planned> {
     let entry = Ledger::new(home).read()?.get(label);
     Ok(Planned::over(entry.as_ref()))
+}
+
+/// Until runtimes can be registered, there is the built-in one that runs the given command.
+fn check_runtime(args: &EnqueueArgs, backend: BackendName) -> Result<()> {
+    match (args.runtime.as_deref(), backend) {
+        (None, _) | (Some("auto"), BackendName::Local) => Ok(()),
+        (Some(_), BackendName::Openclaw) => Err(usage(
+            "--runtime is for local sessions; a gateway chooses for itself what runs its agents: leave it out",
+        )),
+        (Some(id), BackendName::Local) => Err(usage(format!(
+            "--runtime: there is no runtime \"{id}\"; give auto, or leave it out, and the command after -- is run"
+        ))),
+    }
+}
+
+fn watchdog(home: &Home, args: &EnqueueArgs) -> Result<Option<Watchdog>> {
+    if args.no_monitor.is_some() {
+        return Ok(None);
+    }
+    let interval = match &args.monitor_interval {
+        Some(interval) => interval.clone(),
+        None => cron::parse(&home.config.watchdog_interval).map_err(|e| {
+            let config = home.paths.config.display();
+            usage(format!(
+                "the configuration {config}: \"watchdogIntervalCron\": {e}"
+            ))
+        })?,
+    };
+    let minutes = |t: Duration| t.as_secs().div_ceil(60);
+    Ok(Some(Watchdog {
+        interval,
+        timeout_min: args
+            .monitor_timeout
+            .map_or(home.config.watchdog_timeout_min, minutes),
+    }))
 }
 
 /// What a gateway cannot take.
@@ -289,7 +383,10 @@ fn session(
             (None, _) => (key, id.to_string(), Baseline::default()),
         });
     }
-    let last = Ledger::new(home).read()?.get(label);
+    let last = match Ledger::new(home).read()?.get(label) {
+        None => Archive::new(home).latest(label)?,
+        last => last,
+    };
     let key = given.or_else(|| last.as_ref()?.text("sessionKey").map(str::to_owned));
     let Some(key) = key else {
         return Err(failure(format!(
@@ -305,14 +402,19 @@ fn session(
         }
         return Ok((key, String::new(), baseline));
     }
-    let id = backend
+    let known = backend
         .session_id_of(&key)
-        .context("cannot read the session store")?
-        .ok_or_else(|| {
-            failure(format!(
-                "--mode reuse: there is no session {key}; use --mode fresh"
-            ))
-        })?;
+        .context("cannot read the session store")?;
+    // A run that has just been entered has no row in the store yet.
+    let entered = || {
+        let last = last.filter(|last| last.text("sessionKey") == Some(&key))?;
+        last.text("sessionId").map(str::to_owned)
+    };
+    let id = known.or_else(entered).ok_or_else(|| {
+        failure(format!(
+            "--mode reuse: there is no session {key}; use --mode fresh"
+        ))
+    })?;
     let baseline = backend
         .baseline(&id)
         .context("cannot read the session's transcript")?;
@@ -349,6 +451,19 @@ fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<
     let content = match more {
         true => json!([content, selection]),
         false => content,
+    };
+    let watching = json!([
+        args.idle_threshold.map(|t| t.as_secs()),
+        args.no_monitor,
+        args.monitor_interval,
+        args.monitor_timeout.map(|t| t.as_secs()),
+    ]);
+    let is_watched_as_usual = watching
+        .as_array()
+        .is_none_or(|all| all.iter().all(Value::is_null));
+    let content = match is_watched_as_usual {
+        true => content,
+        false => json!([content, watching]),
     };
     let mut hasher = Sha256::new();
     hasher.update(content.to_string());

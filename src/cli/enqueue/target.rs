@@ -74,10 +74,8 @@ pub fn found(
     if args.no_monitor.is_some() || is_answered(home, args)? {
         return Ok((None, origin));
     }
-    let configured = home.config.deliver_to.as_deref();
-    let target = match configured {
-        Some(to) if names_a_receiver(to) => Some(receiver(to)),
-        Some(to) => Some(resolve_alias(home, to, channel(home, args))?),
+    let target = match configured(home, channel(home, args))? {
+        Some(target) => Some(target),
         // An origin on another channel says that the request came from elsewhere, and a session that asked is told itself.
         None if args.origin.is_some() || args.requester.is_some() => None,
         None => active_chat(home, client)?,
@@ -95,6 +93,18 @@ pub fn found(
     check_receiver(home, &target)?;
     let origin = origin.or_else(|| origin_of(Some(&target)));
     Ok((Some(target), origin))
+}
+
+/// The configuration's own target; a chat is on `channel` unless an alias names another.
+///
+/// # Errors
+/// An alias that is not configured.
+pub fn configured(home: &Home, channel: String) -> Result<Option<Target>> {
+    match home.config.deliver_to.as_deref() {
+        Some(to) if names_a_receiver(to) => Ok(Some(receiver(to))),
+        Some(to) => resolve_alias(home, to, channel).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The call was made before under its key: it is answered again, whoever is at work meanwhile.

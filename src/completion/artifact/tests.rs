@@ -202,6 +202,10 @@ impl Storage for NthFails {
         self.count()?;
         RealStorage.read(path)
     }
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.count()?;
+        RealStorage.read_at(path, offset, len)
+    }
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {
         self.count()?;
         RealStorage.facts(path)
@@ -226,6 +230,10 @@ impl Storage for NthFails {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.count()?;
         RealStorage.remove(path)
+    }
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.count()?;
+        RealStorage.remove_dir(dir)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.count()?;

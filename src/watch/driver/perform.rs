@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::changes::Recorded;
 use super::super::conclude::{
     amend, charge, file_ending, file_last_words, given_up, record_ending, record_signal, rejected,
+    tell_what_was_held,
 };
 use super::super::machine::{Action, Conclusion, Leaving, Sight, Step};
 use super::super::verify::Subject;
@@ -150,7 +151,13 @@ impl Driver<'_> {
                         file_last_words(self.home, &self.ledger, &self.run, settled)?;
                     }
                 }
-                Action::Leave(leaving) => return Ok(Some(*leaving)),
+                Action::Leave(leaving) => {
+                    // Whoever prints does not wait for a ledger that cannot be used.
+                    if *leaving == Leaving::Ended && self.reader == Reader::Outbox {
+                        tell_what_was_held(&self.ledger, &self.run, &self.entry)?;
+                    }
+                    return Ok(Some(*leaving));
+                }
             }
         }
         Ok(None)

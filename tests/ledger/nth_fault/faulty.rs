@@ -121,6 +121,11 @@ impl Storage for Faulty {
         self.call("read").and_then(|()| RealStorage.read(path))
     }
 
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.call("read_at")
+            .and_then(|()| RealStorage.read_at(path, offset, len))
+    }
+
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {
         self.call("facts").and_then(|()| RealStorage.facts(path))
     }
@@ -147,6 +152,11 @@ impl Storage for Faulty {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call("remove").and_then(|()| RealStorage.remove(path))
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call("remove_dir")
+            .and_then(|()| RealStorage.remove_dir(dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

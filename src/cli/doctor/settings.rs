@@ -1,0 +1,183 @@
+//! Whether the configuration and the variables of the environment mean something.
+
+use std::path::Path;
+
+use super::findings::Findings;
+use crate::config::{Config, Strictness};
+use crate::home::Home;
+use crate::paths::process_environment;
+use crate::process::is_script;
+
+/// Checks the settings. Doctor itself goes on with defaults; other commands refuse what cannot be used.
+pub fn check(home: &Home, found: &mut Findings) {
+    let loaded = Config::load(
+        home.storage.as_ref(),
+        &home.paths.config,
+        &process_environment,
+        Strictness::Warn,
+    );
+    for line in loaded.map(|(_, warnings)| warnings).unwrap_or_default() {
+        found.wrong("config", line);
+    }
+    let path = home.paths.config.display();
+    for trouble in troubles(&home.config) {
+        found.wrong("config", format!("the configuration {path}: {trouble}"));
+    }
+    // The variables come before the file.
+    let events = &home.config.events;
+    let hook = events.webhook.as_ref().map(|hook| hook.url.as_str());
+    for (variable, key, url) in [
+        ("LOKI_PUSH_URL", "events.loki", events.loki.as_deref()),
+        ("DISPATCH_WEBHOOK_URL", "events.webhook.url", hook),
+    ] {
+        let Some(why) = url.and_then(no_address) else {
+            continue;
+        };
+        match (home.environment)(variable).is_some_and(|value| !value.is_empty()) {
+            true => found.wrong("environment", format!("{variable} {why}")),
+            false => found.wrong(
+                "config",
+                format!("the configuration {path}: \"{key}\" {why}"),
+            ),
+        };
+    }
+    let named = (home.environment)("DISPATCH_INDEX_PATH");
+    if let Some(script) = named.filter(|path| is_script(Path::new(path))) {
+        found.wrong(
+            "environment",
+            format!(
+                "DISPATCH_INDEX_PATH names {}, a script of openclaw-scheduler, which is not called; unset it: {} is",
+                script.display(),
+                home.programs.dispatch.display()
+            ),
+        );
+    }
+}
+
+/// What stands in the settings and leads nowhere.
+fn troubles(config: &Config) -> Vec<String> {
+    let mut troubles = Vec::new();
+    for (name, target) in &config.aliases {
+        if let Some(why) = no_target(config, target) {
+            troubles.push(format!("\"aliases.{name}\" {why}"));
+        }
+    }
+    for (name, hook) in &config.webhooks {
+        if let Some(why) = no_address(&hook.url) {
+            troubles.push(format!("\"webhooks.{name}.url\" {why}"));
+        }
+    }
+    match config.deliver_to.as_deref() {
+        Some(to) if to.starts_with('@') => {
+            let name = to.trim_start_matches('@');
+            if !config.aliases.contains_key(name) && !config.aliases.contains_key(to) {
+                troubles.push(format!(
+                    "\"deliverTo\" is {to}, and \"aliases\" has no such name"
+                ));
+            }
+        }
+        Some(to) => {
+            let why = no_target(config, to);
+            troubles.extend(why.map(|why| format!("\"deliverTo\" {why}")));
+        }
+        None => {}
+    }
+    troubles
+}
+
+/// Why nothing could be delivered to a target.
+fn no_target(config: &Config, target: &str) -> Option<String> {
+    let (section, is_there, name) = match target.split_once(':') {
+        Some(("webhook", name)) => ("webhooks", config.webhooks.contains_key(name), name),
+        Some(("command", name)) => ("commands", config.commands.contains_key(name), name),
+        Some((_, to)) if !to.trim().is_empty() => return None,
+        None if !target.trim().is_empty() => return None,
+        _ => {
+            return Some(
+                "names nobody; give a chat's id, CHANNEL:TARGET, webhook:NAME or command:NAME"
+                    .to_owned(),
+            );
+        }
+    };
+    (!is_there).then(|| format!("is {target}, and \"{section}\" has no \"{name}\""))
+}
+
+/// Why nothing could be posted to an address, which may hold a secret and is not shown.
+fn no_address(url: &str) -> Option<&'static str> {
+    let Ok(uri) = url.parse::<ureq::http::Uri>() else {
+        return Some("is no address; give one such as https://example.org/hook");
+    };
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => None,
+        _ => Some("is no address of the web; give one such as https://example.org/hook"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Webhook;
+
+    fn config() -> Config {
+        let hook = Webhook {
+            url: "https://example.org/hook".to_owned(),
+            secret: None,
+        };
+        let mut config = Config::default();
+        config.webhooks.insert("team".to_owned(), hook);
+        let words = vec!["true".to_owned()];
+        config.commands.insert("mail".to_owned(), words);
+        config
+    }
+
+    #[test]
+    fn an_alias_leads_to_somebody() {
+        let nobody = "names nobody; give a chat's id, CHANNEL:TARGET, webhook:NAME or command:NAME";
+        let cases = [
+            ("-100123", None),
+            ("@room", None),
+            ("telegram:-100", None),
+            ("webhook:team", None),
+            ("command:mail", None),
+            (
+                "webhook:taem",
+                Some("is webhook:taem, and \"webhooks\" has no \"taem\""),
+            ),
+            (
+                "command:",
+                Some("is command:, and \"commands\" has no \"\""),
+            ),
+            ("", Some(nobody)),
+            ("telegram:", Some(nobody)),
+        ];
+        for (target, why) in cases {
+            assert_eq!(no_target(&config(), target).as_deref(), why, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_target_of_unregistered_labels_is_checked_as_an_alias_is() {
+        let mut config = config();
+        config.aliases.insert("ops".to_owned(), "5".to_owned());
+        for (to, count) in [("@ops", 0), ("@opps", 1), ("webhook:x", 1), ("5", 0)] {
+            config.deliver_to = Some(to.to_owned());
+            assert_eq!(troubles(&config).len(), count, "{to}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_of_the_web() {
+        for url in ["http://127.0.0.1:1/x", "https://example.org"] {
+            assert_eq!(no_address(url), None, "{url}");
+        }
+        for url in [
+            "",
+            "example.org/hook",
+            "ftp://example.org",
+            "https://",
+            "a b",
+        ] {
+            assert!(no_address(url).is_some(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a service manager or cron is told: unit files and crontab lines, as text.
+
+use std::path::Path;
+
+/// The first line of every file that we write; a file without it is somebody else's.
+pub(super) const MARK: &str = "# Written by 'dispatch install-timers'; '--remove' takes it away.";
+
+/// A program that is to run by the clock.
+pub(super) struct Job<'a> {
+    /// The name of its units.
+    pub unit: &'static str,
+    /// What it does, for people.
+    pub about: &'static str,
+    /// The program.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub arguments: &'static [&'static str],
+    /// When systemd starts it (`systemd.time(7)`).
+    pub calendar: &'static str,
+    /// When cron starts it (`crontab(5)`).
+    pub cron: &'static str,
+}
+
+/// The service: one run, whose children (revived watchers) live on when it has ended.
+pub(super) fn service(job: &Job<'_>, variables: &[(String, String)]) -> String {
+    let mut text = format!(
+        "{MARK}\n[Unit]\nDescription=dispatch: {}\n\n[Service]\nType=oneshot\nKillMode=process\n",
+        job.about
+    );
+    for (name, value) in variables {
+        text.push_str(&format!(
+            "Environment={}\n",
+            quoted(&format!("{name}={value}"))
+        ));
+    }
+    // A dollar is special on this line alone.
+    let program = quoted(&job.program.to_string_lossy()).replace('$', "$$");
+    text.push_str(&format!("ExecStart={program}"));
+    for argument in job.arguments {
+        text.push_str(&format!(" {argument}"));
+    }
+    text.push('\n');
+    text
+}
+
+/// The timer of the service.
+pub(super) fn timer(job: &Job<'_>) -> String {
+    format!(
+        "{MARK}\n[Unit]\nDescription=dispatch: {}\n\n[Timer]\nOnCalendar={}\nAccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n",
+        job.about, job.calendar
+    )
+}
+
+/// The line for a crontab.
+pub(super) fn cron_line(job: &Job<'_>, variables: &[(String, String)]) -> String {
+    let mut words = vec![job.cron.to_owned()];
+    for (name, value) in variables {
+        words.push(format!("{name}={}", shell_words::quote(value)));
+    }
+    let program = job.program.to_string_lossy();
+    words.push(shell_words::quote(&program).into_owned());
+    words.extend(job.arguments.iter().map(|word| (*word).to_owned()));
+    let (schedule, command) = words.split_at(1);
+    // In a crontab a percent sign ends the command.
+    format!(
+        "{} {}",
+        schedule.join(" "),
+        command.join(" ").replace('%', "\\%")
+    )
+}
+
+/// A word of a unit file (`systemd.syntax(7)`), specifiers switched off.
+fn quoted(word: &str) -> String {
+    let mut text = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '%' => text.push_str("%%"),
+            c if c.is_control() => text.extend(c.escape_unicode()),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(program: &str) -> Job<'_> {
+        Job {
+            unit: "dispatch-x",
+            about: "does x",
+            program: Path::new(program),
+            arguments: &["--quiet"],
+            calendar: "*:0/15",
+            cron: "*/15 * * * *",
+        }
+    }
+
+    fn variables() -> Vec<(String, String)> {
+        vec![("DISPATCH_HOME".to_owned(), "/a b/50%/$x\"y".to_owned())]
+    }
+
+    #[test]
+    fn a_service_quotes_what_systemd_would_read_otherwise() {
+        let text = service(&job("/opt/50% $HOME/x"), &variables());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], MARK);
+        assert!(
+            lines.contains(&"Environment=\"DISPATCH_HOME=/a b/50%%/$x\\\"y\""),
+            "{text}"
+        );
+        assert!(
+            lines.contains(&"ExecStart=\"/opt/50%% $$HOME/x\" --quiet"),
+            "{text}"
+        );
+        assert!(lines.contains(&"KillMode=process"), "{text}");
+    }
+
+    #[test]
+    fn a_crontab_line_quotes_what_a_shell_and_cron_would_read_otherwise() {
+        assert_eq!(
+            cron_line(&job("/opt/50% x"), &variables()),
+            "*/15 * * * * DISPATCH_HOME='/a b/50\\%/$x\"y' '/opt/50\\% x' --quiet"
+        );
+    }
+}

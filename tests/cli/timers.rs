@@ -1,0 +1,204 @@
+//! `dispatch install-timers`, and the programs as cron and systemd start them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::{House, Ran, program, run};
+
+/// A house whose `systemctl` writes down what it is asked, and answers as `script` says.
+fn house_with_systemctl(script: &str) -> House {
+    let house = House::new();
+    let bin = house.path("bin");
+    fs::create_dir_all(&bin).expect("creatable");
+    let systemctl = bin.join("systemctl");
+    let asked = house.path("asked");
+    let text = format!("#!/bin/sh\necho \"$*\" >> {}\n{script}\n", asked.display());
+    fs::write(&systemctl, text).expect("writable");
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("ours");
+    house
+}
+
+fn install(house: &House, words: &[&str]) -> Ran {
+    let path = format!("{}:/usr/bin:/bin", house.path("bin").display());
+    let mut command = house.command("dispatch");
+    command.env("PATH", path).arg("install-timers").args(words);
+    run(command, b"")
+}
+
+fn units(house: &House) -> PathBuf {
+    house.path("user/.config/systemd/user")
+}
+
+const NAMES: [&str; 4] = [
+    "dispatch-recovery.service",
+    "dispatch-recovery.timer",
+    "dispatch-stuck.service",
+    "dispatch-stuck.timer",
+];
+
+fn actions(ran: &Ran) -> Vec<String> {
+    let files = ran.json()["files"].as_array().cloned().expect("files");
+    let action = |file: &serde_json::Value| file["action"].as_str().expect("a text").to_owned();
+    files.iter().map(action).collect()
+}
+
+#[test]
+fn nothing_is_done_before_somebody_said_yes() {
+    let house = house_with_systemctl("exit 0");
+    let shown = install(&house, &["--output", "table"]).exits(0);
+    assert!(
+        shown.stdout.ends_with(
+            "systemctl --user enable --now dispatch-recovery.timer dispatch-stuck.timer\nNothing was changed: say --yes to do it.\n"
+        ),
+        "{}",
+        shown.stdout
+    );
+    for name in NAMES {
+        let line = format!("write {}\n", units(&house).join(name).display());
+        assert!(shown.stdout.contains(&line), "{}", shown.stdout);
+    }
+    assert!(!units(&house).exists());
+    assert!(!house.path("asked").exists());
+}
+
+#[test]
+fn timers_are_installed_once_and_taken_away_again() {
+    let house = house_with_systemctl("exit 0");
+    let first = install(&house, &["--yes"]).exits(0);
+    assert_eq!(actions(&first), ["write"; 4]);
+    assert_eq!(first.json()["enabled"], true);
+    let service = fs::read_to_string(units(&house).join(NAMES[0])).expect("written");
+    let state = format!("Environment=\"DISPATCH_HOME={}\"", house.state().display());
+    assert!(service.lines().any(|line| line == state), "{service}");
+    assert!(
+        service.lines().any(|line| line == "KillMode=process"),
+        "{service}"
+    );
+
+    let second = install(&house, &["--yes"]).exits(0);
+    assert_eq!(actions(&second), ["unchanged"; 4]);
+    let asked = house.text("asked");
+    let enable = "--user enable --now dispatch-recovery.timer dispatch-stuck.timer";
+    let expected = [
+        "--user daemon-reload",
+        enable,
+        "--user daemon-reload",
+        enable,
+    ];
+    assert_eq!(asked.lines().collect::<Vec<_>>(), expected);
+
+    let gone = install(&house, &["--remove", "--yes"]).exits(0);
+    assert_eq!(actions(&gone), ["remove"; 4]);
+    let left: Vec<_> = fs::read_dir(units(&house)).expect("there").collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(
+        house.text("asked").lines().skip(4).collect::<Vec<_>>(),
+        [
+            "--user disable --now dispatch-recovery.timer dispatch-stuck.timer",
+            "--user daemon-reload"
+        ]
+    );
+    let again = install(&house, &["--remove", "--yes"]).exits(0);
+    assert_eq!(actions(&again), ["unchanged"; 4]);
+}
+
+#[test]
+fn a_manager_that_does_not_run_is_told_of_and_the_files_stay() {
+    let house =
+        house_with_systemctl("echo 'Failed to connect to bus: No medium found' >&2; exit 1");
+    let ran = install(&house, &["--yes"]).exits(1);
+    assert_eq!(ran.json()["enabled"], false);
+    let message = ran.json()["message"].as_str().expect("a text").to_owned();
+    assert!(
+        message.contains("Failed to connect to bus: No medium found"),
+        "{message}"
+    );
+    assert!(units(&house).join(NAMES[1]).exists());
+}
+
+#[test]
+fn a_unit_that_somebody_else_wrote_is_left_alone() {
+    let house = house_with_systemctl("exit 0");
+    fs::create_dir_all(units(&house)).expect("creatable");
+    let theirs = units(&house).join(NAMES[2]);
+    fs::write(&theirs, "[Service]\nExecStart=/bin/true\n").expect("writable");
+    let refused = install(&house, &["--yes"]).exits(1);
+    let sentence = format!(
+        "[dispatch] {} was not written by dispatch; move it away first\n",
+        theirs.display()
+    );
+    assert_eq!(refused.stderr, sentence);
+    assert!(!units(&house).join(NAMES[0]).exists());
+    install(&house, &["--remove", "--yes"]).exits(0);
+    let text = fs::read_to_string(&theirs).expect("still there");
+    assert_eq!(text, "[Service]\nExecStart=/bin/true\n");
+}
+
+/// systemd's own check of what we write. It exists on machines with systemd alone.
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let has_systemd = Command::new("systemd-analyze").arg("--version").output();
+    if !has_systemd.is_ok_and(|ran| ran.status.success()) {
+        println!("skipped: systemd-analyze is not here");
+        return;
+    }
+    let house = house_with_systemctl("exit 0");
+    install(&house, &["--yes"]).exits(0);
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["--user", "verify", "--man=no"]);
+    verify.args(NAMES.map(|name| units(&house).join(name)));
+    verify
+        .env("HOME", house.path("user"))
+        .env("XDG_RUNTIME_DIR", house.root());
+    let ran = run(verify, b"");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+}
+
+#[test]
+fn crontab_lines_run_where_nothing_is_set() {
+    let house = House::new();
+    let printed = house
+        .dispatch(&["install-timers", "--cron"])
+        .exits(0)
+        .stdout;
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 2, "{printed}");
+    house.enqueue("l", "echo hi");
+    house.ended("l");
+    for (line, schedule) in lines.iter().zip(["* * * * * ", "*/5 * * * * "]) {
+        let command = line.strip_prefix(schedule).expect("a schedule");
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().args(["-c", command]).current_dir("/");
+        let ran = run(shell, b"");
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    }
+}
+
+/// Without a home, every program says what is missing.
+#[test]
+fn programs_without_any_environment_say_what_is_missing() {
+    let cases: [(&str, &[&str]); 3] = [
+        ("529-recovery", &[]),
+        ("stuck-detector", &[]),
+        ("dispatch", &["list"]),
+    ];
+    for (name, words) in cases {
+        let mut command = Command::new(program(name));
+        command.env_clear().args(words).current_dir("/");
+        let ran = run(command, b"").exits(2);
+        assert!(
+            ran.stderr.contains("neither DISPATCH_HOME nor HOME is set"),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_refused() {
+    let house = House::new();
+    house
+        .dispatch(&["install-timers", "--cron", "--remove"])
+        .exits(2);
+}

@@ -1,0 +1,143 @@
+//! Completions of every version, and signals for labels that nobody enqueued.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{COMPLETE, done};
+use crate::outbox::receiver::Receiver;
+use crate::outbox::{record_in, webhook};
+use crate::support::House;
+
+/// A house with the ledger that the reference's form gives.
+fn with_reference_ledger(name: &str) -> House {
+    let house = House::new();
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/ledgers/");
+    house.write_ledger(std::fs::read(format!("{dir}{name}")).expect("readable"));
+    house
+}
+
+#[rstest]
+#[case("done-sha", "Work complete. Tests passed. Pushed 0123456.")]
+#[case("done-generic", "completed (agent signal)")]
+#[case("done-unregistered", "The report is on the shared drive.")]
+#[case("legacy-completion", "Old shape.")]
+#[case("completion-text", "a text where an object is usual")]
+fn what_another_tool_recorded_is_shown(#[case] label: &str, #[case] said: &str) {
+    let house = with_reference_ledger("reference-form-extra.json");
+    let before = std::fs::read(house.ledger_path()).expect("readable");
+    let result = house
+        .dispatch(&["result", "--label", label])
+        .exits(0)
+        .json();
+    assert_eq!(result["lastReply"], said, "{result:#}");
+    assert_eq!(result["summary"], said, "{result:#}");
+    let status = house
+        .dispatch(&["status", "--label", label])
+        .exits(0)
+        .json();
+    assert_eq!(status["summary"], said, "{status:#}");
+    let list = house.dispatch(&["list", "--all"]).exits(0).json();
+    let rows = list["labels"].as_array().expect("a list");
+    let row = rows
+        .iter()
+        .find(|row| row["label"] == label)
+        .expect("it is there");
+    assert_eq!(row["summary"], said, "{row:#}");
+    let words = ["result", "--label", label, "--output", "table"];
+    let told = house.dispatch(&words).exits(0).stdout;
+    assert_eq!(
+        told,
+        format!("🌶️ *dispatch* [{label}] completed:\n\n{said}\n")
+    );
+    let after = std::fs::read(house.ledger_path()).expect("readable");
+    assert!(after == before, "{label} was changed");
+}
+
+#[test]
+fn a_signal_for_another_tools_label_keeps_what_it_does_not_know() {
+    let house = House::new();
+    let entry = json!({
+        "status": "error", "error": "idle", "vendor": {"n": 1}, "spawnedAt": "2026-11-20T09:00:00.000Z",
+        "taskPrompt": "x", "completion": {"summary": "Old.", "vendor": {"n": 2}},
+    });
+    house.write_ledger(json!({"work": entry}).to_string());
+    let words = [
+        "done",
+        "--label",
+        "work",
+        "--checklist",
+        COMPLETE,
+        "--summary",
+        "New.",
+    ];
+    house.dispatch(&words).exits(0);
+    let entry = house.entry("work");
+    assert_eq!(
+        (&entry["vendor"]["n"], &entry["completion"]["vendor"]["n"]),
+        (&json!(1), &json!(2))
+    );
+    let completion = &entry["completion"];
+    for name in ["summary_human", "summary", "deliveryText", "prose"] {
+        assert_eq!(completion[name], "New.", "{name}");
+    }
+    assert_eq!(completion["debug"]["deliverySource"], "summary_human");
+}
+
+/// The key of the record that an unregistered label owes.
+fn owed_with(config: &Value) -> (String, String) {
+    let house = House::new();
+    house.configure(config);
+    let ran = done(&house, "new").exits(0);
+    let target = house.entry("new")["deliveries"][0]["target"].clone();
+    (target.as_str().unwrap_or_default().to_owned(), ran.stderr)
+}
+
+#[rstest]
+#[case::chat(json!({"deliverTo": "-100"}), "telegram:-100")]
+#[case::channel(json!({"deliverTo": "-100", "deliveryChannel": "signal"}), "signal:-100")]
+#[case::alias(json!({"deliverTo": "@me", "aliases": {"me": "5"}}), "telegram:5")]
+#[case::alias_with_channel(json!({"deliverTo": "@me", "aliases": {"me": "slack:C1"}}), "slack:C1")]
+#[case::webhook(json!({"deliverTo": "webhook:ops", "webhooks": {"ops": {"url": "http://127.0.0.1:9/"}}}), "webhook:ops")]
+#[case::command(json!({"deliverTo": "command:tell", "commands": {"tell": ["true"]}}), "command:tell")]
+fn an_unregistered_label_goes_to_the_configurations_target(
+    #[case] config: Value,
+    #[case] target: &str,
+) {
+    let (owed, stderr) = owed_with(&config);
+    assert_eq!(owed, target);
+    assert_eq!(
+        stderr,
+        "[dispatch] warn: no session found for label \"new\" -- registering as done\n"
+    );
+}
+
+#[test]
+fn an_alias_that_nobody_configured_does_not_lose_the_completion() {
+    let (owed, stderr) = owed_with(&json!({"deliverTo": "@nobody"}));
+    assert_eq!(owed, "telegram:@nobody");
+    assert!(stderr.contains("has no alias @nobody"), "{stderr}");
+}
+
+#[test]
+fn an_unregistered_label_is_delivered_without_any_gateway() {
+    let receiver = Receiver::answering(&[]);
+    let house = House::new();
+    let mut config = webhook(&receiver);
+    config["deliverTo"] = json!("webhook:ops");
+    house.configure(&config);
+    let words = [
+        "done",
+        "--label",
+        "new",
+        "--checklist",
+        COMPLETE,
+        "--summary",
+        "It is *there*.",
+    ];
+    house.dispatch(&words).exits(0);
+    record_in(&house, "new", "result", "delivered");
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 1);
+    let text = requests[0].text("text");
+    assert_eq!(text, "🌶️ *dispatch* [new] completed:\n\nIt is *there*.");
+}
