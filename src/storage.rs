@@ -55,7 +55,7 @@ pub trait DurableFile: Send {
 
 /// The file system as dispatch uses it for everything that must last.
 pub trait Storage: Send + Sync {
-    /// The whole content of a file; symbolic links are followed.
+    /// The whole content of a file; symbolic links are followed. Pipes and devices are refused.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
     /// At most `len` bytes of a file from `offset` on, fewer only at its end; symbolic links are followed.
@@ -132,8 +132,17 @@ impl DurableFile for RealFile {
 
 impl Storage for RealStorage {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let mut bytes = Vec::with_capacity(file.metadata().map_or(0, |m| m.len() as usize + 1));
+        // Opening a named pipe would wait for a writer, and reading a device might never end.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+            .open(path)?;
+        let facts = file.metadata()?;
+        if !facts.is_file() && !facts.is_dir() {
+            let what = "it is a pipe or a device, and no file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let mut bytes = Vec::with_capacity(facts.len() as usize + 1);
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -311,6 +320,13 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     parent_of(path).join(format!(".{name}.tmp-{}-{unique}", std::process::id()))
 }
 
+/// The process that made the temporary file of this name; `None` for other names.
+pub fn writer_of_temporary(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix('.')?;
+    let (pid, _) = rest.rsplit_once(".tmp-")?.1.split_once('-')?;
+    pid.parse().ok()
+}
+
 /// Removes the temporaries in `dir` that killed writers left: those of files whose names begin with `names`, written by
 /// a pid that `is_stale`. Best effort.
 pub fn sweep_temporaries(
@@ -321,10 +337,8 @@ pub fn sweep_temporaries(
 ) {
     let prefix = format!(".{names}");
     for temporary in storage.list(dir).unwrap_or_default() {
-        let writer = temporary
-            .strip_prefix(&prefix)
-            .and_then(|rest| rest.rsplit_once(".tmp-")?.1.split_once('-'))
-            .and_then(|(pid, _)| pid.parse().ok());
+        let is_meant = temporary.starts_with(&prefix);
+        let writer = writer_of_temporary(&temporary).filter(|_| is_meant);
         if writer.is_some_and(&is_stale) {
             let _ = storage.remove(&dir.join(temporary));
         }

@@ -3,6 +3,7 @@
 mod cli;
 mod concurrency;
 mod crash;
+mod doctor;
 mod events;
 mod ledger;
 mod local;

@@ -25,6 +25,9 @@ const SENTENCE_COLUMNS: usize = 60;
 /// The last column gets at least so many: columns in the middle are left out for it.
 const LAST_COLUMNS: u16 = 16;
 
+/// The width of a check's mark.
+const CHECK_COLUMNS: usize = 6;
+
 /// How this run prints.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
@@ -129,14 +132,13 @@ impl Output {
     ///
     /// # Errors
     /// When stdout does not take it.
-    pub fn check(self, is_ok: bool, line: &str) -> io::Result<()> {
-        let mark = match (is_ok, self.color) {
-            (true, false) => "ok   ".to_owned(),
-            (false, false) => "WRONG".to_owned(),
-            (true, true) => "\x1b[32mok\x1b[0m   ".to_owned(),
-            (false, true) => "\x1b[31mWRONG\x1b[0m".to_owned(),
+    pub fn check(self, mark: &str, color: u8, line: &str) -> io::Result<()> {
+        let pad = " ".repeat(CHECK_COLUMNS.saturating_sub(mark.len()));
+        let mark = match self.color {
+            true => format!("\x1b[{color}m{mark}\x1b[0m"),
+            false => mark.to_owned(),
         };
-        write_stdout(format!("{mark} ").as_bytes())?;
+        write_stdout(format!("{mark}{pad} ").as_bytes())?;
         self.untrusted(line)
     }
 

@@ -14,7 +14,7 @@ use crate::config::Strictness;
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::recovery::{Options, Scan, scan};
+use crate::recovery::{LastRun, Options, Scan, scan};
 
 /// Retry overloaded sessions, and take up what a crash left undone: labels whose watcher is dead get a new one, and owed
 /// deliveries go out.
@@ -78,6 +78,12 @@ fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
     };
     let scan = scan(home, &options)?;
     let code = if scan.failed.is_empty() { OK } else { FAILURE };
+    if !options.dry_run && options.label.is_none() {
+        let outcome = if code == OK { "ok" } else { "failed" };
+        if let Err(e) = LastRun::record(home, outcome) {
+            home.say(&format!("cannot record when the scan ran: {e}"));
+        }
+    }
     match args.json {
         true => write_stdout(format!("{:#}\n", view(&scan, code, args.dry_run)).as_bytes())?,
         false => write_stdout(summary(&scan, args.dry_run, is_asked).as_bytes())?,

@@ -123,6 +123,12 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
         }
     };
     let report = detect(home, &request, Some(&mut memory))?;
+    if way == Way::Act {
+        memory.note_run(home.now_ms());
+        memory
+            .save(home)
+            .context("cannot record when the detector ran")?;
+    }
     let screen = Screen::from_environment(&process_environment);
     let output = Output::new(OutputChoice::Table, args.json, screen);
     report::print(output, &report, args.json, args.quiet)

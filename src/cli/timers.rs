@@ -167,7 +167,7 @@ fn variables(home: &Home) -> Vec<(String, String)> {
 }
 
 /// Where the units of the user's own manager are (`systemd.unit(5)`).
-fn unit_dir(home: &Home) -> Result<PathBuf> {
+pub(super) fn unit_dir(home: &Home) -> Result<PathBuf> {
     let path = |name: &str| {
         let value = (home.environment)(name).filter(|value| !value.is_empty());
         value.map(PathBuf::from).filter(|path| path.is_absolute())

@@ -17,7 +17,7 @@ use std::process::Command;
 
 pub use self::event::{Event, EventKind};
 pub use self::history::History;
-pub use self::sender::send_new;
+pub use self::sender::{log_path, send_new, unheard};
 
 use crate::home::Home;
 use crate::process::spawn_detached;

@@ -3,7 +3,7 @@
 //! One sends at a time and one waits behind it: whoever appends an event while somebody waits knows that it will be read.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::thread;
@@ -25,6 +25,12 @@ const BATCH: usize = 200;
 /// The sender's log is begun anew above this size.
 const MAX_LOG_BYTES: u64 = 256 * 1024;
 
+/// The words by which a line of the log tells what was not heard.
+const UNHEARD: &str = "did not hear of";
+
+/// So much of the log's end is read for its last line.
+const TAIL_BYTES: u64 = 4096;
+
 fn lock_path(home: &Home) -> PathBuf {
     home.paths.home.join("events.lock")
 }
@@ -37,19 +43,47 @@ fn mark_path(home: &Home) -> PathBuf {
     home.paths.home.join("events.json")
 }
 
+/// Where senders say what went wrong.
+pub fn log_path(home: &Home) -> PathBuf {
+    home.paths.home.join("events.log")
+}
+
+/// What a receiver did not hear of last, as its sender told it; `None` once later events were heard.
+pub fn unheard(home: &Home) -> Option<String> {
+    let written = |path: PathBuf| {
+        let facts = home.storage.facts(&path).ok()??;
+        (!facts.is_symlink && !facts.is_dir).then_some(facts)
+    };
+    let log = written(log_path(home))?;
+    // The mark is moved before events are sent, and the log has a line after those that were not heard.
+    let mark = written(mark_path(home))?;
+    if log.mtime_ns < mark.mtime_ns {
+        return None;
+    }
+    let mut file = File::open(log_path(home)).ok()?;
+    let mut text = Vec::new();
+    file.seek(SeekFrom::Start(log.len.saturating_sub(TAIL_BYTES)))
+        .ok()?;
+    file.take(TAIL_BYTES).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let last = text.lines().rfind(|line| line.contains(UNHEARD))?;
+    let (_, line) = last.split_once("] ").unwrap_or(("", last));
+    Some(line.to_owned())
+}
+
 /// Somebody waits for its turn, and has not begun to read.
 pub(super) fn is_about_to_send(home: &Home) -> bool {
     FileLock::is_held(&waiting_path(home))
 }
 
-/// Where senders say what went wrong.
+/// The log, to be written to.
 pub(super) fn log(home: &Home) -> io::Result<File> {
     let log = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-        .open(home.paths.home.join("events.log"))?;
+        .open(log_path(home))?;
     if log.metadata()?.len() > MAX_LOG_BYTES {
         log.set_len(0)?;
     }
@@ -101,7 +135,7 @@ fn read_mark(home: &Home) -> Mark {
 fn tell_all(home: &Home, receivers: &EventReceivers, events: &[Event]) {
     let say = |who: &str, outcome: Result<(), Unheard>| {
         if let Err(Unheard { count, why }) = outcome {
-            home.say(&format!("{who} did not hear of {count} event(s): {why}"));
+            home.say(&format!("{who} {UNHEARD} {count} event(s): {why}"));
         }
     };
     thread::scope(|scope| {

@@ -141,6 +141,35 @@ impl Ledger {
         Ok(Some(repair))
     }
 
+    /// The version before the last write; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is damaged or cannot be read.
+    pub fn read_backup(&self) -> Result<Option<Book>, LedgerError> {
+        let path = self.backup_path();
+        let Some(bytes) = self.read_if_there(path.clone())? else {
+            return Ok(None);
+        };
+        let book = Book::parse(bytes, self.home.now_ms());
+        book.map(Some).map_err(|damage| LedgerError::Io {
+            action: "make sense of",
+            path,
+            source: io::Error::new(io::ErrorKind::InvalidData, damage.to_string()),
+        })
+    }
+
+    /// Makes the backup anew, as a copy of the ledger, which must be sound.
+    ///
+    /// # Errors
+    /// When the lock cannot be had, the ledger is not sound, or the copy cannot be written; both are then as they were.
+    pub fn renew_backup(&self) -> Result<(), LedgerError> {
+        let _lock = self.lock(Patience::Command)?;
+        let book = self.read()?;
+        replace(self.storage.as_ref(), &self.backup_path(), None, &|out| {
+            book.write_to(out)
+        })
+    }
+
     /// Writes over the broken file; the good backup stays what it is.
     fn write_repaired(&self, book: &Book) -> Result<(), LedgerError> {
         replace(self.storage.as_ref(), &self.path, None, &|out| {

@@ -86,6 +86,14 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Opens a lock file for looking alone. A named pipe in its place keeps nobody waiting.
+fn look_at(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+}
+
 /// The file under `path` is still the one that was locked (a sweep may have removed it in between).
 fn still_at(path: &Path, file: &File) -> bool {
     match (std::fs::symlink_metadata(path), file.metadata()) {
@@ -176,7 +184,7 @@ impl FileLock {
 
     /// Somebody holds the lock right now. Looking takes a shared lock for an instant and never blocks anyone longer.
     pub fn is_held(path: &Path) -> bool {
-        let Ok(file) = OpenOptions::new().read(true).open(path) else {
+        let Ok(file) = look_at(path) else {
             return false;
         };
         match retry_interrupted(|| fs2::FileExt::try_lock_shared(&file)) {
@@ -258,7 +266,7 @@ fn wait_for(
 
 fn read_holder(path: &Path) -> Option<LockHolder> {
     let mut text = String::new();
-    File::open(path)
+    look_at(path)
         .ok()?
         .take(4096)
         .read_to_string(&mut text)

@@ -8,6 +8,7 @@
 
 mod adopt;
 pub mod fallback;
+mod last_run;
 pub mod overloads;
 pub mod retries;
 
@@ -26,12 +27,13 @@ use crate::watchers::{Post, start_watcher};
 
 use self::overloads::retry_overloads;
 pub use adopt::{adopt_forgotten_runs, forgotten_runs};
+pub use last_run::LastRun;
 
 /// A watcher whose heartbeat is older than this is ended.
 pub const WEDGED_MS: i64 = 10 * 60_000;
 
 /// Last words are looked for this long after the signal.
-const LAST_WORDS_MS: i64 = 15 * 60_000;
+pub const LAST_WORDS_MS: i64 = 15 * 60_000;
 
 /// How long a killed watcher may take to be gone, and how often that is looked at.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);

@@ -75,7 +75,11 @@ impl Suspicion {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Content {
+    /// When a run of the detector ended last, ms since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_run_at: Option<i64>,
     labels: BTreeMap<String, Suspicion>,
 }
 
@@ -84,6 +88,8 @@ pub struct Memory {
     path: PathBuf,
     kept: BTreeMap<String, Suspicion>,
     labels: BTreeMap<String, Suspicion>,
+    last_run_at: Option<i64>,
+    is_another_run: bool,
     _lock: FileLock,
 }
 
@@ -99,10 +105,15 @@ impl Memory {
             Ok(lock) => lock,
             Err(holder) => return Ok(Err(holder)),
         };
-        let labels = read(home, &path)?.labels;
+        let Content {
+            last_run_at,
+            labels,
+        } = read(home, &path)?;
         Ok(Ok(Self {
             kept: labels.clone(),
             labels,
+            last_run_at,
+            is_another_run: false,
             path,
             _lock: lock,
         }))
@@ -129,22 +140,41 @@ impl Memory {
         self.labels.retain(|label, _| is_kept(label));
     }
 
+    /// A run of the detector ends now.
+    pub fn note_run(&mut self, now_ms: i64) {
+        self.last_run_at = Some(now_ms);
+        self.is_another_run = true;
+    }
+
+    /// When a run of the detector ended last, ms since the epoch; `None` where none is recorded that can be read.
+    pub fn last_run(home: &Home) -> Option<i64> {
+        let bytes = home.storage.read(&home.paths.home.join(NAME)).ok()?;
+        let content: Content = serde_json::from_slice(&bytes).ok()?;
+        content.last_run_at
+    }
+
     /// Writes what has changed.
     ///
     /// # Errors
     /// When the file cannot be replaced; it is then as it was.
     pub fn save(&mut self, home: &Home) -> io::Result<()> {
-        if self.kept == self.labels {
+        if self.kept == self.labels && !self.is_another_run {
             return Ok(());
         }
         let storage = home.storage.as_ref();
         // Whoever has the lock owns them all.
         sweep_temporaries(storage, parent_of(&self.path), NAME, |_| true);
         let labels = self.labels.clone();
-        let mut bytes = serde_json::to_vec_pretty(&Content { labels })?;
+        let last_run_at = self.last_run_at;
+        let content = Content {
+            last_run_at,
+            labels,
+        };
+        let mut bytes = serde_json::to_vec_pretty(&content)?;
         bytes.push(b'\n');
         replace_synced(storage, &self.path, &bytes)?;
         self.kept = self.labels.clone();
+        self.is_another_run = false;
         Ok(())
     }
 }

@@ -94,7 +94,7 @@ const COMMANDS: [(&str, &[&str]); 21] = [
         &["--label", "--older-than", "--status", "--dry-run"],
     ),
     ("install-timers", &["--cron", "--remove", "--yes"]),
-    ("doctor", &["--repair"]),
+    ("doctor", &["--repair", "--verbose"]),
     ("completions", &[]),
     ("man", &["--dir"]),
 ];

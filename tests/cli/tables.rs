@@ -120,26 +120,39 @@ session  agent:main:subagent:21111111-2222-4333-8444-555555555555
 #[test]
 fn doctor_says_what_is_fine_what_is_wrong_and_what_to_do() {
     use std::os::unix::fs::PermissionsExt;
-    let house = house();
-    let mode =
-        |mode| std::fs::set_permissions(house.ledger_path(), std::fs::Permissions::from_mode(mode));
-    mode(0o644).expect("ours");
+    let house = House::new();
+    // Nothing was written in the future.
+    house.write_ledger(LEDGER.replace("2999-", "2020-"));
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    mode(&house.ledger_path(), 0o644);
+    mode(&house.state(), 0o755);
     assert_eq!(
         table(&house, &["doctor"], 1),
         "\
-ok    ledger: ROOT/state/labels.json: 3 labels
-ok    watchers: 0 alive
-WRONG delivery: label \"nightly-build\": to telegram:1 parked: no such chat; mend that, then run: dispatch redeliver --label nightly-build
-WRONG permissions: ROOT/state/labels.json is open to others (mode 644); run: chmod 600 ROOT/state/labels.json
+WRONG  delivery: label \"nightly-build\": to telegram:1 parked: no such chat
+       -> mend that, then run: dispatch redeliver --label nightly-build
+WRONG  permissions: ROOT/state/labels.json is open to others (mode 644)
+       -> run: chmod 600 ROOT/state/labels.json
+warn   permissions: the state directory ROOT/state is open to others (mode 755): they can read the names of labels
+       -> run: chmod 700 ROOT/state
+ok     ledger, backup, watchers, runs, timers, limits, clock, leftovers, disk, locks, events (--verbose tells more)
+"
+    );
+    assert_eq!(
+        table(&house, &["doctor", "--repair"], 1),
+        "\
+MENDED repair: closed to others: ROOT/state ROOT/state/labels.json
+WRONG  delivery: label \"nightly-build\": to telegram:1 parked: no such chat
+       -> mend that, then run: dispatch redeliver --label nightly-build
+ok     repair, ledger, backup, watchers, runs, timers, limits, clock, leftovers, disk, locks, permissions, events (--verbose tells more)
 "
     );
     let sound = House::new();
     assert_eq!(
         table(&sound, &["doctor"], 0),
-        "\
-ok    ledger: ROOT/state/labels.json: 0 labels
-ok    watchers: 0 alive
-"
+        "ok     ledger, backup, watchers, runs, delivery, timers, limits, leftovers, disk, locks, permissions, events (--verbose tells more)\n"
     );
 }
 

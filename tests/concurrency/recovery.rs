@@ -33,6 +33,8 @@ pub fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&m
     change(&mut beat);
     let aside = path.with_extension("aside");
     fs::write(&aside, beat.to_string()).expect("writable");
+    let facts = fs::metadata(&path).expect("a heartbeat");
+    fs::set_permissions(&aside, facts.permissions()).expect("ours");
     fs::rename(&aside, &path).expect("replaceable");
 }
 

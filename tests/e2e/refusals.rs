@@ -30,7 +30,7 @@ fn a_wrong_token_is_told_before_anything_is_written(
     );
     let doctor = ran.json();
     let checks = doctor["checks"].as_array().expect("checks");
-    let wrong = json!({"name": "gateway", "ok": false, "message": told});
+    let wrong = json!({"name": "gateway", "ok": false, "state": "wrong", "message": told});
     assert!(checks.contains(&wrong), "{doctor:#}");
 }
 
@@ -38,13 +38,15 @@ fn a_wrong_token_is_told_before_anything_is_written(
 fn doctor_says_which_gateway_lets_us_in(#[values(Version::Old, Version::New)] version: Version) {
     let Some(house) = version.house() else { return };
     let gateway = version.gateway().expect("it runs");
-    let ran = house.dispatch(&["doctor", "--output", "table"]).exits(0);
+    let ran = house
+        .dispatch(&["doctor", "--verbose", "--output", "table"])
+        .exits(0);
     let sessions = match version {
         Version::Old => "files (up to 2026.7)",
         Version::New => "SQLite (from 2026.8)",
     };
     let told = format!(
-        "ok    gateway: {}/: OpenClaw {}, sessions in {sessions}; the token in {} is accepted\n",
+        "ok     gateway: {}/: OpenClaw {}, sessions in {sessions}; the token in {} is accepted\n",
         gateway.url(),
         version.name(),
         house.root().join("user/.openclaw/openclaw.json").display()

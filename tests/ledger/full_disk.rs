@@ -33,7 +33,8 @@ impl SmallDisk {
         }
     }
 
-    fn remount(&self, how: &str) {
+    /// Changes an option of it.
+    pub fn remount(&self, how: &str) {
         mount(&["-o", &format!("remount,{how}")], &self.0)
             .expect("what was mounted can be remounted");
     }

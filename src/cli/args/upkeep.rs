@@ -111,11 +111,16 @@ pub struct StuckArgs {
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dispatch doctor\n  dispatch doctor --repair")]
+#[command(
+    after_help = "A warning alone is no failure: only what is wrong makes the exit code 1.\n\nExample:\n  dispatch doctor\n  dispatch doctor --repair"
+)]
 pub struct DoctorArgs {
-    /// Mend a damaged ledger; the broken file is kept aside
+    /// Mend what is safe to mend, and say what was done; a broken ledger is kept aside
     #[arg(long)]
     pub repair: bool,
+    /// Tell people, too, of each thing that is fine
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// Flags of `completions`.

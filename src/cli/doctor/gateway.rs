@@ -4,9 +4,12 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Findings;
+use super::clock::TOLERATED_MS;
+use super::findings::Findings;
+use crate::clock::{Clock, SystemClock};
+use crate::duration::format_duration;
 use crate::gateway::{
     Client, Endpoint, GatewayError, Generation, Refused, Secret, configured, endpoint,
 };
@@ -26,7 +29,10 @@ pub(super) fn check(home: &Home, found: &mut Findings) {
     }
     let endpoint = match endpoint(home) {
         Ok(endpoint) => endpoint,
-        Err(e) => return found.wrong("gateway", e.to_string()),
+        Err(e) => {
+            found.wrong("gateway", e.to_string());
+            return;
+        }
     };
     let url = endpoint.url.clone();
     let secret = secret_words(home, &endpoint.secret);
@@ -35,30 +41,73 @@ pub(super) fn check(home: &Home, found: &mut Findings) {
         let _ = tell.send(ask(&endpoint));
     });
     match told.recv_timeout(LIMIT) {
-        Ok(Ok(what)) => found.fine("gateway", format!("{url}: {what}; {secret} is accepted")),
-        Ok(Err(error)) => found.wrong("gateway", trouble(&url, &secret, &error)),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => found.wrong(
-            "gateway",
-            format!(
-                "the gateway at {url} did not answer within {} s; look at its log, or restart it",
+        Ok(Ok(answer)) => {
+            let what = format!("{url}: {}; {secret} is accepted", answer.what);
+            found.fine("gateway", what);
+            if let Some(words) = answer.skew_ms.and_then(skew_words) {
+                found
+                    .warn("clock", format!("the gateway's clock is {words} this machine's"))
+                    .todo("set the one that is wrong (timedatectl, chronyc makestep): what is old and what is new is told by both");
+            }
+        }
+        Ok(Err(error)) => {
+            found.wrong("gateway", trouble(&url, &secret, &error));
+        }
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            let what = format!(
+                "the gateway at {url} did not answer within {} s",
                 LIMIT.as_secs()
-            ),
-        ),
+            );
+            found
+                .wrong("gateway", what)
+                .todo("look at its log, or restart it");
+        }
     }
 }
 
+/// A gateway that has let us in.
+struct Answer {
+    what: String,
+    /// How far its clock is ahead of ours, where it tells its time.
+    skew_ms: Option<i64>,
+}
+
 /// What the gateway is, once it has let us in and answered a question.
-fn ask(endpoint: &Endpoint) -> Result<String, GatewayError> {
+fn ask(endpoint: &Endpoint) -> Result<Answer, GatewayError> {
     let mut client = Client::connect(endpoint, ANSWER_LIMIT)?;
-    client.call("sessions.list", &json!({"limit": 1}), ANSWER_LIMIT)?;
+    let clock = SystemClock::new();
+    let asked_ms = clock.now_ms();
+    let answer = client.call("sessions.list", &json!({"limit": 1}), ANSWER_LIMIT)?;
+    let told_ms = answer.get("ts").and_then(Value::as_i64);
+    let skew_ms = told_ms.map(|told_ms| skew(asked_ms, told_ms, clock.now_ms()));
     let sessions = match client.generation() {
         Generation::Files => "sessions in files (up to 2026.7)",
         Generation::Database => "sessions in SQLite (from 2026.8)",
     };
-    Ok(match client.version() {
+    let what = match client.version() {
         "" => format!("OpenClaw, {sessions}"),
         version => format!("OpenClaw {version}, {sessions}"),
-    })
+    };
+    Ok(Answer { what, skew_ms })
+}
+
+/// How far a time that was told between two of ours lies outside them. Pure.
+fn skew(asked_ms: i64, told_ms: i64, heard_ms: i64) -> i64 {
+    match told_ms {
+        told if told < asked_ms => told.saturating_sub(asked_ms),
+        told if told > heard_ms => told.saturating_sub(heard_ms),
+        _ => 0,
+    }
+}
+
+/// `None` for clocks that agree well enough. Pure.
+fn skew_words(skew_ms: i64) -> Option<String> {
+    let apart = format_duration(skew_ms.saturating_abs());
+    match skew_ms {
+        ahead if ahead > TOLERATED_MS => Some(format!("{apart} ahead of")),
+        behind if behind < -TOLERATED_MS => Some(format!("{apart} behind")),
+        _ => None,
+    }
 }
 
 /// Which secret is shown at the door, and where it comes from.
@@ -99,7 +148,6 @@ fn is_about_the_secret(refused: &Refused) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     fn refused(code: &str, message: &str, details: Value) -> GatewayError {
         GatewayError::Refused {
@@ -111,6 +159,17 @@ mod tests {
                 ..Refused::default()
             }),
         }
+    }
+
+    #[test]
+    fn clocks_are_compared_whatever_the_answer_took() {
+        assert_eq!(skew(1_000, 5_000, 9_000), 0);
+        assert_eq!(skew(1_000, 400, 9_000), -600);
+        assert_eq!(skew(1_000, 9_700, 9_000), 700);
+        assert_eq!(skew_words(60_000), None);
+        assert_eq!(skew_words(-60_000), None);
+        assert_eq!(skew_words(3_600_000).as_deref(), Some("1h ahead of"));
+        assert_eq!(skew_words(-120_000).as_deref(), Some("2m behind"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Findings;
+use super::findings::Findings;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::record::Entry;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Findings;
+use super::findings::Findings;
 use crate::config::{Config, Strictness};
 use crate::home::Home;
 use crate::paths::process_environment;
@@ -39,7 +39,7 @@ pub fn check(home: &Home, found: &mut Findings) {
                 "config",
                 format!("the configuration {path}: \"{key}\" {why}"),
             ),
-        }
+        };
     }
     let named = (home.environment)("DISPATCH_INDEX_PATH");
     if let Some(script) = named.filter(|path| is_script(Path::new(path))) {

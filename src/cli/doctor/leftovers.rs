@@ -1,0 +1,259 @@
+//! What killed processes left: temporary files, and files of watchers of generations that nobody names any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::files::Tree;
+use super::findings::{Findings, and_more, words};
+use crate::backend::local::RunFiles;
+use crate::home::Home;
+use crate::ledger::{Archive, Book};
+use crate::process::{FileLock, ProcessIdentity};
+use crate::record::{Entry, file_stem_of};
+use crate::storage::writer_of_temporary;
+
+/// A temporary file this young may be another machine's or container's, whose processes we do not see.
+const YOUNG: Duration = Duration::from_secs(10 * 60);
+
+/// No write takes so long, whoever has its writer's number by now.
+const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How the names of a watcher's files end.
+const ENDINGS: [&str; 4] = [".verify.json", ".lock", ".json", ".log"];
+
+pub(super) fn check(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut Findings) {
+    let mut tell = |what: &str, paths: &[PathBuf]| {
+        if paths.is_empty() {
+            return;
+        }
+        let named = words(paths.iter().map(PathBuf::as_path));
+        let more = and_more(paths.len());
+        found
+            .warn("leftovers", format!("{what}: {named}{more}"))
+            .todo("'dispatch doctor --repair' removes what nobody holds");
+    };
+    tell("temporary files of dead writers", &temporaries(tree));
+    let posts = book.map(|book| abandoned_posts(home, tree, book));
+    let files: Vec<PathBuf> = posts.unwrap_or_default().into_values().flatten().collect();
+    tell("files of watchers of generations that nobody knows", &files);
+    let prompts = book.map(|book| orphaned_prompts(home, tree, book));
+    let prompts = prompts.unwrap_or_default();
+    if !prompts.is_empty() {
+        let named = words(prompts.iter().map(PathBuf::as_path));
+        let what = format!("prompts of no label{}: {named}", and_more(prompts.len()));
+        found.warn("leftovers", what).todo(format!(
+            "they are somebody's words, so no repair removes them: rm {named}"
+        ));
+    }
+    found.fine_else("leftovers", "none");
+}
+
+/// Removes them; says what was done.
+pub(super) fn mend(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut Findings) {
+    let mut removed = Vec::new();
+    let mut remove = |path: PathBuf, found: &mut Findings| match home.storage.remove(&path) {
+        Ok(()) => removed.push(path),
+        Err(e) => {
+            found.wrong("repair", format!("cannot remove {}: {e}", path.display()));
+        }
+    };
+    for path in temporaries(tree) {
+        remove(path, found);
+    }
+    let posts = book.map(|book| abandoned_posts(home, tree, book));
+    for (lock, files) in posts.unwrap_or_default() {
+        // Whoever comes now finds it held, and afterwards gone; it then makes one of its own.
+        let Ok(Ok(held)) = FileLock::try_acquire(&lock, &home.program) else {
+            continue;
+        };
+        for path in files {
+            remove(path, found);
+        }
+        // Where there was none, taking it has made one.
+        let _ = home.storage.remove(&lock);
+        drop(held);
+    }
+    if !removed.is_empty() {
+        let named = words(removed.iter().map(PathBuf::as_path));
+        found.mended(format!("removed: {named}{}", and_more(removed.len())));
+    }
+}
+
+fn temporaries(tree: &Tree) -> Vec<PathBuf> {
+    let now = SystemTime::now();
+    let mut stale = Vec::new();
+    for (path, facts) in &tree.files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(writer) = writer_of_temporary(&name).filter(|_| facts.is_file()) else {
+            continue;
+        };
+        // What lies in the future has no age.
+        let age = facts
+            .modified()
+            .ok()
+            .and_then(|at| now.duration_since(at).ok());
+        let age = age.unwrap_or_default();
+        let is_dead = ProcessIdentity::of(writer).is_none();
+        if age >= OLD || (is_dead && age >= YOUNG) {
+            stale.push(path.clone());
+        }
+    }
+    stale
+}
+
+/// The files of posts of generations that neither ledger nor archive names and that nobody holds, by their locks.
+fn abandoned_posts(home: &Home, tree: &Tree, book: &Book) -> BTreeMap<PathBuf, Vec<PathBuf>> {
+    let dir = home.paths.watchers();
+    let mut posts: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for (path, facts) in &tree.files {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let stem = name.and_then(stem_of_post);
+        let Some(stem) = stem.filter(|_| path.parent() == Some(&dir) && facts.is_file()) else {
+            continue;
+        };
+        let lock = dir.join(format!("{stem}.lock"));
+        posts.entry(lock).or_default().push(path.clone());
+    }
+    if posts.is_empty() {
+        return posts;
+    }
+    let Some(known) = known_posts(home, book) else {
+        return BTreeMap::new();
+    };
+    posts.retain(|lock, _| !known.is_named(lock) && !FileLock::is_held(lock));
+    posts
+}
+
+/// Prompts of a day ago and more that neither ledger, nor archive, nor a run names: an `enqueue` that was killed left them.
+fn orphaned_prompts(home: &Home, tree: &Tree, book: &Book) -> Vec<PathBuf> {
+    let now = SystemTime::now();
+    let dir = home.paths.prompts();
+    let is_old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age >= OLD);
+    let files = tree.files.iter().filter(|(path, facts)| {
+        let is_prompt = path.extension().is_some_and(|ending| ending == "txt");
+        is_prompt && facts.is_file() && path.starts_with(&dir) && facts.modified().is_ok_and(is_old)
+    });
+    let mut orphaned: BTreeSet<PathBuf> = files.map(|(path, _)| path.clone()).collect();
+    if orphaned.is_empty() {
+        return Vec::new();
+    }
+    let mut is_whole = true;
+    let mut keep = |entry: &Entry| {
+        // An entry names its own prompt, and those that were sent into its session.
+        for value in entry.fields().values() {
+            each_text(value, &mut |text| {
+                orphaned.remove(Path::new(text));
+            });
+        }
+    };
+    for label in book.labels() {
+        match book.get(label) {
+            Some(entry) => keep(&entry),
+            None => is_whole = false,
+        }
+    }
+    let archived = Archive::new(home).for_each(|archived| keep(&archived.entry));
+    if !is_whole || archived.is_err() {
+        return Vec::new();
+    }
+    let runs = home.paths.sessions().join("runs");
+    for name in home.storage.list(&runs).unwrap_or_default() {
+        if orphaned.is_empty() {
+            break;
+        }
+        let spec = RunFiles::at(runs.join(name)).spec(home.storage.as_ref());
+        if let Some(path) = spec.ok().and_then(|spec| spec.prompt_path) {
+            orphaned.remove(&path);
+        }
+    }
+    orphaned.into_iter().collect()
+}
+
+fn each_text(value: &Value, visit: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Array(values) => values.iter().for_each(|value| each_text(value, visit)),
+        Value::Object(fields) => fields.values().for_each(|value| each_text(value, visit)),
+        _ => {}
+    }
+}
+
+/// `<label>.<generation>` of a name in the directory of watchers.
+fn stem_of_post(name: &str) -> Option<&str> {
+    let stem = ENDINGS
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))?;
+    let (label, generation) = stem.rsplit_once('.')?;
+    let is_post = !label.is_empty() && generation.parse::<u64>().is_ok();
+    (is_post && !name.starts_with('.')).then_some(stem)
+}
+
+/// The posts that ledger and archive name.
+struct Known {
+    stems: BTreeSet<String>,
+    /// Stems of labels whose generation cannot be read.
+    unreadable: BTreeSet<String>,
+}
+
+impl Known {
+    fn is_named(&self, lock: &Path) -> bool {
+        let Some(stem) = lock.file_stem().and_then(|stem| stem.to_str()) else {
+            return true;
+        };
+        let label = stem.rsplit_once('.').map_or(stem, |(label, _)| label);
+        self.stems.contains(stem) || self.unreadable.contains(label)
+    }
+}
+
+/// `None` where not all of them can be read.
+fn known_posts(home: &Home, book: &Book) -> Option<Known> {
+    let mut known = Known {
+        stems: BTreeSet::new(),
+        unreadable: BTreeSet::new(),
+    };
+    for label in book.labels() {
+        let label_stem = file_stem_of(label);
+        match book.get(label) {
+            Some(entry) => {
+                let stem = format!("{label_stem}.{}", entry.generation());
+                known.stems.insert(stem);
+            }
+            None => {
+                known.unreadable.insert(label_stem);
+            }
+        }
+    }
+    Archive::new(home)
+        .for_each(|archived| {
+            let stem = file_stem_of(&archived.label);
+            let generation = archived.entry.generation();
+            known.stems.insert(format!("{stem}.{generation}"));
+        })
+        .ok()?;
+    Some(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_post_is_known_by_label_and_generation() {
+        for (name, stem) in [
+            ("a.b.17.lock", Some("a.b.17")),
+            ("a.17.verify.json", Some("a.17")),
+            ("a.17.json", Some("a.17")),
+            ("a.17.log", Some("a.17")),
+            (".a.17.json.tmp-3-f", None),
+            ("a.lock", None),
+            ("a.x.lock", None),
+            ("17.lock", None),
+            ("a.17.txt", None),
+        ] {
+            assert_eq!(stem_of_post(name), stem, "{name}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What killed processes left.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use super::{heed, is_sound, look, only, repair, sound_house};
+use crate::support::House;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A private file that was written so long ago.
+fn old_file(path: &Path, age: Duration) -> PathBuf {
+    let file = File::create(path).expect("creatable");
+    let private = fs::Permissions::from_mode(0o600);
+    file.set_permissions(private).expect("ours");
+    file.set_modified(SystemTime::now() - age).expect("ours");
+    path.to_owned()
+}
+
+/// The number of a process that is gone.
+fn dead_pid() -> u32 {
+    let mut child = Command::new("true").spawn().expect("on every system");
+    child.wait().expect("our own child");
+    child.id()
+}
+
+fn told_of(house: &House, path: &Path) {
+    let told = only(look(house), "leftovers", "warn");
+    assert!(told.message.contains(&*path.to_string_lossy()), "{told:#?}");
+}
+
+#[test]
+fn temporary_files_of_dead_writers_go_and_those_of_the_living_stay() {
+    let house = sound_house();
+    let (dead, alive) = (dead_pid(), std::process::id());
+    let state = house.state();
+    let temporary = |dir: &str, name: &str, pid: u32, age: Duration| {
+        let path = state.join(dir).join(format!(".{name}.tmp-{pid}-abc"));
+        old_file(&path, age)
+    };
+    let kept = [
+        temporary("", "labels.json.bak", dead, 9 * MINUTE),
+        temporary("", "labels.json", alive, 11 * MINUTE),
+        old_file(&state.join(".labels.json.swp"), 100 * 24 * 60 * MINUTE),
+    ];
+    is_sound(&house);
+    for (dir, name, writer, age) in [
+        ("", "labels.json", dead, 11 * MINUTE),
+        ("watchers", "a.1.json", dead, 11 * MINUTE),
+        ("artifacts/dispatch-completions", "x.txt", dead, 11 * MINUTE),
+        ("sessions/runs", "run.json", alive, 25 * 60 * MINUTE),
+    ] {
+        let stale = temporary(dir, name, writer, age);
+        told_of(&house, &stale);
+        let acts = repair(&house);
+        assert_eq!(acts, [format!("removed: {}", stale.display())]);
+        assert!(!stale.exists());
+        is_sound(&house);
+    }
+    assert!(kept.iter().all(|path| path.exists()));
+}
+
+#[test]
+fn files_of_watchers_that_nobody_knows_go_and_all_others_stay() {
+    let house = sound_house();
+    // Its first generation is in the archive now.
+    house.enqueue("a", "echo again");
+    house.ended("a");
+    crate::outbox::quiet(&house);
+    let watchers = house.state().join("watchers");
+    let known = fs::read_dir(&watchers).expect("there").count();
+    let held = old_file(&watchers.join("held.6.lock"), MINUTE);
+    let holder = File::open(&held).expect("there");
+    fs2::FileExt::lock_exclusive(&holder).expect("free");
+    is_sound(&house);
+    let gone = [
+        "gone.5.lock",
+        "gone.5.json",
+        "gone.5.log",
+        "a.5.verify.json",
+    ];
+    let gone = gone.map(|name| old_file(&watchers.join(name), MINUTE));
+    told_of(&house, &gone[0]);
+    let told = only(look(&house), "leftovers", "warn");
+    assert!(
+        told.todo.starts_with("'dispatch doctor --repair'"),
+        "{told:#?}"
+    );
+    assert_eq!(repair(&house).len(), 1);
+    assert!(gone.iter().all(|path| !path.exists()));
+    is_sound(&house);
+    assert_eq!(fs::read_dir(&watchers).expect("there").count(), known + 1);
+    drop(holder);
+    told_of(&house, &held);
+    repair(&house);
+    is_sound(&house);
+}
+
+#[test]
+fn nothing_is_a_leftover_of_a_ledger_that_cannot_be_read_whole() {
+    let house = sound_house();
+    let mut ledger = fs::read_to_string(house.ledger_path()).expect("UTF-8");
+    let end = ledger.rfind('}').expect("an object");
+    ledger.truncate(end);
+    ledger.push_str(",\"deep\": {\"generation\": 5, \"n\": 1e999}}\n");
+    house.write_ledger(&ledger);
+    let log = house.state().join("watchers/deep.5.log");
+    old_file(&log, MINUTE);
+    let told = only(look(&house), "entry", "wrong");
+    assert!(told.message.contains("\"deep\""), "{told:#?}");
+    house.dispatch(&["doctor", "--repair"]).exits(1);
+    assert!(log.exists());
+    let other = old_file(&house.state().join("watchers/other.5.log"), MINUTE);
+    house.dispatch(&["doctor", "--repair"]).exits(1);
+    assert!(!other.exists());
+}
+
+#[test]
+fn the_advice_for_a_leftover_is_what_removes_it() {
+    let house = sound_house();
+    let stale = house
+        .state()
+        .join(format!(".labels.json.tmp-{}-x", dead_pid()));
+    old_file(&stale, 11 * MINUTE);
+    let mut told = only(look(&house), "leftovers", "warn");
+    let command = told.todo.split('\'').nth(1).expect("a command").to_owned();
+    told.todo = format!("run: {command}");
+    heed(&house, &told);
+    is_sound(&house);
+}
+
+#[test]
+fn a_prompt_of_no_label_is_told_and_nobody_but_its_owner_removes_it() {
+    let house = House::new();
+    let words = [
+        "enqueue",
+        "--label",
+        "a",
+        "--message",
+        "a task",
+        "--",
+        "cat",
+    ];
+    for _ in 0..2 {
+        house.dispatch(&words).exits(0);
+        house.ended("a");
+        crate::outbox::quiet(&house);
+    }
+    let day = 24 * 60 * MINUTE;
+    let prompts = house.state().join("prompts/a");
+    // Those of the ledger and of the archive are as old, and named.
+    for prompt in fs::read_dir(&prompts).expect("there").flatten() {
+        let file = File::options().append(true).open(prompt.path());
+        let file = file.expect("ours");
+        file.set_modified(SystemTime::now() - 3 * day)
+            .expect("ours");
+    }
+    old_file(&prompts.join("young.txt"), day / 2);
+    is_sound(&house);
+    let lost = old_file(&prompts.join("it's lost.txt"), 2 * day);
+    let told = only(look(&house), "leftovers", "warn");
+    assert!(
+        told.message.starts_with("prompts of no label: "),
+        "{told:#?}"
+    );
+    assert_eq!(repair(&house), Vec::<String>::new());
+    heed(&house, &told);
+    assert!(!lost.exists());
+    is_sound(&house);
+}

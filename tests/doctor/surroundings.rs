@@ -1,0 +1,179 @@
+//! Timers, the clock, and those who are told of events.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use super::{dispatch, fake_program, findings, heed, is_sound, look, only, sound_house, troubles};
+use crate::concurrency::recovery::{MINUTE_MS, now_ms};
+use crate::outbox::quiet;
+use crate::outbox::receiver::{Answer, Receiver};
+use crate::support::{Gate, House, eventually, finish_soon};
+
+/// A house in which a label runs, on a system without any timer.
+fn running_house() -> (House, Gate) {
+    let house = House::new();
+    fake_program(&house, "crontab", "cat crontab 2>/dev/null");
+    fake_program(&house, "systemctl", "exit 1");
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo hi", gate.pass()));
+    house.watcher_pid("w");
+    house.runner_pid("w");
+    (house, gate)
+}
+
+#[track_caller]
+fn doctor(house: &House) -> crate::support::Ran {
+    dispatch(house, &["doctor"])
+}
+
+#[test]
+fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
+    let (house, gate) = running_house();
+    let told = only(doctor(&house), "timers", "warn");
+    let never = "the recovery scan has never run here, and the stuck detector has never run here, while 1 labels run";
+    assert!(told.message.starts_with(never), "{told:#?}");
+    assert!(told.todo.contains("dispatch install-timers"), "{told:#?}");
+    // Neither a dry run nor one for a single label is a scan.
+    house.run("529-recovery", &["--dry-run"]).exits(0);
+    house.run("529-recovery", &["--label", "w"]).exits(0);
+    only(doctor(&house), "timers", "warn");
+    heed(&house, &told);
+    assert_eq!(troubles(doctor(&house), 0), []);
+    let scanned = house.state().join("recovery.json");
+    let text = fs::read_to_string(&scanned).expect("recorded");
+    let run: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(run["outcome"], "ok");
+    let late = json!({"lastRunAt": now_ms() - 11 * MINUTE_MS, "outcome": "ok"});
+    fs::write(&scanned, late.to_string()).expect("writable");
+    let told = only(doctor(&house), "timers", "warn");
+    assert!(
+        told.message
+            .starts_with("the recovery scan ran 11m ago, while 1 labels run")
+    );
+    fs::write(house.path("crontab"), "#* * * * * 529-recovery\n").expect("writable");
+    let told = only(doctor(&house), "timers", "warn");
+    assert!(told.todo.contains("dispatch install-timers"), "{told:#?}");
+    fs::write(house.path("crontab"), "* * * * * X=1 /opt/529-recovery\n").expect("writable");
+    let told = only(doctor(&house), "timers", "warn");
+    assert!(
+        told.todo.starts_with("look why the timers do not do it"),
+        "{told:#?}"
+    );
+    heed(&house, &told);
+    let fine = findings(&doctor(&house).exits(0));
+    let timers = fine
+        .iter()
+        .find(|told| told.name == "timers")
+        .expect("told");
+    let said = "installed with cron; the recovery scan ran ";
+    assert!(timers.message.starts_with(said), "{timers:#?}");
+    gate.open();
+    house.ended("w");
+    quiet(&house);
+    // Where nothing runs nobody has to be there.
+    fs::write(&scanned, late.to_string()).expect("writable");
+    assert_eq!(troubles(doctor(&house), 0), []);
+}
+
+#[test]
+fn timers_that_are_installed_and_do_not_run_are_told_with_how_to_start_them() {
+    let house = sound_house();
+    let units = house.root().join("user/.config/systemd/user");
+    fs::create_dir_all(&units).expect("creatable");
+    for unit in ["dispatch-recovery.timer", "dispatch-stuck.timer"] {
+        fs::write(units.join(unit), "").expect("writable");
+    }
+    let script = "case \"$2\" in \
+        enable) echo \"$*\" > asked ;; \
+        is-enabled) [ -e asked ] && echo enabled || echo disabled; echo enabled ;; \
+        is-active) [ -e asked ] && echo active || echo inactive; echo active ;; \
+        esac";
+    fake_program(&house, "systemctl", script);
+    let told = only(doctor(&house), "timers", "warn");
+    assert_eq!(
+        told.message,
+        "installed, and not started: dispatch-recovery.timer; run: systemctl --user enable --now dispatch-recovery.timer"
+    );
+    heed(&house, &told);
+    assert_eq!(
+        house.text("asked"),
+        "--user enable --now dispatch-recovery.timer\n"
+    );
+    let fine = findings(&doctor(&house).exits(0));
+    let timers = fine
+        .iter()
+        .find(|told| told.name == "timers")
+        .expect("told");
+    assert!(
+        timers.message.starts_with("installed with systemd"),
+        "{timers:#?}"
+    );
+}
+
+#[test]
+fn a_service_manager_that_hangs_holds_nobody_up() {
+    let house = sound_house();
+    let units = house.root().join("user/.config/systemd/user");
+    fs::create_dir_all(&units).expect("creatable");
+    fs::write(units.join("dispatch-recovery.timer"), "").expect("writable");
+    fake_program(&house, "systemctl", "sleep 1000 & sleep 1000");
+    let mut command = house.command("dispatch");
+    command
+        .arg("doctor")
+        .env("PATH", super::path_of(&house))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let ran = finish_soon(command.spawn().expect("it starts"));
+    assert_eq!(troubles(ran, 0), []);
+    eventually("what it started is gone, too", || {
+        house.processes().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn a_clock_that_is_behind_the_ledger_is_wrong() {
+    let house = sound_house();
+    let written = |ahead_ms: i64| {
+        let mut ledger = house.ledger();
+        ledger["a"]["updatedAt"] = json!(now_ms() + ahead_ms);
+        house.write_ledger(ledger.to_string());
+    };
+    written(MINUTE_MS / 2);
+    is_sound(&house);
+    written(60 * MINUTE_MS);
+    let told = only(look(&house), "clock", "wrong");
+    assert!(
+        told.message
+            .contains("behind the time at which label \"a\" was written")
+    );
+    // As if the clock had been set.
+    written(-MINUTE_MS);
+    is_sound(&house);
+}
+
+#[test]
+fn receivers_that_do_not_hear_are_told_until_they_do() {
+    let receiver = Receiver::answering(&[Answer::Status(500), Answer::Status(500)]);
+    let house = House::new();
+    house.configure(&json!({"events": {"webhook": {"url": receiver.url()}}}));
+    fs::set_permissions(house.state(), fs::Permissions::from_mode(0o700)).expect("ours");
+    house.enqueue("a", "echo hi");
+    house.ended("a");
+    quiet(&house);
+    let told = only(look(&house), "events", "warn");
+    assert!(
+        told.message.starts_with("the webhook did not hear of "),
+        "{told:#?}"
+    );
+    assert!(
+        told.message
+            .contains(" event(s): it answered 500; mend the receiver"),
+        "{told:#?}"
+    );
+    house.enqueue("b", "echo hi");
+    house.ended("b");
+    quiet(&house);
+    is_sound(&house);
+}
