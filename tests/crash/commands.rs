@@ -212,7 +212,12 @@ fn old_and_young(house: &House) -> Vec<PathBuf> {
     let young = entry(2, "2999-01-02T03:04:05.000Z");
     house.write_ledger(format!("{:#}\n", json!({"w": old, "young": young})));
     let private = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(house.ledger_path(), private).expect("ours");
+    for path in [
+        house.ledger_path(),
+        house.state().join("sessions/sessions.json"),
+    ] {
+        fs::set_permissions(path, private.clone()).expect("ours");
+    }
     files
 }
 
