@@ -34,7 +34,7 @@ fn brief<'a>(reach: &'a Reach, audience: &'a Audience, task: &'a str) -> Brief<'
         audience,
         task,
         timeout_s: Some(300),
-        cwd: Some("/work/repo"),
+        cwd: Some("/srv/repo"),
         attempt: 1,
         retry_of: None,
         told: &[],
@@ -92,7 +92,7 @@ fn what_the_task_orders_is_in_the_signal() {
     for part in [
         signal,
         "\n3. The tests that the task asks for were run, and they pass.\n4. What the task wants pushed is pushed.\n5. You can",
-        "--sha names the commit that holds the work: 7 to 40 hex digits, a commit of the repository at /work/repo.",
+        "--sha names the commit that holds the work: 7 to 40 hex digits, a commit of the repository at /srv/repo.",
         "A signal within 120 seconds",
     ] {
         assert!(text.contains(part), "{part}\n---\n{text}");
