@@ -150,8 +150,12 @@ fn archived(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
         return Ok(OK);
     }
     let rows: Vec<(&str, Entry)> = shown.iter().map(|(l, e)| (l.as_str(), e.clone())).collect();
+    let nothing = match args.label.is_some() || args.status.is_some() {
+        true => "nothing of that is in the archive",
+        false => "nothing is in the archive",
+    };
     let lines = match rows.is_empty() {
-        true => vec!["nothing of that is in the archive".to_owned()],
+        true => vec![nothing.to_owned()],
         false => output.table_lines(&table(home, output, &rows)),
     };
     output.lines(&lines)?;

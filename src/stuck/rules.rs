@@ -273,7 +273,9 @@ fn over(settled: &Settled, rules: Rules, now_ms: i64) -> Verdict {
         Settled::Reply { at_ms, .. } => *at_ms,
         Settled::Failed { failure, .. } => failure.at,
     };
-    if now_ms.saturating_sub(ended_ms) < ms(rules.threshold) {
+    // Gateways take their time to say how a run ended.
+    let filing = rules.threshold.max(PROGRESS);
+    if now_ms.saturating_sub(ended_ms) < ms(filing) {
         let reason = "its run has ended, and its watcher files that";
         return Verdict::new(Standing::Alive, reason);
     }

@@ -187,6 +187,12 @@ fn an_end_that_nobody_files_is_told_of() {
         verdict.proofs,
         ["its run ended at 13:15 UTC", "its label still runs"]
     );
+    let hasty = Rules {
+        threshold: Duration::from_secs(1),
+        nudges: true,
+    };
+    let filing = ended(NOW - 3 * MINUTE + 1);
+    assert_eq!(decide(&filing, None, hasty, NOW).standing, Standing::Alive);
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn rows_are_whole_entries_and_people_get_a_table() {
         .exits(0);
     assert_eq!(
         (ran.stdout.as_str(), ran.stderr.as_str()),
-        ("no labels\n", "")
+        ("nothing is in the archive\n", "")
     );
     let ran = empty.dispatch(&["list", "--archived"]).exits(0);
     assert_eq!(

@@ -51,7 +51,7 @@ pub struct HandoffArgs {
 /// Flags of `install-timers`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  dispatch install-timers            # systemd: shows what it will do, and asks\n  (crontab -l; dispatch install-timers --cron) | crontab -"
+    after_help = "Without --cron: units of systemd's user manager. What will be done is shown first, and asked for on a terminal.\n\nExample:\n  dispatch install-timers --yes\n  dispatch install-timers --cron"
 )]
 pub struct TimersArgs {
     /// Print crontab lines instead
