@@ -1,12 +1,13 @@
 //! When the scan ran last (`recovery.json`): for whoever asks whether anybody has it run by the clock.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::home::Home;
-use crate::storage::{replace_synced, sweep_temporaries};
 
 /// The file's name in the state directory.
 const NAME: &str = "recovery.json";
@@ -35,22 +36,28 @@ impl LastRun {
     /// Records a run that ends now. Where there is no state directory there is nothing to record.
     ///
     /// # Errors
-    /// When the file cannot be replaced; it is then as it was.
+    /// When the file cannot be written.
     pub fn record(home: &Home, outcome: &str) -> io::Result<()> {
-        let storage = home.storage.as_ref();
-        if storage.facts(&home.paths.home)?.is_none() {
+        if home.storage.facts(&home.paths.home)?.is_none() {
             return Ok(());
         }
         let run = Self {
             last_run_at: home.now_ms(),
             outcome: outcome.to_owned(),
         };
-        let mut bytes = serde_json::to_vec(&run)?;
-        bytes.push(b'\n');
-        replace_synced(storage, &path(home), &bytes)?;
-        sweep_temporaries(storage, &home.paths.home, NAME, |pid| {
-            crate::process::ProcessIdentity::of(pid).is_none()
-        });
+        let mut text = serde_json::to_vec(&run)?;
+        text.push(b'\n');
+        // In place and without a sync: half a stamp reads as none, and none is worth no more than the next one.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags.bits() as i32)
+            .open(path(home))?;
+        file.write_all(&text)?;
+        file.set_len(text.len() as u64)?;
         Ok(())
     }
 }

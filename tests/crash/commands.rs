@@ -176,6 +176,8 @@ fn old_and_young(house: &House) -> Vec<PathBuf> {
             .create(dir);
         made.expect("creatable");
         fs::write(&path, text).expect("writable");
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&path, private).expect("ours");
         path
     };
     let files: Vec<PathBuf> = [
