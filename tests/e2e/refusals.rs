@@ -77,7 +77,11 @@ fn an_agent_that_the_gateway_does_not_have_is_refused(
 ) {
     let Some(house) = version.house() else { return };
     let ran = house
-        .try_to_ask("who", "Who are you?", &["--agent", "nobody"])
+        .try_to_ask(
+            "who",
+            "Who are you?",
+            &["--agent", "nobody", "--timeout", "5m"],
+        )
         .exits(1);
     let entry = house.entry("who");
     assert_eq!(entry["status"], "error");
