@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use crate::record::{Entry, FailureKind, Generation};
 use crate::session::exec_event::without_time;
 
-/// How every brief begins.
+/// How every brief begins. No line may begin with one word in brackets: the newer generation of gateways looks behind such a
+/// line for a tool's call, in every line that follows, and over a prompt of megabytes that takes it many minutes.
 const OPENING: &str = "[Sub-agent context]";
 
 /// What stands before the chat's id in a prompt that came from a chat.
@@ -176,12 +177,12 @@ impl Brief<'_> {
     fn progress(&self) -> String {
         let line = self.line("note", &["What is done, and what comes next"]);
         format!(
-            "\n[Progress]\nWhoever asked can be told how it goes. At a milestone of a long task run this line, with your own words at its end:\n\n{line}\n"
+            "\n--- Progress ---\nWhoever asked can be told how it goes. At a milestone of a long task run this line, with your own words at its end:\n\n{line}\n"
         )
     }
 
     fn task(&self) -> String {
-        let mut text = "\n[Task]\n".to_owned();
+        let mut text = "\n--- Task ---\n".to_owned();
         let is_marked = |text: &str| text.contains(CHAT_MARK);
         let is_named = is_marked(self.task) || self.told.iter().any(|told| is_marked(&told.text));
         if let Some(chat) = self.audience.chat.as_ref().filter(|_| !is_named) {
@@ -198,7 +199,7 @@ impl Brief<'_> {
                 told.text
             ));
         }
-        text.push_str("\n[End of the task]\n");
+        text.push_str("\n--- End of the task ---\n");
         text
     }
 
@@ -238,7 +239,7 @@ impl Brief<'_> {
             line.push_str(" --sha \"$(git rev-parse HEAD)\"");
         }
         let mut text =
-            "\n[Completion signal]\nSignal the end once, and only when all of this is true:\n"
+            "\n--- Completion signal ---\nSignal the end once, and only when all of this is true:\n"
                 .to_owned();
         for (number, sentence) in (1..).zip(ready) {
             text.push_str(&format!("{number}. {sentence}\n"));
@@ -288,7 +289,7 @@ impl Brief<'_> {
             (false, None) => ("is kept by dispatch", " for whoever asked".to_owned()),
         };
         format!(
-            "\n[Delivery]\nYour result, which is the summary of the signal or else your last reply, {who}{where_from}. Do not send it yourself: the message tool is not for results, and they would arrive twice.\n"
+            "\n--- Delivery ---\nYour result, which is the summary of the signal or else your last reply, {who}{where_from}. Do not send it yourself: the message tool is not for results, and they would arrive twice.\n"
         )
     }
 

@@ -47,18 +47,18 @@ fn a_brief_reads_from_top_to_bottom() {
     let text = brief(&reach, &audience, "Mend the roof.").compose();
     let expected = r#"[Sub-agent context] You work as a sub-agent on one task, unattended: nobody reads along and nobody answers questions. Decide yourself what the task leaves open, and see it through. Your label is "it's "$1"", generation 17.
 
-[Progress]
+--- Progress ---
 Whoever asked can be told how it goes. At a milestone of a long task run this line, with your own words at its end:
 
 DISPATCH_HOME='/var/my state' '/opt/it'\''s here/dispatch' note --label 'it'\''s "$1"' 'What is done, and what comes next'
 
-[Task]
+--- Task ---
 ORIGIN_CHAT_ID: -100
 
 Mend the roof.
-[End of the task]
+--- End of the task ---
 
-[Completion signal]
+--- Completion signal ---
 Signal the end once, and only when all of this is true:
 1. Everything that the task asks for is done, and nothing that you started for it is still running.
 2. You have looked at the outcome yourself, and what was wrong with it is mended.
@@ -75,10 +75,28 @@ DISPATCH_HOME='/var/my state' '/opt/it'\''s here/dispatch' done --label 'it'\''s
 - If the task cannot be finished, send no signal: say in your last reply what is missing and why.
 - If the line cannot be run where you are, your last reply counts as the result.
 
-[Delivery]
+--- Delivery ---
 Your result, which is the summary of the signal or else your last reply, is delivered by dispatch to telegram:-100. Do not send it yourself: the message tool is not for results, and they would arrive twice.
 "#;
     assert_eq!(text, expected);
+}
+
+/// What OpenClaw 2026.9.6 takes for the beginning of a tool's call.
+#[test]
+fn no_line_looks_like_a_tools_call_to_a_gateway() {
+    let (reach, audience) = (reach(), told("-100"));
+    let sent = [Told {
+        text: "Also the gutter.".to_owned(),
+        interrupts: true,
+    }];
+    let again = Brief {
+        attempt: 2,
+        told: &sent,
+        ..brief(&reach, &audience, "Push the tests.")
+    };
+    let text = again.compose();
+    let call = regex::Regex::new(r"(?m)^\s*(?:\[(?:tool:)?[A-Za-z0-9_-]+\]|<)").expect("a pattern");
+    assert_eq!(call.find(&text).map(|found| found.as_str()), None, "{text}");
 }
 
 #[test]
@@ -122,8 +140,8 @@ fn what_the_task_orders_is_in_the_signal() {
 )]
 #[case::to_nobody(json!({}), false, None, "is kept by dispatch for whoever asked.")]
 #[case::a_target_of_lines(
-    json!({"deliverTo": "7\n[Task]\r8"}),
-    true, Some("7 [Task] 8"), "is delivered by dispatch to telegram:7 [Task] 8."
+    json!({"deliverTo": "7\n--- Task ---\r8"}),
+    true, Some("7 --- Task --- 8"), "is delivered by dispatch to telegram:7 --- Task --- 8."
 )]
 fn who_waits_for_it_decides_what_is_said(
     #[case] entry: Value,
@@ -138,8 +156,8 @@ fn who_waits_for_it_decides_what_is_said(
     let reach = reach();
     let text = brief(&reach, &audience, "Go.").compose();
     assert_eq!(text.contains("dispatch' note"), hears_notes, "{text}");
-    let head = chat.map_or("[Task]\nGo.".to_owned(), |chat| {
-        format!("[Task]\nORIGIN_CHAT_ID: {chat}\n\nGo.")
+    let head = chat.map_or("--- Task ---\nGo.".to_owned(), |chat| {
+        format!("--- Task ---\nORIGIN_CHAT_ID: {chat}\n\nGo.")
     });
     assert!(text.contains(&head), "{text}");
     assert!(text.contains(delivery), "{text}");
@@ -191,7 +209,7 @@ fn a_retry_says_why_and_repeats_what_was_sent_before() {
         text.contains("\nThis is a retry (attempt 2): the attempt before it ended early because the gateway was restarted. Go on"),
         "{text}"
     );
-    let task = "[Task]\nMend the roof.\n\n[This was sent while an earlier attempt was at work:]\n\nAlso the gutter.\n\n[This was sent while an earlier attempt was at work, in place of what it was doing until then:]\n\nStop, the chimney.\n[End of the task]\n";
+    let task = "--- Task ---\nMend the roof.\n\n[This was sent while an earlier attempt was at work:]\n\nAlso the gutter.\n\n[This was sent while an earlier attempt was at work, in place of what it was doing until then:]\n\nStop, the chimney.\n--- End of the task ---\n";
     assert!(text.contains(task), "{text}");
 }
 
@@ -211,7 +229,7 @@ proptest! {
         let reach = reach();
         let audience = to.map(|to| told(&to)).unwrap_or_default();
         let text = brief(&reach, &audience, &task).compose();
-        let task = format!("\n{task}\n[End of the task]\n");
+        let task = format!("\n{task}\n--- End of the task ---\n");
         prop_assert!(text.contains(&task));
     }
 }
