@@ -57,7 +57,8 @@ pub(super) fn check(home: &Home, book: &Book, found: &mut Findings) {
 
 /// Which of the limits what runs comes near to. Pure.
 fn scarce(running: u64, instances: Option<u64>, watches: Option<u64>) -> Option<String> {
-    let near = |need: u64, limit: Option<u64>| limit.filter(|limit| need > limit / 10 * 9);
+    let near =
+        |need: u64, limit: Option<u64>| limit.filter(|limit| need > limit.saturating_mul(9) / 10);
     if let Some(limit) = near(running * SOURCES_EACH, instances) {
         return Some(format!(
             "no more than {limit} sources of file events to a user"
