@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{findings, heed, is_sound, look, only, path_of, repair, troubles};
 use crate::concurrency::recovery::{MINUTE_MS, age_heartbeat, now_ms, stopped_watcher};
 use crate::outbox::quiet;
-use crate::support::{House, kill, kill_hard, program, run};
+use crate::support::{House, eventually, kill, kill_hard, program, run};
 
 /// What nobody has a timer for is told of anything that runs; not so here.
 fn scanned(house: &House) {
@@ -62,7 +62,9 @@ fn a_watcher_that_does_not_stir_is_told_and_the_advice_replaces_it() {
     );
     assert!(told.message.starts_with(&said), "{told:#?}");
     heed(&house, &told);
-    assert_ne!(house.watcher_pid("w"), watcher);
+    eventually("another watcher signs for the post", || {
+        (house.watcher_pid("w") != watcher).then_some(())
+    });
     is_sound(&house);
     gate.open();
     assert_eq!(house.ended("w")["status"], "done");

@@ -140,13 +140,13 @@ fn a_silent_command_without_a_limit_is_let_be_and_so_is_one_within_its_limit() {
 fn a_watcher_that_pings_does_not_hide_a_silence_that_was_not_to_be() {
     let house = House::new();
     let gate = house.gate("gate");
-    let watcher = silent_run(&house, "w", &gate.pass());
-    // What `--monitor-timeout` keeps. The watcher that would write the entry stands still.
-    let mut ledger = house.ledger();
-    ledger["w"]["monitorTimeoutMin"] = json!(0.02);
-    ledger["w"]["idleThresholdSeconds"] = json!(7200);
-    house.write_ledger(format!("{ledger:#}\n"));
-    kill(watcher, "CONT");
+    let limits = ["--idle-threshold", "2h", "--monitor-timeout", "1s"];
+    let script = gate.pass();
+    let rest = ["--", "sh", "-c", &script];
+    house
+        .dispatch(&[&["enqueue", "--label", "w"], &limits[..], &rest[..]].concat())
+        .exits(0);
+    let watcher = house.watcher_pid("w");
     let told = alerts(&house, &[]);
     assert!(told.stdout.starts_with("stuck: \"w\": "), "{told:?}");
     assert_eq!(house.watcher_pid("w"), watcher);

@@ -493,7 +493,8 @@ impl House {
         let bytes = fs::read(path).unwrap_or_default();
         bytes
             .split_inclusive(|byte| *byte == b'\n')
-            .filter(|line| line.ends_with(b"\n"))
+            // Whoever writes behind a half-written line begins a new one; the line may be whole a moment later.
+            .filter(|line| line.ends_with(b"\n") && *line != b"\n")
             .map(|line| serde_json::from_slice(line).expect("each line is JSON"))
             .collect()
     }
