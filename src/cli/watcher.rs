@@ -5,8 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
+use super::definition::whole;
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{complain, labels, open_home, parse, prepare};
@@ -71,7 +72,7 @@ const HANDOVER_LOOK: Duration = Duration::from_millis(5);
 
 /// The program's command line.
 pub(super) fn definition() -> clap::Command {
-    WatcherArgs::command()
+    whole::<WatcherArgs>()
 }
 
 /// Runs the program.
