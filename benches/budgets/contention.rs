@@ -11,7 +11,6 @@ use dispatch::config::Strictness;
 use dispatch::home::Home;
 use dispatch::ledger::{Ledger, Patience};
 use dispatch::paths::process_environment;
-use dispatch::record::Entry;
 use serde_json::json;
 
 use crate::house::{House, quiet};
@@ -80,14 +79,14 @@ pub fn write(words: &[String]) {
 fn mixed(ledger: &Ledger, writer: u64, n: u64) {
     let own = format!("own-{writer}-{}", n / 3);
     let change = |book: &mut dispatch::ledger::Book| {
-        let mut shared = book.get(SHARED).unwrap_or_else(Entry::new);
+        let mut shared = book.get(SHARED).unwrap_or_default();
         let count = shared.number("count").unwrap_or_default();
         shared.set("count", json!(count + 1));
         book.put(SHARED, shared);
         match n % 3 {
-            2 if n % 2 == 0 => book.remove(&own),
+            2 if n.is_multiple_of(2) => book.remove(&own),
             _ => {
-                let mut entry = book.get(&own).unwrap_or_else(Entry::new);
+                let mut entry = book.get(&own).unwrap_or_default();
                 entry.set("summary", json!("It says \"all is well\". ".repeat(20)));
                 book.put(&own, entry);
             }
@@ -115,7 +114,7 @@ fn lost(house: &House, writers: usize, updates: u64) -> u64 {
         for n in 0..updates {
             let own = format!("own-{writer}-{}", n / 3);
             match n % 3 {
-                2 if n % 2 == 0 => expected.remove(&own),
+                2 if n.is_multiple_of(2) => expected.remove(&own),
                 _ => expected.insert(own),
             };
         }

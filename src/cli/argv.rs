@@ -5,6 +5,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::definition::named;
+
 /// A flag that stands where a value belongs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -55,7 +57,7 @@ pub fn check(root: &Command, argv: &[OsString]) -> Result<(), FlagAsValue> {
         .map(|word| word.to_str().unwrap_or_default())
         .take_while(|word| *word != "--")
         .collect();
-    let sub = words.iter().find_map(|word| root.find_subcommand(word));
+    let sub = named(root, argv);
     let find = |word: &str| {
         sub.and_then(|sub| flag_of(sub, word)).or_else(|| {
             // A flag of the program alone is none of its command's.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::definition::named;
 use super::terminal::wrapped;
 
 /// A usual terminal's width; a wider one is not filled.
@@ -92,10 +93,7 @@ const NAMED_BESIDE: [&str; 5] = [
 
 /// The help of the command that `argv` names, else of the program itself; `root` is the whole definition.
 pub fn text(root: Command, argv: &[OsString], columns: usize) -> String {
-    let words = argv.iter().skip(1).filter_map(|word| word.to_str());
-    let named = words
-        .take_while(|word| *word != "--")
-        .find_map(|word| root.find_subcommand(word));
+    let named = named(&root, argv);
     let (mut command, is_root) = match named {
         Some(command) => (command.clone(), false),
         None => (root, true),

@@ -112,6 +112,9 @@ fn prepare() {
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     let argv: Vec<OsString> = std::env::args_os().collect();
+    if let Some(parsed) = parse_called::<T>(&argv) {
+        return Ok(parsed);
+    }
     let mut command = without_empty_variables(T::command());
     let matches = command.try_get_matches_from_mut(&argv);
     // By now the command that was called knows its flags.
@@ -140,6 +143,14 @@ fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
             exit::finish(program, Err(exit::usage(sentence)))
         }
     })
+}
+
+/// Reads a command line by the definition of its command alone; `None` for one that the whole definition has to read.
+fn parse_called<T: Parser + CommandFactory>(argv: &[OsString]) -> Option<T> {
+    let mut command = without_empty_variables(definition::called::<T>(argv)?);
+    let mut matches = command.try_get_matches_from_mut(argv).ok()?;
+    argv::check(&command, argv).ok()?;
+    T::from_arg_matches_mut(&mut matches).ok()
 }
 
 /// An environment variable that is set to nothing counts as unset, as everywhere.
