@@ -83,9 +83,9 @@ const IMPURE: [&str; 10] = [
 ];
 
 /// A source file: its path under `src` (or `bin`), and its code without comments and tests.
-struct Source {
+pub struct Source {
     name: String,
-    code: String,
+    pub code: String,
     lines: usize,
 }
 
@@ -155,12 +155,12 @@ fn code_of(text: &str) -> String {
     lines[..tests.unwrap_or(lines.len())].join("\n")
 }
 
-fn project(path: &str) -> PathBuf {
+pub fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The sources below `top` that are no tests.
-fn sources(top: &str) -> Vec<Source> {
+pub fn sources(top: &str) -> Vec<Source> {
     let top = project(top);
     let mut found = Vec::new();
     let mut dirs = vec![top.clone()];
