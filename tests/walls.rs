@@ -259,6 +259,20 @@ fn every_storey_that_the_library_names_has_its_place() {
 }
 
 #[test]
+fn the_page_on_the_architecture_has_the_storeys_in_their_order() {
+    let page = fs::read_to_string(project("docs/architecture.md")).expect("readable");
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| in `src/` |"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert_eq!(named, STOREYS.concat());
+}
+
+#[test]
 fn only_the_ledger_knows_its_file() {
     let found: Vec<String> = sources("src")
         .iter()
