@@ -188,7 +188,10 @@ fn liveness(
 ) -> Value {
     let Some(run) = RunRef::of_entry(label, entry) else {
         return match entry.text("sessionKey") {
-            Some(_) => json!({"error": "another tool started this session"}),
+            Some(_) => match BackendName::of_entry(entry) {
+                Some(_) => json!({"error": "the entry names no run of its session"}),
+                None => json!({"error": "another tool started this session"}),
+            },
             None => Value::Null,
         };
     };
@@ -342,6 +345,11 @@ fn print(
             "watcher",
             match alive {
                 true => format!("alive: {}", saying(watcher)),
+                // Nobody but that tool starts one for it.
+                false if BackendName::of_entry(entry).is_none() => format!(
+                    "another tool's; to take the label over: dispatch watcher-handoff --label {}",
+                    labels::typed(label)
+                ),
                 false => "dead; '529-recovery' starts a new one".to_owned(),
             },
         ));

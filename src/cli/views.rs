@@ -114,8 +114,12 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
         "artifactPath".to_owned(),
         json!(artifact_path(entry, "artifact")),
     );
-    if status == Status::Running {
-        fields.insert("message".to_owned(), json!("the label is still running"));
+    if !status.is_ended() {
+        let message = match status {
+            Status::Running => "the label is still running".to_owned(),
+            other => format!("the label is {other}, which is no end"),
+        };
+        fields.insert("message".to_owned(), json!(message));
     }
     fields
 }

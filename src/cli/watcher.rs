@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser};
 
+use super::args::parse_generation;
 use super::exit::{self, FAILURE, OK};
 use super::{complain, labels, open_home, parse, prepare};
 use crate::config::Strictness;
@@ -43,7 +44,7 @@ struct WatcherArgs {
     #[arg(long, conflicts_with_all = ["label", "generation", "once", "timeout", "idle_threshold", "detached"])]
     all: bool,
     /// Watch this generation only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     generation: Option<u64>,
     /// Look once, as a scheduler does: prints the end when nobody has it yet; else nothing, and WATCHER_PENDING or WATCHER_ALREADY_DELIVERED on stderr
     #[arg(long)]

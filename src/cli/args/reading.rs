@@ -41,7 +41,7 @@ pub struct ListArgs {
     #[arg(long)]
     pub all: bool,
     /// What left the ledger: replaced or pruned generations, the last to leave first
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub archived: bool,
     /// Of the archive, only this label's generations
     #[arg(long, allow_hyphen_values = true)]
