@@ -22,6 +22,7 @@ pub use self::upkeep::{
     CompleteLabelsArgs, CompletionsArgs, DoctorArgs, HandoffArgs, ManArgs, PruneArgs,
     RedeliverArgs, RetryArgs, StuckArgs, SyncArgs, TimersArgs,
 };
+pub use self::values::parse_generation;
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]

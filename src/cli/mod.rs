@@ -39,7 +39,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
@@ -214,7 +214,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
         Command::LocalRunner(args) => {
-            run(home, &RunFiles::at(args.dir.clone()))?;
+            let carried = run(home, &RunFiles::at(args.dir.clone()));
+            carried.with_context(|| format!("cannot carry the run in {}", args.dir.display()))?;
             Ok(OK)
         }
         Command::LocalWaiter(args) => {

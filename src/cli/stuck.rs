@@ -114,7 +114,7 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
         cancels: args.cancel,
         quiet: args.quiet,
     };
-    let mut memory = match Memory::open(home).context("cannot use the detector's memory")? {
+    let mut memory = match Memory::open(home).with_context(|| unkept(home))? {
         Ok(memory) => memory,
         Err(holder) => {
             let who = holder.map_or_else(|| "another".to_owned(), |holder| holder.to_string());
@@ -125,13 +125,16 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
     let report = detect(home, &request, Some(&mut memory))?;
     if way == Way::Act {
         memory.note_run(home.now_ms());
-        memory
-            .save(home)
-            .context("cannot record when the detector ran")?;
+        memory.save(home).with_context(|| unkept(home))?;
     }
     let screen = Screen::from_environment(&process_environment);
     let output = Output::new(OutputChoice::Table, args.json, screen);
     report::print(output, &report, args.json, args.quiet)
+}
+
+fn unkept(home: &Home) -> String {
+    let path = Memory::path(home);
+    format!("cannot use the detector's memory {}", path.display())
 }
 
 /// Runs `dispatch stuck`.
@@ -176,7 +179,7 @@ fn detect(home: &Home, request: &Request, memory: Option<&mut Memory>) -> Result
     if let Some(memory) = memory {
         remember(&mut report, memory);
         if request.way == Way::Act {
-            memory.save(home).context("cannot keep who was silent")?;
+            memory.save(home).with_context(|| unkept(home))?;
             events::tell(home, &report.event(&events::host(home)));
             nudge_all(home, &ledger, &mut gateway, &mut report, memory)?;
         }
@@ -301,7 +304,7 @@ fn nudge_all(
             }
         }
     }
-    memory.save(home).context("cannot keep who was nudged")
+    memory.save(home).with_context(|| unkept(home))
 }
 
 /// Cancels what is stuck, as `dispatch cancel` does.

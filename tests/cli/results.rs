@@ -108,7 +108,7 @@ fn a_result_without_a_file_says_so() {
         .exits(1);
     assert_eq!(
         ran.stderr,
-        "[dispatch] label \"nightly-build\" has no file with its text; 'dispatch result --label' prints what the ledger has\n"
+        "[dispatch] label \"nightly-build\" has no file with its text; 'dispatch result --label nightly-build' prints what the ledger has\n"
     );
 }
 

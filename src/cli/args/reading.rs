@@ -41,7 +41,7 @@ pub struct ListArgs {
     #[arg(long)]
     pub all: bool,
     /// What has left the ledger: older generations and pruned labels
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub archived: bool,
     /// With --archived: only this label
     #[arg(long, allow_hyphen_values = true)]

@@ -123,9 +123,7 @@ pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
 
 fn unknown(section: &str, name: &str) -> Outcome {
     Outcome::Refused {
-        why: format!(
-            "the configuration names no \"{name}\" under \"{section}\"; add it, then run 'dispatch redeliver'"
-        ),
+        why: format!("the configuration names no \"{name}\" under \"{section}\"; add it"),
     }
 }
 
