@@ -10,7 +10,7 @@ use dispatch::failure::policy;
 use dispatch::record::FailureKind;
 use regex::Regex;
 
-use crate::support::House;
+use crate::support::{House, eventually};
 use crate::walls::{project, sources};
 
 fn page(name: &str) -> String {
@@ -471,6 +471,9 @@ fn every_file_of_a_usual_day_is_explained() {
     house.dispatch(&["cancel", "--label", "other"]).exits(0);
     house.run("529-recovery", &[]).exits(0);
     house.run("stuck-detector", &[]).exits(0);
+    eventually("all watchers have left", || {
+        house.processes().is_empty().then_some(())
+    });
     house.dispatch(&["prune", "--label", "other"]).exits(0);
     fs::write(house.ledger_path(), "{").expect("writable");
     house.dispatch(&["doctor", "--repair"]).exits(0);
