@@ -28,10 +28,10 @@ use crate::recovery::{LastRun, Options, Scan, scan};
     after_help = "Example (crontab):\n  * * * * * 529-recovery"
 )]
 struct RecoveryArgs {
-    /// Look at this label alone
+    /// Look at this label only
     #[arg(long, allow_hyphen_values = true)]
     label: Option<String>,
-    /// Say what would be done, and do nothing
+    /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
     /// Retry no failure older than this (seconds, or a text such as 60m) [default: 60m]
