@@ -15,6 +15,11 @@ use super::args::ManArgs;
 use super::exit::{OK, usage};
 use super::output::write_stdout;
 
+/// The command lines of the four programs.
+pub fn command_lines() -> [Command; 4] {
+    PAGES.each_ref().map(|page| (page.definition)())
+}
+
 /// Prints a page, or writes all of them.
 ///
 /// # Errors

@@ -54,6 +54,7 @@ use crate::home::{Home, HomeError};
 use crate::paths::process_environment;
 use crate::process::survive_size_limits;
 
+pub use self::manual::command_lines;
 pub use self::recovery::main as recovery;
 pub use self::stuck::main as stuck_detector;
 pub use self::watcher::main as watcher;

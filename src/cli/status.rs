@@ -152,6 +152,10 @@ fn view(
         "liveness".to_owned(),
         liveness(home, label, entry, observed),
     );
+    let survivor = views::survivor(home, label, entry);
+    if !survivor.is_null() {
+        view.insert("commandAtWork".to_owned(), survivor);
+    }
     let watcher = watcher(home, label, entry);
     let beat = watcher.get("at").and_then(Value::as_i64);
     if let Some(ping) = entry.time("lastPing").max(beat) {
@@ -274,6 +278,18 @@ fn saying(watcher: &Value) -> String {
     format!("{state}: {}{next}", text("reason").unwrap_or_default())
 }
 
+/// That the command of an ended label is at work, and how to stop it.
+fn lives_on(label: &str, survivor: &Value, now_ms: i64) -> String {
+    let pid = survivor.get("pid").and_then(Value::as_u64).unwrap_or(0);
+    let since = survivor.get("since").and_then(time::parse);
+    let since = since.map_or_else(String::new, |at| {
+        format!(", which was {}", format_ago(now_ms - at))
+    });
+    format!(
+        "lives on after its label's end{since} (process group {pid}); to stop it: dispatch cancel --label {label}"
+    )
+}
+
 fn print(
     home: &Home,
     output: Output,
@@ -309,6 +325,9 @@ fn print(
             false => "due".to_owned(),
         };
         facts.push(("retry", when));
+    }
+    if let Some(survivor) = view.get("commandAtWork") {
+        facts.push(("command", lives_on(label, survivor, now)));
     }
     facts.push(("started", ago(entry.time("spawnedAt"))));
     match (entry.time("spawnedAt"), entry.time("endedAt")) {

@@ -5,6 +5,7 @@ mod cancel;
 mod completions;
 mod configuration;
 mod doctor;
+mod documented;
 mod fields;
 mod heartbeat;
 mod help;

@@ -115,7 +115,7 @@ fn every_line_of_the_documents_runs_or_is_named_with_the_reason_why_not() {
             house.dispatch(&["wait", "--all"]);
             ran += 1;
         }
-        let is_readme = document.ends_with("README.md");
+        let is_readme = document == Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
         assert!(
             !is_readme || ran >= 10,
             "only {ran} lines of the README were run"
