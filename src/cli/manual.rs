@@ -36,7 +36,8 @@ pub fn run(args: &ManArgs) -> Result<u8> {
 }
 
 fn write_all(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for page in &PAGES {
         let path = dir.join(format!("{}.1", page.program));
         fs::write(&path, roff(page)?)
