@@ -36,7 +36,8 @@ pub fn run(args: &ManArgs) -> Result<u8> {
 }
 
 fn write_all(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for page in &PAGES {
         let path = dir.join(format!("{}.1", page.program));
         fs::write(&path, roff(page)?)
@@ -48,9 +49,7 @@ fn write_all(dir: &Path) -> Result<()> {
 
 /// The page in roff.
 fn roff(page: &Page) -> io::Result<Vec<u8>> {
-    let mut root = (page.definition)();
-    // The short help is the only one.
-    root.build();
+    let root = (page.definition)();
     let version = root.get_version().unwrap_or_default().to_owned();
     let whole = Man::new(root.clone());
     let mut body = Vec::new();

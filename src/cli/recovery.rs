@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use serde_json::{Value, json};
 
+use super::definition::whole;
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{labels, open_home, parse, prepare};
@@ -51,7 +52,7 @@ fn parse_retries(text: &str) -> Result<u32, String> {
 
 /// The program's command line.
 pub(super) fn definition() -> clap::Command {
-    RecoveryArgs::command()
+    whole::<RecoveryArgs>()
 }
 
 /// Runs the program.

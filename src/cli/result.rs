@@ -87,14 +87,14 @@ fn cut_short(label: &str, path: &Path) -> String {
 fn no_result(label: &str, entry: &Entry, what: &str) -> String {
     if entry.status().is_ended() {
         return format!(
-            "label \"{label}\" has {what}; 'dispatch result --label {}' prints what the ledger has",
+            "label \"{label}\" has {what}; read what the ledger has by: dispatch result --label {}",
             labels::typed(label)
         );
     }
     let status = entry.status();
     let hint = match status {
         Status::Running => format!(
-            "; 'dispatch wait {}' waits for its end",
+            "; wait for its end by: dispatch wait {}",
             labels::typed(label)
         ),
         // Another tool's status, which nobody here brings to an end.

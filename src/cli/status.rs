@@ -199,6 +199,10 @@ fn liveness(
         return Value::Null;
     };
     match observed {
+        // That nothing is left of a run says nothing of how it went.
+        Ok(evidence) if evidence.liveness == Liveness::Absent && entry.status().is_ended() => {
+            json!({"error": "nothing of the run is stored any more"})
+        }
         Ok(evidence) => json!({
             "updatedAt": evidence.last_activity_ms,
             "ageMs": evidence.last_activity_ms.map(|at| (home.now_ms() - at).max(0)),
@@ -347,7 +351,7 @@ fn print(
                 true => format!("alive: {}", saying(watcher)),
                 // Nobody but that tool starts one for it.
                 false if BackendName::of_entry(entry).is_none() => format!(
-                    "another tool's; to take the label over: dispatch watcher-handoff --label {}",
+                    "another tool's; take the label over by: dispatch watcher-handoff --label {}",
                     labels::typed(label)
                 ),
                 false => "dead; '529-recovery' starts a new one".to_owned(),

@@ -12,12 +12,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, Parser};
 
 use self::look::{Found, Gateway, look};
 use self::nudge::Nudged;
 use self::report::{Case, Parked, Report, Wedge};
 use super::args::{OutputChoice, StuckArgs};
+use super::definition::whole;
 use super::exit::{self, OK};
 use super::output::{Output, Screen};
 use super::{cancel, open_home, parse, prepare};
@@ -83,7 +84,7 @@ struct Request {
 
 /// The command line, for the manual page.
 pub(super) fn definition() -> Command {
-    DetectorArgs::command()
+    whole::<DetectorArgs>()
 }
 
 /// Runs the `stuck-detector` program.

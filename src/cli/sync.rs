@@ -130,7 +130,7 @@ fn reconcile(home: &Home, label: &str, entry: &Entry, way: Way) -> Result<Option
     let (Some(run), Some(name)) = (RunRef::of_entry(label, entry), BackendName::of_entry(entry))
     else {
         let reason = format!(
-            "another tool started it and watches it; 'dispatch watcher-handoff --label {}' takes it over",
+            "another tool started it and watches it; take it over by: dispatch watcher-handoff --label {}",
             labels::typed(label)
         );
         return Ok(detail("skipped", None, reason));

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use super::FOUND;
 use crate::support::{House, Ran, program, run};
 
 /// Runs a line as somebody would who stands in the house's root, with its `bin` and the programs on the PATH.
@@ -34,10 +35,16 @@ static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
             "()([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",
         ),
         ("TIME", r"()(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"),
+        ("FILE", r"()(\d{8}T\d{6}Z-[\w-]+?-[0-9a-f]{8}\.txt)"),
         ("STAMP", r"()(\d{8}T\d{6}(?:\d{3})?Z)"),
         ("CLOCK", r"()(\d\d:\d\d:\d\d)"),
         ("MS", r"()(\b1\d{12}\b)"),
-        ("N", r#"("(?:ageMs|nextInMs|startTime|startTicks)": )(\d+)"#),
+        (
+            "N",
+            r#"("(?:ageMs|nextInMs|position|startTime)": )(\d+|"[^"]+")"#,
+        ),
+        ("LEFT", r"(\(in )([\w ]+)"),
+        ("TOOK", r"(\btook +)(\d+m?s(?: \d+ms)?)"),
         ("PID", r#"(\bpid |"(?:pid|oldPid|newPid)": )(\d+)"#),
         ("AGO", r"()(\b(?:just now|\d+s ago)\b)"),
         ("SIZE", r"()(\b\d+ [GM]iB\b)"),
@@ -47,7 +54,7 @@ static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
 });
 
 /// What was told, with the house's root as `ROOT`, the programs' directory as `BIN` and what differs from run to run by
-/// its kind (`TIME`, `PID`); of ids the first is `UUID-1`, and the same one again, too. What the story itself says stays.
+/// its kind (`TIME`, `PID`); of ids the first is `UUID-1`, and the same one again, too. What the story itself or [`FOUND`] says stays.
 pub fn named(house: &House, told: &str, story: &str) -> String {
     let programs = program("dispatch");
     let programs = programs.parent().expect("it is in a directory");
@@ -58,7 +65,7 @@ pub fn named(house: &House, told: &str, story: &str) -> String {
         let mut known: HashMap<String, usize> = HashMap::new();
         let replaced = pattern.replace_all(&text, |found: &Captures<'_>| {
             let (before, value) = (&found[1], &found[2]);
-            if story.contains(&found[0]) {
+            if story.contains(&found[0]) || FOUND.contains(&found[0]) {
                 return found[0].to_owned();
             }
             if *name != "UUID" {

@@ -44,7 +44,7 @@ pub fn is_foreign(entry: &Entry) -> bool {
 pub fn take_over(home: &Home, label: &str, entry: &Entry) -> Result<Entry> {
     let no = |why: &str| {
         failure(format!(
-            "label \"{label}\" was started by another tool, and cannot be taken over: {why}; 'dispatch done --label {}' ends it",
+            "label \"{label}\" was started by another tool, and cannot be taken over: {why}; end it by: dispatch done --label {}",
             labels::typed(label)
         ))
     };

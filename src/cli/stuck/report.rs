@@ -221,7 +221,7 @@ fn lines(report: &Report) -> Vec<String> {
     }
     for parked in &report.parked {
         lines.push(format!(
-            "parked: \"{}\": {}; 'dispatch redeliver --label {}' sends it again",
+            "parked: \"{}\": {}; send it again by: dispatch redeliver --label {}",
             parked.label,
             open_delivery_line(&parked.delivery, now_ms),
             labels::typed(&parked.label),
