@@ -152,7 +152,7 @@ fn a_parked_delivery_is_told_of() {
     let house = house_with(&receiver);
     enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
     record_in(&house, "w", "result", "parked");
-    let line = "parked: \"w\": result to webhook:ops: parked after 1 try: the receiver answered 404: \"gone\"; 'dispatch redeliver --label w' sends it again\n";
+    let line = "parked: \"w\": result to webhook:ops: parked after 1 try: the receiver answered 404: \"gone\"; send it again by: dispatch redeliver --label w\n";
     for told in [
         house.run("stuck-detector", &["--quiet"]).exits(1),
         house.dispatch(&["stuck"]).exits(1),
