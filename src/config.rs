@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use self::keys::known_keys;
 use self::keys::{Slip, sound};
 pub use self::receivers::EventReceivers;
 pub use self::windows::{LivenessWindows, RetryWindows};

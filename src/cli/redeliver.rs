@@ -190,6 +190,7 @@ fn tell(output: Output, hurried: &[Hurried], outcome: &[Option<Delivery>]) -> Re
                 json!({
                     "label": record.label,
                     "key": record.key,
+                    "target": delivery.as_ref().map(|d| d.target.clone()),
                     "was": record.was,
                     "state": delivery.as_ref().map(|d| d.state),
                     "lastError": delivery.as_ref().and_then(|d| d.last_error.clone()),

@@ -6,8 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
+use super::args::parse_generation;
+use super::definition::whole;
 use super::exit::{self, FAILURE, OK};
 use super::{complain, labels, open_home, parse, prepare};
 use crate::config::Strictness;
@@ -43,7 +45,7 @@ struct WatcherArgs {
     #[arg(long, conflicts_with_all = ["label", "generation", "once", "timeout", "idle_threshold", "detached"])]
     all: bool,
     /// Watch this generation only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     generation: Option<u64>,
     /// Look once, as a scheduler does: prints the end when nobody has it yet; else nothing, and WATCHER_PENDING or WATCHER_ALREADY_DELIVERED on stderr
     #[arg(long)]
@@ -73,7 +75,7 @@ const HANDOVER_LOOK: Duration = Duration::from_millis(5);
 
 /// The program's command line.
 pub(super) fn definition() -> clap::Command {
-    WatcherArgs::command()
+    whole::<WatcherArgs>()
 }
 
 /// Runs the program.

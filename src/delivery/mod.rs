@@ -288,7 +288,7 @@ const NO_GATEWAY: &str = "the environment of its watcher names no OpenClaw gatew
 /// Why a record for `channel` cannot be sent by a watcher that knows of no gateway, and what to do.
 pub fn no_gateway(channel: &str, openclaw_config: &Path) -> String {
     format!(
-        "{NO_GATEWAY}, through which {channel} is reached (OPENCLAW_GATEWAY_URL is not set, and there is no {}); run 'dispatch redeliver' or '529-recovery' where the variables are set",
+        "{NO_GATEWAY}, through which {channel} is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no {}); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again",
         openclaw_config.display()
     )
 }

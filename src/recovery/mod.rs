@@ -210,8 +210,9 @@ fn owes_last_words(home: &Home, label: &str, entry: &Entry) -> bool {
     };
     match LocalBackend::new(home).observe(&run) {
         Ok(evidence) => match evidence.settled {
-            Some(Settled::Reply { text, .. }) => !text.is_empty(),
-            Some(Settled::Failed { .. }) => false,
+            Some(Settled::Reply { text, .. } | Settled::Failed { partial: text, .. }) => {
+                !text.is_empty()
+            }
             None => evidence.liveness != Liveness::Absent,
         },
         Err(_) => false,

@@ -191,8 +191,12 @@ pub fn file_last_words(
     run: &RunRef,
     settled: &Settled,
 ) -> Result<(), LedgerError> {
-    let Settled::Reply { text, at_ms, .. } = settled else {
-        return Ok(());
+    // What a gateway's run had said before it broke off is no answer to anybody; a command's output is whole.
+    let (text, at_ms, is_whole) = match settled {
+        Settled::Reply { text, at_ms, .. } => (text, *at_ms, true),
+        Settled::Failed {
+            failure, partial, ..
+        } => (partial, failure.at, run.is_command()),
     };
     let wanted = |entry: &Entry| {
         entry.generation() == run.generation
@@ -203,14 +207,16 @@ pub fn file_last_words(
     if text.is_empty() || !book.get(&run.label).as_ref().is_some_and(wanted) {
         return Ok(());
     }
-    let name = ArtifactName::new(*at_ms, &run.label, &run.run_id);
+    let name = ArtifactName::new(at_ms, &run.label, &run.run_id);
     let artifact = file_text(home, &name, text);
     let (head, bytes) = head_of(home, text);
     let charge = charge(home, run, Reader::Outbox);
     ledger.update(Patience::Unlimited, |book| {
         if let Some(mut entry) = book.get(&run.label).filter(wanted) {
             set_artifact(&mut entry, "lastWords", &artifact, bytes);
-            charge.tell_last_words(&mut entry, &head, &artifact, bytes);
+            if is_whole {
+                charge.tell_last_words(&mut entry, &head, &artifact, bytes);
+            }
             book.put(&run.label, entry);
         }
     })

@@ -248,7 +248,7 @@ fn what_lacked_a_gateway_goes_out_by_whoever_knows_of_one() {
         let parked = record_in(&house, "w", "result", "parked");
         quiet(&house);
         let why = format!(
-            "the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set, and there is no {}); run 'dispatch redeliver' or '529-recovery' where the variables are set",
+            "the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no {}); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again",
             house.path("user/.openclaw/openclaw.json").display()
         );
         assert_eq!(parked["lastError"], *why);
