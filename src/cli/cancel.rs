@@ -1,21 +1,22 @@
 //! `dispatch cancel`: stop a running label. The request is recorded first, so that a crash in between leaves it to the
-//! watcher; a reply that was complete before the stop wins.
+//! watcher; a reply that was complete before the stop wins. A command that lives on after its label's end is stopped, and
+//! the label stays what it is.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::args::CancelArgs;
 use super::exit::{FAILURE, OK, failure};
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::local::LocalBackend;
+use crate::backend::local::{LocalBackend, Survivor};
 use crate::backend::openclaw::OpenclawBackend;
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger, Patience};
-use crate::record::{Entry, Status};
+use crate::record::{Entry, Status, time};
 use crate::storage::parent_of;
 use crate::wake::Wake;
 use crate::watch::requests::{Cancelling, cancel as request};
@@ -33,47 +34,42 @@ pub struct Stop {
     pub entry: Option<Entry>,
     /// Why the gateway was not told: the watcher tells it once it answers, and nobody waits for that.
     unheard: Option<String>,
+    /// The command that outlived its label.
+    survivor: Option<Survived>,
+}
+
+/// What became of a command that outlived its label, and was told to stop.
+struct Survived {
+    /// The leader of its process group.
+    pid: u32,
+    /// It has ended.
+    is_over: bool,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// An unknown label, one that has ended, one whose backend this build lacks; an unwritable ledger.
+/// An unknown label, one that has ended with its command, one whose backend this build lacks; an unwritable ledger.
 pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
     let ledger = Ledger::new(home);
     let label = args.label.as_str();
-    let entry = labels::find(&ledger.read()?, label)?;
-    if entry.status() != Status::Running {
+    let before = labels::find(&ledger.read()?, label)?;
+    let was_running = before.status() == Status::Running;
+    if !was_running && Survivor::of(home, label, &before).is_none() {
         return Err(failure(format!(
             "label \"{label}\" is not running: it is {}",
-            entry.status()
+            before.status()
         )));
     }
     let stop = settle(home, &ledger, label, args.reason.as_deref())?;
-    let entry = stop.entry.unwrap_or(entry);
-    let status = entry.status();
-    let message = match &status {
-        Status::Cancelled => "cancelled".to_owned(),
-        Status::Running if let Some(why) = stop.unheard => format!(
-            "cancellation is recorded; the gateway does not answer ({why}), and the watcher cancels the session once it does"
-        ),
-        Status::Running => {
-            "cancellation is recorded; the session has not settled yet and its watcher goes on"
-                .to_owned()
-        }
-        Status::Done => "not cancelled: its result was complete before".to_owned(),
-        other => format!("not cancelled: it had ended as {other}"),
-    };
-    let code = if status == Status::Cancelled {
-        OK
-    } else {
-        FAILURE
-    };
+    let (is_done, message) = told(was_running, &stop);
+    let entry = stop.entry.unwrap_or(before);
+    let code = if is_done { OK } else { FAILURE };
     match output.is_json() {
         true => output.json(&json!({
-            "ok": code == OK,
+            "ok": is_done,
             "label": label,
-            "status": status.as_str(),
+            "status": entry.status().as_str(),
             "generation": entry.generation(),
             "delivery": views::delivery_surface(&entry),
             "message": message,
@@ -83,11 +79,104 @@ pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
     Ok(code)
 }
 
-/// Stops the label's run, if it runs, and waits for its settlement, unless its gateway is away.
+/// Whether that was done which was asked for, and what to say of it.
+fn told(was_running: bool, stop: &Stop) -> (bool, String) {
+    let Some(entry) = &stop.entry else {
+        return (false, "the label is no longer in the ledger".to_owned());
+    };
+    let status = entry.status();
+    match (&stop.survivor, was_running) {
+        (Some(Survived { pid, is_over: false }), _) => (
+            false,
+            format!("it is {status}; its command was told to stop and has not ended yet (process group {pid})"),
+        ),
+        (Some(Survived { pid, .. }), false) => (
+            true,
+            format!("it stays {status}; its command, which lived on, is stopped (process group {pid})"),
+        ),
+        _ => match &status {
+            Status::Cancelled => (true, "cancelled".to_owned()),
+            Status::Running => (
+                false,
+                match &stop.unheard {
+                    Some(why) => format!(
+                        "cancellation is recorded; the gateway does not answer ({why}), and the watcher cancels the session once it does"
+                    ),
+                    None => "cancellation is recorded; the session has not settled yet and its watcher goes on".to_owned(),
+                },
+            ),
+            Status::Done if signalled_after_request(entry) => (
+                false,
+                "not cancelled: the agent signalled done after it was told to stop, and what it said is kept".to_owned(),
+            ),
+            Status::Done => (
+                false,
+                "not cancelled: its result was complete before".to_owned(),
+            ),
+            other => (false, format!("not cancelled: it had ended as {other}")),
+        },
+    }
+}
+
+/// The label is done by a signal that came when the request to stop was on record.
+fn signalled_after_request(entry: &Entry) -> bool {
+    let time_in = |object: &str, field: &str| time::parse(entry.value(object)?.get(field)?);
+    let requested = time_in("cancelRequested", "at");
+    let signalled = time_in("completion", "recordedAt");
+    matches!((requested, signalled), (Some(requested), Some(signalled)) if signalled >= requested)
+}
+
+/// Stops the label's run, if it runs, or its command where that outlived the label, and waits for the end, unless its
+/// gateway is away.
 ///
 /// # Errors
 /// When the request cannot be recorded, or the run is one that this build cannot stop.
 pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -> Result<Stop> {
+    let mut stop = settle_label(home, ledger, label, reason)?;
+    let survivor = stop
+        .entry
+        .as_ref()
+        .and_then(|entry| Survivor::of(home, label, entry));
+    if let Some(survivor) = survivor {
+        stop.survivor = Some(end(home, &survivor)?);
+    }
+    Ok(stop)
+}
+
+/// Ends a command that outlived its label; its watcher keeps what it said.
+fn end(home: &Home, survivor: &Survivor) -> Result<Survived> {
+    let run = survivor.run();
+    survivor
+        .stop(home)
+        .with_context(|| format!("cannot stop the command of label \"{}\"", run.label))?;
+    ensure_watcher(home, &run.label, run.generation);
+    let mut wake = Wake::new();
+    for path in LocalBackend::new(home).wake_paths(run) {
+        wake.watch(&path);
+    }
+    let is_over = settles(home, &mut wake, || Ok(!survivor.is_at_work(home)))?;
+    Ok(Survived {
+        pid: survivor.pid,
+        is_over,
+    })
+}
+
+/// Waits, not for ever, until `is_over`. Says whether it is.
+fn settles(home: &Home, wake: &mut Wake, is_over: impl Fn() -> Result<bool>) -> Result<bool> {
+    let limit = home.clock.monotonic() + home.config.term_grace + SETTLE_WAIT;
+    loop {
+        if is_over()? {
+            return Ok(true);
+        }
+        let left = limit.saturating_sub(home.clock.monotonic());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        wake.wait(left.min(Duration::from_secs(1)));
+    }
+}
+
+fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -> Result<Stop> {
     let requested = ledger.update(Patience::Command, |book| {
         let mut entry = book.get(label)?;
         match request(&mut entry, reason, book.now_ms()) {
@@ -100,10 +189,10 @@ pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -
     })?;
     let entry = match requested {
         None => {
-            let entry = ledger.read()?.get(label);
             return Ok(Stop {
-                entry,
+                entry: ledger.read()?.get(label),
                 unheard: None,
+                survivor: None,
             });
         }
         Some(Err(())) => {
@@ -135,7 +224,11 @@ pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -
         Some(_) => ledger.read()?.get(label),
         None => wait_for_settlement(home, ledger, &run)?,
     };
-    Ok(Stop { entry, unheard })
+    Ok(Stop {
+        entry,
+        unheard,
+        survivor: None,
+    })
 }
 
 /// Asks the gateway to stop the run. Returns why it could not be asked.
@@ -157,21 +250,14 @@ fn ask_gateway(home: &Home, run: &RunRef) -> Result<Option<String>> {
 fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Option<Entry>> {
     let mut wake = Wake::new();
     wake.watch(parent_of(ledger.path()));
-    let limit = home.clock.monotonic() + home.config.term_grace + SETTLE_WAIT;
-    loop {
+    settles(home, &mut wake, || {
         let entry = ledger.read()?.get(&run.label);
-        let over = entry
-            .as_ref()
-            .is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation);
-        let left = limit.saturating_sub(home.clock.monotonic());
-        if over || left.is_zero() {
-            return match entry {
-                // The label has gone on to other work already: what became of this run is in the archive.
-                Some(newer) if newer.generation() != run.generation => archived(home, run),
-                entry => Ok(entry),
-            };
-        }
-        wake.wait(left.min(Duration::from_secs(1)));
+        Ok(entry.is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation))
+    })?;
+    match ledger.read()?.get(&run.label) {
+        // The label has gone on to other work already: what became of this run is in the archive.
+        Some(newer) if newer.generation() != run.generation => archived(home, run),
+        entry => Ok(entry),
     }
 }
 

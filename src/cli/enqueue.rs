@@ -21,7 +21,7 @@ use super::args::{BackendChoice, EnqueueArgs, Mode};
 use super::exit::{OK, failure, refusal, usage};
 use super::output::Output;
 use super::{views, wait};
-use crate::backend::local::LocalBackend;
+use crate::backend::local::{LocalBackend, Survivor};
 use crate::backend::openclaw::{OpenclawBackend, Spawn, spawn, takes};
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::gateway::{self, Client};
@@ -64,6 +64,7 @@ pub fn launch(
         check_length(home, args, &plan, client)?;
     }
     let ledger = Ledger::new(home);
+    heed_survivor(home, &ledger, args, plan.label.as_str())?;
     let mut entered = enter_once(home, &ledger, args, &plan)?;
     loop {
         match entered {
@@ -144,6 +145,7 @@ pub fn launch(
     let entry = ledger.read()?.get(label).unwrap_or(entry);
     if output.is_json() {
         answer.extend(views::result_fields(home, label, &entry));
+        answer.insert("ok".to_owned(), json!(waited.code() == OK));
         answer.insert(
             "message".to_owned(),
             json!(format!("The session has ended: {}.", entry.status())),
@@ -179,6 +181,29 @@ fn check_length(home: &Home, args: &EnqueueArgs, plan: &Plan, client: &Client) -
             .map_or_else(|| e.to_string(), |refused| refused.message.clone());
         usage(format!("the prompt is too long for the gateway: {why}"))
     })
+}
+
+/// A command that outlived its label is at work beside the new one: it is ended where that was asked for, and else told of.
+fn heed_survivor(home: &Home, ledger: &Ledger, args: &EnqueueArgs, label: &str) -> Result<()> {
+    let entry = ledger.read()?.get(label);
+    let survivor = entry.and_then(|entry| Survivor::of(home, label, &entry));
+    let Some(Survivor { pid, .. }) = survivor else {
+        return Ok(());
+    };
+    if target::is_answered(home, args)? {
+        return Ok(());
+    }
+    if args.replace {
+        return super::cancel::settle(home, ledger, label, Some("replaced")).map(|_| ());
+    }
+    let beside = match args.mode {
+        Mode::Fresh => "is at work beside this one",
+        Mode::Reuse => "is at work yet, and this one waits for it in the session",
+    };
+    home.say(&format!(
+        "warn: the command of label \"{label}\" lived on after its label's end and {beside} (process group {pid}); to stop it: kill -TERM -{pid}; another time, --replace does so first"
+    ));
+    Ok(())
 }
 
 fn start_runner(home: &Home, run: &RunRef) {

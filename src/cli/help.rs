@@ -58,28 +58,28 @@ const IN_SHORT: [(&str, &str); 14] = [
         "message",
         "The prompt; or --message-file FILE (- is stdin), --message-env VAR, --message-stdin",
     ),
-    ("auth_profile", "Credentials, or \"inherit\""),
+    ("auth_profile", "Credentials to use, or \"inherit\""),
     ("thinking", "How hard the model thinks"),
-    ("mode", "New, or the last one again"),
+    ("mode", "New, or the label's last"),
     ("backend", "Where it runs"),
     ("timeout", "Stop it after this time (90, 20m)"),
     ("idle_threshold", "Stop it after so long without progress"),
     (
         "verify_cmd",
-        "Has to accept the result, which is on its stdin",
+        "Command that must accept the result (on stdin)",
     ),
     (
         "monitor_timeout",
-        "Stuck after so many minutes of silence; how often that is asked: --monitor-interval CRON",
+        "Counts as stuck after so long a silence; for older tools: --monitor-interval CRON",
     ),
     (
         "fallback_model",
         "Tried once; credentials: --fallback-auth-profile P",
     ),
     ("delivery_mode", "What is told"),
-    ("no_monitor", "Nobody has to hear of it (and why)"),
+    ("no_monitor", "Nobody needs to be told (and why)"),
     ("requester", "Session that is woken at the end"),
-    ("idempotency_key", "A repeated call gets the first answer"),
+    ("idempotency_key", "A repeated call starts nothing new"),
 ];
 
 /// Flags of `enqueue` that another one's text names, or that nobody types: they need no line of their own.

@@ -1,5 +1,7 @@
 //! Finding the label that a command names.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 
 use super::exit::failure;
@@ -15,6 +17,11 @@ use crate::record::Entry;
 /// A sentence with the nearest labels when the ledger has no such label.
 pub fn find(book: &Book, label: &str) -> Result<Entry> {
     book.get(label).ok_or_else(|| failure(unknown(book, label)))
+}
+
+/// The label as it is typed into a shell.
+pub fn typed(label: &str) -> Cow<'_, str> {
+    shell_words::quote(label)
 }
 
 /// The sentence for a label that is in the archive alone.

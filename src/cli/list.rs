@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::ListArgs;
 use super::exit::{OK, usage};
 use super::output::Output;
-use super::views;
+use super::{labels, views};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::{Archive, Archived, Book, Ledger};
@@ -30,7 +30,8 @@ pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
     }
     if let Some(label) = &args.label {
         return Err(usage(format!(
-            "--label goes with --archived; one label of the ledger is shown by: dispatch status --label {label}"
+            "--label goes with --archived; one label of the ledger is shown by: dispatch status --label {}",
+            labels::typed(label)
         )));
     }
     let book = Ledger::new(home).read()?;
@@ -43,7 +44,7 @@ pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
     let listed = listed(&book, args);
     listed.warn(home);
     if output.is_json() {
-        output.json(&listed.value())?;
+        output.json(&listed.value(home))?;
         return Ok(OK);
     }
     output.lines(&listed.lines(home, output))?;
@@ -102,8 +103,8 @@ impl Listed<'_> {
         self.total - self.rows.len()
     }
 
-    fn value(&self) -> Value {
-        let row = |(label, entry): &(&str, Entry)| row(label, entry);
+    fn value(&self, home: &Home) -> Value {
+        let row = |(label, entry): &(&str, Entry)| row(home, label, entry);
         let labels: Vec<Value> = self.rows.iter().map(row).collect();
         json!({"ok": true, "count": labels.len(), "total": self.total, "labels": labels})
     }
@@ -145,7 +146,7 @@ fn archived(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
         check_status(wanted, &book)?;
     }
     if output.is_json() {
-        let labels: Vec<Value> = shown.iter().map(|(l, e)| row(l, e)).collect();
+        let labels: Vec<Value> = shown.iter().map(|(l, e)| row(home, l, e)).collect();
         output.json(&json!({"ok": true, "count": labels.len(), "more": more, "labels": labels}))?;
         return Ok(OK);
     }
@@ -189,7 +190,7 @@ fn check_status(wanted: &str, book: &Book) -> Result<()> {
     )))
 }
 
-fn row(label: &str, entry: &Entry) -> Value {
+fn row(home: &Home, label: &str, entry: &Entry) -> Value {
     let mut fields = serde_json::Map::new();
     fields.insert("label".to_owned(), json!(label));
     fields.extend(entry.fields().clone());
@@ -198,6 +199,10 @@ fn row(label: &str, entry: &Entry) -> Value {
     }
     fields.entry("summary").or_insert(Value::Null);
     fields.insert("delivery".to_owned(), views::delivery_surface(entry));
+    let survivor = views::survivor(home, label, entry);
+    if !survivor.is_null() {
+        fields.insert("commandAtWork".to_owned(), survivor);
+    }
     Value::Object(fields)
 }
 
@@ -225,12 +230,16 @@ fn table(home: &Home, output: Output, rows: &[(&str, Entry)]) -> Table {
         } else {
             String::new()
         };
+        let lives_on = match views::survivor(home, label, entry) {
+            Value::Null => "",
+            _ => "[its command lives on] ",
+        };
         table.add_row(vec![
             output.label_cell(label),
             output.status_cell(&status, &views::status_text(entry)),
             Cell::new(updated),
             Cell::new(took),
-            output.sentence_cell(&format!("{owed}{said}")),
+            output.sentence_cell(&format!("{owed}{lives_on}{said}")),
         ]);
     }
     table

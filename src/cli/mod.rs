@@ -40,7 +40,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
@@ -56,6 +56,7 @@ use crate::home::{Home, HomeError};
 use crate::paths::process_environment;
 use crate::process::survive_size_limits;
 
+pub use self::manual::command_lines;
 pub use self::recovery::main as recovery;
 pub use self::stuck::main as stuck_detector;
 pub use self::watcher::main as watcher;
@@ -227,7 +228,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
         Command::LocalRunner(args) => {
-            run(home, &RunFiles::at(args.dir.clone()))?;
+            let carried = run(home, &RunFiles::at(args.dir.clone()));
+            carried.with_context(|| format!("cannot carry the run in {}", args.dir.display()))?;
             Ok(OK)
         }
         Command::LocalWaiter(args) => {

@@ -28,21 +28,26 @@ use crate::recovery::{LastRun, Options, Scan, scan};
     after_help = "Example (crontab):\n  * * * * * 529-recovery"
 )]
 struct RecoveryArgs {
-    /// Look at this label alone
+    /// Look at this label only
     #[arg(long, allow_hyphen_values = true)]
     label: Option<String>,
-    /// Say what would be done, and do nothing
+    /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
     /// Retry no failure older than this (seconds, or a text such as 60m) [default: 60m]
     #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
     max_age: Option<Duration>,
     /// Retry each label so often at most [default: 3]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_retries, allow_hyphen_values = true)]
     max_retries: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn parse_retries(text: &str) -> Result<u32, String> {
+    let number = text.parse();
+    number.map_err(|_| format!("\"{text}\" is no count; give a whole number, 0 for no retry"))
 }
 
 /// The program's command line.
@@ -82,7 +87,11 @@ fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
     if !options.dry_run && options.label.is_none() {
         let outcome = if code == OK { "ok" } else { "failed" };
         if let Err(e) = LastRun::record(home, outcome) {
-            home.say(&format!("cannot record when the scan ran: {e}"));
+            let path = LastRun::path(home);
+            home.say(&format!(
+                "cannot record when the scan ran in {}: {e}",
+                path.display()
+            ));
         }
     }
     match args.json {

@@ -12,7 +12,7 @@ use super::{labels, views};
 use crate::completion::artifact::read_artifact;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
-use crate::record::{Entry, Generation};
+use crate::record::{Entry, Generation, Status};
 use crate::watch::{MAX_ARTIFACT_BYTES, artifact_path, recorded_message, recorded_text};
 
 /// Runs the command. `--path` prints the bare path unless `json_asked`, which is more than a stdout that is no terminal.
@@ -87,13 +87,20 @@ fn cut_short(label: &str, path: &Path) -> String {
 fn no_result(label: &str, entry: &Entry, what: &str) -> String {
     if entry.status().is_ended() {
         return format!(
-            "label \"{label}\" has {what}; 'dispatch result --label' prints what the ledger has"
+            "label \"{label}\" has {what}; read what the ledger has by: dispatch result --label {}",
+            labels::typed(label)
         );
     }
-    format!(
-        "label \"{label}\" has {what}: it is {}; 'dispatch wait {label}' waits for its end",
-        entry.status()
-    )
+    let status = entry.status();
+    let hint = match status {
+        Status::Running => format!(
+            "; wait for its end by: dispatch wait {}",
+            labels::typed(label)
+        ),
+        // Another tool's status, which nobody here brings to an end.
+        _ => String::new(),
+    };
+    format!("label \"{label}\" has {what}: it is {status}{hint}")
 }
 
 fn last_words(entry: &Entry) -> Option<String> {

@@ -152,6 +152,10 @@ fn view(
         "liveness".to_owned(),
         liveness(home, label, entry, observed),
     );
+    let survivor = views::survivor(home, label, entry);
+    if !survivor.is_null() {
+        view.insert("commandAtWork".to_owned(), survivor);
+    }
     let watcher = watcher(home, label, entry);
     let beat = watcher.get("at").and_then(Value::as_i64);
     if let Some(ping) = entry.time("lastPing").max(beat) {
@@ -184,7 +188,10 @@ fn liveness(
 ) -> Value {
     let Some(run) = RunRef::of_entry(label, entry) else {
         return match entry.text("sessionKey") {
-            Some(_) => json!({"error": "another tool started this session"}),
+            Some(_) => match BackendName::of_entry(entry) {
+                Some(_) => json!({"error": "the entry names no run of its session"}),
+                None => json!({"error": "another tool started this session"}),
+            },
             None => Value::Null,
         };
     };
@@ -192,6 +199,10 @@ fn liveness(
         return Value::Null;
     };
     match observed {
+        // That nothing is left of a run says nothing of how it went.
+        Ok(evidence) if evidence.liveness == Liveness::Absent && entry.status().is_ended() => {
+            json!({"error": "nothing of the run is stored any more"})
+        }
         Ok(evidence) => json!({
             "updatedAt": evidence.last_activity_ms,
             "ageMs": evidence.last_activity_ms.map(|at| (home.now_ms() - at).max(0)),
@@ -267,6 +278,18 @@ fn saying(watcher: &Value) -> String {
     format!("{state}: {}{next}", text("reason").unwrap_or_default())
 }
 
+/// That the command of an ended label is at work, and how to stop it.
+fn lives_on(label: &str, survivor: &Value, now_ms: i64) -> String {
+    let pid = survivor.get("pid").and_then(Value::as_u64).unwrap_or(0);
+    let since = survivor.get("since").and_then(time::parse);
+    let since = since.map_or_else(String::new, |at| {
+        format!(", which was {}", format_ago(now_ms - at))
+    });
+    format!(
+        "lives on after its label's end{since} (process group {pid}); to stop it: dispatch cancel --label {label}"
+    )
+}
+
 fn print(
     home: &Home,
     output: Output,
@@ -303,6 +326,9 @@ fn print(
         };
         facts.push(("retry", when));
     }
+    if let Some(survivor) = view.get("commandAtWork") {
+        facts.push(("command", lives_on(label, survivor, now)));
+    }
     facts.push(("started", ago(entry.time("spawnedAt"))));
     match (entry.time("spawnedAt"), entry.time("endedAt")) {
         (Some(start), Some(end)) => facts.push(("took", format_duration(end - start))),
@@ -323,6 +349,11 @@ fn print(
             "watcher",
             match alive {
                 true => format!("alive: {}", saying(watcher)),
+                // Nobody but that tool starts one for it.
+                false if BackendName::of_entry(entry).is_none() => format!(
+                    "another tool's; take the label over by: dispatch watcher-handoff --label {}",
+                    labels::typed(label)
+                ),
                 false => "dead; '529-recovery' starts a new one".to_owned(),
             },
         ));

@@ -3,11 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::backend::BackendName;
+use crate::backend::local::Survivor;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from};
 use crate::delivery::{DeliveryMode, targets};
 use crate::duration::format_duration;
 use crate::home::Home;
-use crate::record::{Delivery, DeliveryState, Entry, MAX_TEXT_BYTES, Status, clip_text};
+use crate::record::{Delivery, DeliveryState, Entry, MAX_TEXT_BYTES, Status, clip_text, time};
 use crate::watch::{artifact_path, last_reply, recorded_summary};
 
 /// Where results go, as every answer shows it.
@@ -113,8 +114,12 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
         "artifactPath".to_owned(),
         json!(artifact_path(entry, "artifact")),
     );
-    if status == Status::Running {
-        fields.insert("message".to_owned(), json!("the label is still running"));
+    if !status.is_ended() {
+        let message = match status {
+            Status::Running => "the label is still running".to_owned(),
+            other => format!("the label is {other}, which is no end"),
+        };
+        fields.insert("message".to_owned(), json!(message));
     }
     fields
 }
@@ -135,6 +140,14 @@ fn recovery(entry: &Entry, has_reply: bool) -> Value {
         _ => "diagnostic",
     };
     json!({"source": format!("{place}-{kind}"), "sessionId": entry.value("sessionId")})
+}
+
+/// The command of an ended label that is at work all the same; null where there is none.
+pub fn survivor(home: &Home, label: &str, entry: &Entry) -> Value {
+    Survivor::of(home, label, entry).map_or(
+        Value::Null,
+        |survivor| json!({"pid": survivor.pid, "since": survivor.since_ms.map(time::iso)}),
+    )
 }
 
 /// The status for people, with the phase where that says more: `running (accepting)`.

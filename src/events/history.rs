@@ -3,12 +3,14 @@
 //! Lines are appended with one write each time, without a sync: an event is worth no disk round trip. Above a size the file
 //! becomes the one before it, so that the two never hold more than twice that size.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::event::Event;
 use crate::home::Home;
@@ -76,6 +78,24 @@ impl History {
             std::fs::rename(&self.path, self.path_before())?;
         }
         Ok(())
+    }
+
+    /// The labels that its events name; none where it cannot be read.
+    pub fn labels(&self) -> BTreeSet<String> {
+        let mut labels = BTreeSet::new();
+        for path in [self.path_before(), self.path.clone()] {
+            let Ok(file) = File::open(path) else { continue };
+            // No line is longer than the file may grow.
+            for line in BufReader::new(file.take(2 * MAX_FILE_BYTES)).split(b'\n') {
+                let event = line.ok().map(|line| serde_json::from_slice::<Event>(&line));
+                if let Some(Ok(event)) = event
+                    && let Some(label) = event.fields.get("label").and_then(Value::as_str)
+                {
+                    labels.insert(label.to_owned());
+                }
+            }
+        }
+        labels
     }
 
     /// The events behind the mark, oldest first, at most a megabyte of them, and the mark behind them. A mark whose file is gone

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -32,6 +32,10 @@ pub struct Repair {
     pub from_backup: Vec<String>,
     /// Labels that could not be saved.
     pub lost: Vec<String>,
+    /// The backup, kept aside because it was broken, too.
+    pub backup_aside: Option<PathBuf>,
+    /// There was no sound backup: what else the ledger held, nobody can know.
+    pub is_blind: bool,
 }
 
 /// Reads every entry that parses out of a damaged text. Never fails: the worst text holds nothing.
@@ -117,7 +121,11 @@ impl Ledger {
         let backup = self.read_if_there(self.backup_path())?;
         let mut repair = Repair::default();
         if let Some(bytes) = &broken {
-            repair.kept_aside = Some(self.keep_aside(bytes)?);
+            repair.kept_aside = Some(self.keep_aside(&self.path, bytes)?);
+        }
+        repair.is_blind = !matches!(self.read_backup(), Ok(Some(_)));
+        if let Some(bytes) = backup.as_ref().filter(|_| repair.is_blind) {
+            repair.backup_aside = Some(self.keep_aside(&self.backup_path(), bytes)?);
         }
         let saved = salvage(broken.as_deref().unwrap_or_default());
         let mut book = Book::empty(self.home.now_ms());
@@ -177,9 +185,9 @@ impl Ledger {
         })
     }
 
-    fn keep_aside(&self, bytes: &[u8]) -> Result<PathBuf, LedgerError> {
+    fn keep_aside(&self, broken: &Path, bytes: &[u8]) -> Result<PathBuf, LedgerError> {
         let stamp = time::iso(self.home.now_ms()).replace([':', '-'], "");
-        let base = super::with_suffix(&self.path, &format!(".broken-{stamp}"));
+        let base = super::with_suffix(broken, &format!(".broken-{stamp}"));
         for n in 1..=100 {
             let path = match n {
                 1 => base.clone(),

@@ -58,7 +58,7 @@ pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutco
     let write = || -> io::Result<PathBuf> {
         match text {
             Text::Inline(text) => write_artifact(storage, dir, name, text),
-            Text::File { path, .. } => copy_artifact(storage, dir, name, path),
+            Text::File { lead, path, .. } => copy_artifact(storage, dir, name, lead, path),
         }
     };
     let mut written = write();
@@ -78,7 +78,7 @@ pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutco
 fn head_of(home: &Home, text: &Text) -> (String, u64) {
     match text {
         Text::Inline(text) => (text.clone(), text.len() as u64),
-        Text::File { path, bytes } => {
+        Text::File { lead, path, bytes } => {
             let limit = inline_limit_from(home.config.inline_limit.as_deref());
             let mut head = Vec::new();
             let enough = (limit + 4 * CLUSTER_MAX_BYTES) as u64;
@@ -86,7 +86,8 @@ fn head_of(home: &Home, text: &Text) -> (String, u64) {
             if let Err(e) = read {
                 home.say(&format!("cannot read {}: {e}", path.display()));
             }
-            (String::from_utf8_lossy(&head).into_owned(), *bytes)
+            let head = String::from_utf8_lossy(&head);
+            (format!("{lead}{head}"), *bytes)
         }
     }
 }
@@ -190,8 +191,12 @@ pub fn file_last_words(
     run: &RunRef,
     settled: &Settled,
 ) -> Result<(), LedgerError> {
-    let Settled::Reply { text, at_ms, .. } = settled else {
-        return Ok(());
+    // What a gateway's run had said before it broke off is no answer to anybody; a command's output is whole.
+    let (text, at_ms, is_whole) = match settled {
+        Settled::Reply { text, at_ms, .. } => (text, *at_ms, true),
+        Settled::Failed {
+            failure, partial, ..
+        } => (partial, failure.at, run.is_command()),
     };
     let wanted = |entry: &Entry| {
         entry.generation() == run.generation
@@ -202,14 +207,16 @@ pub fn file_last_words(
     if text.is_empty() || !book.get(&run.label).as_ref().is_some_and(wanted) {
         return Ok(());
     }
-    let name = ArtifactName::new(*at_ms, &run.label, &run.run_id);
+    let name = ArtifactName::new(at_ms, &run.label, &run.run_id);
     let artifact = file_text(home, &name, text);
     let (head, bytes) = head_of(home, text);
     let charge = charge(home, run, Reader::Outbox);
     ledger.update(Patience::Unlimited, |book| {
         if let Some(mut entry) = book.get(&run.label).filter(wanted) {
             set_artifact(&mut entry, "lastWords", &artifact, bytes);
-            charge.tell_last_words(&mut entry, &head, &artifact, bytes);
+            if is_whole {
+                charge.tell_last_words(&mut entry, &head, &artifact, bytes);
+            }
             book.put(&run.label, entry);
         }
     })

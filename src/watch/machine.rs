@@ -239,13 +239,12 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
     };
     let settled = sight.evidence.settled.as_ref();
     match (&entry.status, settled) {
-        (Status::Done, Some(Settled::Reply { .. })) => Step::new(
-            state,
-            "ended",
-            "the agent signalled done and its run has ended",
-        )
-        .act(Action::FileLastWords)
-        .act(Action::Leave(Leaving::Ended)),
+        // However it ended: the signal stands, and what was said after it is kept.
+        (Status::Done, Some(_)) => {
+            Step::new(state, "ended", "the label is done and its run has ended")
+                .act(Action::FileLastWords)
+                .act(Action::Leave(Leaving::Ended))
+        }
         (Status::Done, None) if sight.evidence.liveness == Liveness::Alive => {
             let until = *state.last_words_until.get_or_insert(now + LAST_WORDS_WAIT);
             if now < until {

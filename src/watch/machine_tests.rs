@@ -100,9 +100,11 @@ fn the_agents_signal_outranks_the_run_and_its_last_words_are_filed() {
     assert_eq!(first.actions, []);
     let late = step(first.state.clone(), &done, Duration::from_secs(601));
     assert_eq!(late.actions, [LEAVE]);
-    let ended = sight(Status::Done, false, evidence(Liveness::Gone, reply()));
-    let last = step(first.state, &ended, Duration::from_secs(5));
-    assert_eq!(last.actions, [Action::FileLastWords, LEAVE]);
+    for end in [reply(), failed(false), failed(true)] {
+        let ended = sight(Status::Done, false, evidence(Liveness::Gone, end));
+        let last = step(first.state.clone(), &ended, Duration::from_secs(5));
+        assert_eq!(last.actions, [Action::FileLastWords, LEAVE]);
+    }
 }
 
 #[test]

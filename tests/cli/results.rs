@@ -81,7 +81,7 @@ fn a_running_label_has_no_result_yet() {
     assert_eq!(answer["message"], "the label is still running");
     let line = |what| {
         format!(
-            "[dispatch] label \"slow\" has {what}: it is running; 'dispatch wait slow' waits for its end\n"
+            "[dispatch] label \"slow\" has {what}: it is running; wait for its end by: dispatch wait slow\n"
         )
     };
     let table = house
@@ -108,7 +108,7 @@ fn a_result_without_a_file_says_so() {
         .exits(1);
     assert_eq!(
         ran.stderr,
-        "[dispatch] label \"nightly-build\" has no file with its text; 'dispatch result --label' prints what the ledger has\n"
+        "[dispatch] label \"nightly-build\" has no file with its text; read what the ledger has by: dispatch result --label nightly-build\n"
     );
 }
 

@@ -150,17 +150,53 @@ fn a_planted_link_is_told_and_neither_followed_nor_taken_away() {
         (mode_of(&secret), fs::read(&secret).expect("there")),
         (0o644, b"mine".to_vec())
     );
-    // A whole directory that was moved elsewhere is not walked through.
-    let dir = house.state().join("prompts");
-    let elsewhere = house.path("elsewhere");
-    fs::create_dir(&elsewhere).expect("creatable");
-    fs::write(elsewhere.join("p"), "").expect("writable");
-    symlink(&elsewhere, &dir).expect("creatable");
-    assert!(
-        only(look(&house), "stranger", "wrong")
-            .message
-            .starts_with(&*dir.to_string_lossy())
-    );
+}
+
+#[test]
+fn a_linked_directory_is_told_with_where_its_files_go() {
+    for name in [
+        "watchers",
+        "prompts",
+        "sessions",
+        "artifacts",
+        "artifacts/dispatch-completions",
+    ] {
+        let house = sound_house();
+        let dir = house.state().join(name);
+        let elsewhere = house.path("elsewhere");
+        match fs::rename(&dir, &elsewhere) {
+            Ok(()) => {}
+            Err(_) => fs::create_dir(&elsewhere).expect("creatable"),
+        }
+        set_mode(&elsewhere, 0o700);
+        symlink(&elsewhere, &dir).expect("creatable");
+        let told = only(look(&house), "stranger", "wrong");
+        let said = format!(
+            "{} is a symbolic link, which dispatch did not make: what it keeps there lies in {}; ",
+            dir.display(),
+            elsewhere.display()
+        );
+        assert!(told.message.starts_with(&said), "{told:#?}");
+        // It is true.
+        let words = [
+            "enqueue",
+            "--label",
+            "new",
+            "--message",
+            "Do it.",
+            "--",
+            "true",
+        ];
+        house.dispatch(&words).exits(0);
+        house.ended("new");
+        crate::outbox::quiet(&house);
+        let is_empty = fs::read_dir(&elsewhere).expect("there").next().is_none();
+        assert!(!is_empty, "{name}");
+        heed(&house, &told);
+        is_sound(&house);
+        assert!(fs::symlink_metadata(&dir).is_ok_and(|facts| facts.is_dir()));
+        assert_eq!(house.entry("new")["status"], "done");
+    }
 }
 
 fn repaired_with_code(house: &House, code: i32) -> Vec<String> {

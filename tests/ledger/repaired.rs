@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{TWO, done, files_below, names_in, strays};
-use crate::support::{House, Ran};
+use crate::support::{House, Ran, eventually};
 
 /// The message of the repair.
 fn repaired(house: &House) -> String {
@@ -116,9 +116,52 @@ fn a_label_that_is_broken_in_the_backup_too_is_named_as_lost() {
     .expect("writable");
     let said = repaired(&house);
     assert!(
-        said.ends_with("1 taken from the backup (a), whose last change may be missing: the backup is one version older; lost: b"),
+        said.ends_with("1 taken from the backup (a), whose last change may be missing: the backup is one version older; lost: b, and perhaps more: no sound backup tells what it held"),
         "{said}"
     );
+}
+
+#[test]
+fn of_a_ledger_and_a_backup_that_hold_nothing_both_are_kept_and_traces_are_named() {
+    let house = House::new();
+    // One whose run is on the disk, one that was never more than an entry.
+    house.enqueue("kept", "echo hi");
+    house.ended("kept");
+    eventually("everything leaves", || {
+        house.processes().is_empty().then_some(())
+    });
+    done(&house, "gone").exits(0);
+    let backup = house.state().join("labels.json.bak");
+    house.write_ledger("garbage\n");
+    fs::write(&backup, "more garbage\n").expect("writable");
+    let ran = house.dispatch(&["doctor", "--repair"]).exits(0);
+    let said = message(&ran);
+    assert!(
+        said.ends_with("; 0 saved from it; 0 taken from the backup (none); lost: nobody can know: no sound backup tells what it held"),
+        "{said}"
+    );
+    assert_eq!(kept(&house), b"garbage\n");
+    let aside = said
+        .split_once("its backup was broken, too, and is kept as ")
+        .and_then(|(_, rest)| rest.split_once("; "))
+        .map(|(path, _)| fs::read(path).expect("readable"));
+    assert_eq!(aside.as_deref(), Some(&b"more garbage\n"[..]), "{said}");
+    let checks = ran.json();
+    let said_of = |name: &str, start: &str| {
+        let checks = checks["checks"].as_array().expect("checks");
+        let mut told = checks.iter().filter(|told| told["name"] == name);
+        told.any(|told| {
+            told["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(start))
+        })
+    };
+    assert!(said_of("repair", "runs taken up again: kept"), "{ran:?}");
+    let traces = "the history names labels that the ledger may have had, and has no more (gone); what is left of such work: prompts in ";
+    assert!(said_of("ledger", traces), "{ran:?}");
+    assert_eq!(house.ended("kept")["status"], "done");
+    assert_eq!(house.entry("gone"), serde_json::Value::Null);
+    assert_eq!(repaired(&house), "the ledger is sound; nothing to repair");
 }
 
 #[test]
@@ -162,7 +205,12 @@ fn entries_that_other_tools_wrote_are_saved_byte_for_byte() {
     let house = House::new();
     house.write_ledger(sound.get(..end).unwrap_or_default());
     let said = repaired(&house);
-    assert!(said.ends_with("; lost: old-spawn-warning"), "{said}");
+    assert!(
+        said.ends_with(
+            "; lost: old-spawn-warning, and perhaps more: no sound backup tells what it held"
+        ),
+        "{said}"
+    );
     let text = fs::read_to_string(house.ledger_path()).expect("UTF-8");
     let whole = sound
         .get(..cut)

@@ -9,4 +9,5 @@ mod prune;
 mod retry;
 mod sessions;
 mod stopping;
+mod survivors;
 pub mod takeovers;

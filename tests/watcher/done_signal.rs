@@ -49,7 +49,7 @@ fn a_signal_stands_even_when_the_command_fails_afterwards() {
     let gate = house.gate("gate");
     let dispatch = format!("DISPATCH={}", program("dispatch").display());
     let script = format!(
-        "\"$DISPATCH\" done --label s --summary 'All six are green.' {CHECKLIST}; read go < gate; exit 3"
+        "\"$DISPATCH\" done --label s --summary 'All six are green.' {CHECKLIST}; read go < gate; echo goodbye; exit 3"
     );
     let words = [
         "enqueue", "--label", "s", "--env", &dispatch, "--", "sh", "-c", &script,
@@ -61,7 +61,12 @@ fn a_signal_stands_even_when_the_command_fails_afterwards() {
         house.processes().is_empty().then_some(())
     });
     assert_eq!(house.entry("s")["status"], "done");
-    assert_eq!(house.full_text("s"), "All six are green.");
+    let result = house
+        .dispatch(&["result", "--label", "s", "--full"])
+        .exits(0)
+        .json();
+    assert_eq!(result["lastReply"], "All six are green.");
+    assert_eq!(result["lastWords"], "goodbye\n");
 }
 
 #[test]
@@ -158,19 +163,22 @@ fn an_agent_that_says_nothing_more_is_told_in_the_words_of_its_checklist() {
 }
 
 #[test]
-fn what_a_killed_watcher_held_is_told_by_the_next_one() {
-    let receiver = Receiver::answering(&[]);
-    let house = house_with(&receiver);
-    let (gate, script) = says_more(&house, r#"{"work_complete":true}"#, "echo 'All six.'");
-    enqueue_to(&house, "webhook:ops", "s", &[], &script);
-    house.ended("s");
-    kill_hard(house.watcher_pid("s"));
-    assert!(receiver.requests().is_empty());
-    gate.open();
-    house.recover();
-    record_in(&house, "s", "result", "delivered");
-    let told = receiver.requests().remove(0).text("text");
-    assert_eq!(told, "🌶️ *dispatch* [s] completed:\n\nAll six.\n");
+fn what_a_killed_watcher_held_is_told_by_the_next_one_however_the_command_ended() {
+    for end in ["", "; exit 3"] {
+        let receiver = Receiver::answering(&[]);
+        let house = house_with(&receiver);
+        let words = format!("echo 'All six.'{end}");
+        let (gate, script) = says_more(&house, r#"{"work_complete":true}"#, &words);
+        enqueue_to(&house, "webhook:ops", "s", &[], &script);
+        house.ended("s");
+        kill_hard(house.watcher_pid("s"));
+        assert!(receiver.requests().is_empty());
+        gate.open();
+        house.recover();
+        record_in(&house, "s", "result", "delivered");
+        let told = receiver.requests().remove(0).text("text");
+        assert_eq!(told, "🌶️ *dispatch* [s] completed:\n\nAll six.\n");
+    }
 }
 
 #[test]

@@ -61,6 +61,13 @@ impl Tree {
             home.paths.sessions(),
             home.paths.artifacts.clone(),
         ] {
+            // A link among the directories above it would be followed unseen.
+            let above = dir.ancestors().skip(1);
+            for above in above.take_while(|above| *above != home.paths.home) {
+                if above.starts_with(&home.paths.home) {
+                    tree.take(above.to_owned(), 0);
+                }
+            }
             tree.take(dir, DEEPEST);
         }
         tree
@@ -247,6 +254,10 @@ fn check_kinds(home: &Home, tree: &Tree, found: &mut Findings) {
         .collect();
     for (path, facts) in odd.iter().take(NAMED) {
         let kind = facts.file_type();
+        if kind.is_symlink() && path.is_dir() {
+            tell_linked_directory(path, found);
+            continue;
+        }
         let what = if kind.is_symlink() {
             let target = fs::read_link(path).unwrap_or_default();
             let target = target.display();
@@ -268,6 +279,20 @@ fn check_kinds(home: &Home, tree: &Tree, found: &mut Findings) {
         let what = format!("{} are like that", &and_more(odd.len())[5..]);
         found.wrong("stranger", what);
     }
+}
+
+/// A link in the place of a file is never written through; of one in the place of a directory the system follows every use.
+fn tell_linked_directory(path: &Path, found: &mut Findings) {
+    let target = fs::canonicalize(path).unwrap_or_default();
+    let what = format!(
+        "{} is a symbolic link, which dispatch did not make: what it keeps there lies in {}",
+        path.display(),
+        target.display()
+    );
+    let (link, target) = (word(path), word(&target));
+    found.wrong("stranger", what).todo(format!(
+        "find out who put it there; to have a directory in its place, while nothing runs: rm {link} && mkdir -m 700 {link} && cp -a {target}/. {link}"
+    ));
 }
 
 /// Takes from others what they should not have; says what was done.

@@ -1,9 +1,9 @@
 //! The ledger and the version before it.
 
+use super::findings::{Findings, NAMED, and_more};
+use crate::events::History;
 use crate::home::Home;
-use crate::ledger::{Book, Ledger, LedgerError, Repair, salvage};
-
-use super::findings::Findings;
+use crate::ledger::{Archive, Book, Ledger, LedgerError, Repair, salvage};
 
 /// Reads the ledger and says how it is; `None` when it cannot be read.
 pub(super) fn check(home: &Home, ledger: &Ledger, found: &mut Findings) -> Option<Book> {
@@ -72,6 +72,15 @@ pub(super) fn tell_repair(found: &mut Findings, repair: &Repair) {
         Some(path) => format!("the broken file is kept as {}", path.display()),
         None => "the ledger was missing".to_owned(),
     };
+    let backup_aside = repair
+        .backup_aside
+        .as_ref()
+        .map_or_else(String::new, |path| {
+            format!(
+                "; its backup was broken, too, and is kept as {}",
+                path.display()
+            )
+        });
     let names = |labels: &[String]| match labels.is_empty() {
         true => "none".to_owned(),
         false => labels.join(", "),
@@ -80,11 +89,53 @@ pub(super) fn tell_repair(found: &mut Findings, repair: &Repair) {
         true => "",
         false => ", whose last change may be missing: the backup is one version older",
     };
+    let lost = match (repair.is_blind, repair.lost.is_empty()) {
+        (false, _) => names(&repair.lost),
+        (true, true) => "nobody can know: no sound backup tells what it held".to_owned(),
+        (true, false) => format!(
+            "{}, and perhaps more: no sound backup tells what it held",
+            names(&repair.lost)
+        ),
+    };
     found.mended(format!(
-        "repaired: {aside}; {} saved from it; {} taken from the backup ({}){older}; lost: {}",
+        "repaired: {aside}{backup_aside}; {} saved from it; {} taken from the backup ({}){older}; lost: {lost}",
         repair.salvaged.len(),
         repair.from_backup.len(),
         names(&repair.from_backup),
-        names(&repair.lost),
     ));
+}
+
+/// Says which labels a ledger that was lost may have had, once everything that can be is back in it.
+///
+/// # Errors
+/// When ledger or archive cannot be read.
+pub(super) fn tell_traces(
+    home: &Home,
+    ledger: &Ledger,
+    found: &mut Findings,
+) -> Result<(), LedgerError> {
+    let book = ledger.read()?;
+    let archived = Archive::new(home).last_generations()?;
+    let labels = History::of(home).labels().into_iter();
+    let gone: Vec<String> = labels
+        .filter(|label| !book.contains(label) && !archived.contains_key(label))
+        .collect();
+    let what = match gone.is_empty() {
+        true => "the history names no further label that the ledger may have had".to_owned(),
+        false => format!(
+            "the history names labels that the ledger may have had, and has no more ({}{})",
+            gone.iter()
+                .take(NAMED)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", "),
+            and_more(gone.len())
+        ),
+    };
+    found.warn("ledger", what).todo(format!(
+        "what is left of such work: prompts in {}, full texts in {}, sessions at their gateway (dispatch sync takes those up again)",
+        home.paths.prompts().display(),
+        home.paths.artifacts.display()
+    ));
+    Ok(())
 }

@@ -16,8 +16,9 @@ use crate::watchers::{Post, ensure_watcher};
 /// # Errors
 /// When the ledger is damaged and cannot be repaired; it is then untouched.
 pub(super) fn run(home: &Home, ledger: &Ledger, found: &mut Findings) -> Result<()> {
-    match ledger.repair()? {
-        Some(repair) => book_of::tell_repair(found, &repair),
+    let repaired = ledger.repair()?;
+    match &repaired {
+        Some(repair) => book_of::tell_repair(found, repair),
         None => found.fine("repair", "the ledger is sound; nothing to repair"),
     }
     // Before the ledger is read: what is new afterwards is nobody's leftover.
@@ -32,6 +33,9 @@ pub(super) fn run(home: &Home, ledger: &Ledger, found: &mut Findings) -> Result<
     let mut started = adopt_forgotten_runs(home, ledger)?;
     if !started.is_empty() {
         found.mended(format!("runs taken up again: {}", started.join(", ")));
+    }
+    if repaired.is_some_and(|repair| repair.is_blind) {
+        book_of::tell_traces(home, ledger, found)?;
     }
     let mut revived = Vec::new();
     for (label, entry) in in_need(home, &ledger.read()?) {

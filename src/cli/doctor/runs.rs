@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::findings::Findings;
+use super::findings::{Findings, word};
 use super::watchers::unchanged;
 use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, RunSpec};
@@ -123,9 +123,13 @@ fn check_strays(
             "the command of label \"{}\" (generation {}, process group {pid}) is still at work, and its label {since}",
             spec.label, spec.generation
         );
-        found
-            .warn("runs", what)
-            .todo(format!("to stop it: kill -TERM -{pid}"));
+        let stop = match now.get(&spec.label) {
+            Some(entry) if entry.generation().get() == spec.generation => {
+                format!("dispatch cancel --label {}", word(Path::new(&spec.label)))
+            }
+            _ => format!("kill -TERM -{pid}"),
+        };
+        found.warn("runs", what).todo(format!("to stop it: {stop}"));
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
         }
         let listed = listed(&book, args);
         if output.is_json() {
-            let now = listed.value();
+            let now = listed.value(home);
             if told.as_ref() != Some(&now) {
                 output.json_line(&now)?;
                 told = Some(now);

@@ -1,0 +1,71 @@
+//! Commands that outlive their label: an agent may signal done and work on, and some labels end unheard.
+
+use std::io;
+
+use super::{LocalBackend, RunFiles};
+use crate::backend::{Backend, BackendName, RunRef};
+use crate::home::Home;
+use crate::process::led_group_alive;
+use crate::record::Entry;
+use crate::storage::Storage;
+
+/// A command that is at work although its label has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survivor {
+    /// The leader of its process group.
+    pub pid: u32,
+    /// When its label ended, ms since the epoch, as far as that is on record.
+    pub since_ms: Option<i64>,
+    run: RunRef,
+}
+
+impl Survivor {
+    /// The command of an entry that has ended, where it is at work all the same. What cannot be read counts as over.
+    pub fn of(home: &Home, label: &str, entry: &Entry) -> Option<Self> {
+        let is_local = BackendName::of_entry(entry) == Some(BackendName::Local);
+        if !is_local || !entry.status().is_ended() {
+            return None;
+        }
+        let run = RunRef::of_entry(label, entry)?;
+        let pid = group_at_work(home.storage.as_ref(), &RunFiles::of(home, &run.run_id))?;
+        Some(Self {
+            pid,
+            since_ms: entry.time("endedAt"),
+            run,
+        })
+    }
+
+    /// Its run.
+    pub fn run(&self) -> &RunRef {
+        &self.run
+    }
+
+    /// It has not ended, or whoever ends it is not through with that.
+    pub fn is_at_work(&self, home: &Home) -> bool {
+        let files = RunFiles::of(home, &self.run.run_id);
+        group_at_work(home.storage.as_ref(), &files).is_some() || files.has_runner()
+    }
+
+    /// Asks for its end, and has it carried by somebody who hears that.
+    ///
+    /// # Errors
+    /// When the request cannot be recorded, or no runner can be started.
+    pub fn stop(&self, home: &Home) -> io::Result<()> {
+        let backend = LocalBackend::new(home);
+        backend.abort(&self.run)?;
+        match RunFiles::of(home, &self.run.run_id).has_runner() {
+            true => Ok(()),
+            false => backend.carry(&self.run).map(|_| ()),
+        }
+    }
+}
+
+/// The process group of a run whose command has not ended. What a command that has ended left in the background is nobody's
+/// business.
+fn group_at_work(storage: &dyn Storage, files: &RunFiles) -> Option<u32> {
+    if !matches!(files.exit(storage), Ok(None)) {
+        return None;
+    }
+    let start = files.start(storage).ok()??;
+    led_group_alive(&start.waiter).then_some(start.waiter.pid)
+}
