@@ -333,7 +333,7 @@ fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
     let channel = home.config.delivery_channel.clone();
     // A completion is not lost over an alias that nobody configured: its record is given up where everybody sees it.
     let target = target::configured(home, channel.clone()).unwrap_or_else(|e| {
-        home.say(&format!("warn: deliverTo of the configuration: {e}"));
+        home.say(&format!("warn: {e}"));
         let to = home.config.deliver_to.clone()?;
         Some(Target { channel, to })
     });

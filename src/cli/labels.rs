@@ -39,7 +39,7 @@ pub fn archived(home: &Home, label: &str, entry: &Entry) -> String {
 /// The sentence for a label without an entry, or with one that cannot be read.
 pub fn unknown(book: &Book, label: &str) -> String {
     if let Some(damage) = book.unreadable(label) {
-        return damage.to_string();
+        return format!("{damage}; see what can be saved by: dispatch doctor");
     }
     let near = nearest(label, book.labels());
     let hint = match near.is_empty() {

@@ -41,7 +41,7 @@ pub fn given(home: &Home, args: &EnqueueArgs) -> Result<(Option<Target>, Option<
             ));
         }
         Some(to) if args.deliver_channel.is_none() && names_a_receiver(to) => Some(receiver(to)),
-        Some(to) => Some(resolve_alias(home, to, channel)?),
+        Some(to) => Some(resolve_alias(home, "--deliver-to", to, channel)?),
         None => from_origin,
     };
     if let Some(target) = &target {
@@ -102,7 +102,7 @@ pub fn found(
 pub fn configured(home: &Home, channel: String) -> Result<Option<Target>> {
     match home.config.deliver_to.as_deref() {
         Some(to) if names_a_receiver(to) => Ok(Some(receiver(to))),
-        Some(to) => resolve_alias(home, to, channel).map(Some),
+        Some(to) => resolve_alias(home, "deliverTo", to, channel).map(Some),
         None => Ok(None),
     }
 }
@@ -175,8 +175,8 @@ fn check_receiver(home: &Home, target: &Target) -> Result<()> {
     )))
 }
 
-/// `@name` is an alias of the configuration: a target, or `<channel>:<target>`.
-fn resolve_alias(home: &Home, to: &str, channel: String) -> Result<Target> {
+/// `@name` is an alias of the configuration: a target, or `<channel>:<target>`. `source` is where it was read.
+fn resolve_alias(home: &Home, source: &str, to: &str, channel: String) -> Result<Target> {
     let Some(name) = to.strip_prefix('@') else {
         return Ok(Target {
             channel,
@@ -191,7 +191,7 @@ fn resolve_alias(home: &Home, to: &str, channel: String) -> Result<Target> {
             None => "; add it under \"aliases\"".to_owned(),
         };
         return Err(usage(format!(
-            "--deliver-to: the configuration {} has no alias {to}{hint}",
+            "{source}: the configuration {} has no alias {to}{hint}",
             home.paths.config.display()
         )));
     };
