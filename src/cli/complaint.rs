@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command};
 
+use super::definition::named;
+
 /// The sentence for `error`, which `command` raised over the words `argv`, the program's name first.
 pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
     let place = Place::of(command, argv);
@@ -98,9 +100,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(root: &'a Command, argv: &'a [OsString]) -> Self {
-        let words = argv.iter().skip(1).filter_map(|word| word.to_str());
-        let mut words = words.take_while(|word| *word != "--");
-        match words.find_map(|word| root.find_subcommand(word)) {
+        match named(root, argv) {
             Some(sub) => Self {
                 command: sub,
                 argv,

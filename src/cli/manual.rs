@@ -49,9 +49,7 @@ fn write_all(dir: &Path) -> Result<()> {
 
 /// The page in roff.
 fn roff(page: &Page) -> io::Result<Vec<u8>> {
-    let mut root = (page.definition)();
-    // The short help is the only one.
-    root.build();
+    let root = (page.definition)();
     let version = root.get_version().unwrap_or_default().to_owned();
     let whole = Man::new(root.clone());
     let mut body = Vec::new();

@@ -5,6 +5,7 @@ mod argv;
 mod cancel;
 mod complaint;
 mod completions;
+mod definition;
 mod doctor;
 mod done;
 mod enqueue;
@@ -45,6 +46,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
 use self::args::{Cli, Command, OutputChoice};
+use self::definition::whole;
 use self::exit::{OK, USAGE};
 use self::output::{Output, Screen};
 use crate::backend::local::{RunFiles, run, wait_for_command};
@@ -111,13 +113,17 @@ fn prepare() {
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
     let argv: Vec<OsString> = std::env::args_os().collect();
+    if let Some(parsed) = parse_called::<T>(&argv) {
+        return Ok(parsed);
+    }
     let mut command = without_empty_variables(T::command());
+    let matches = command.try_get_matches_from_mut(&argv);
+    // By now the command that was called knows its flags.
     if let Err(e) = argv::check(&command, &argv) {
         return Err(exit::finish(program, Err(exit::usage(e.to_string()))));
     }
-    let matches = command.try_get_matches_from_mut(&argv);
     let parsed = matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
-    let help = || help::text(T::command(), &argv, redrawn::size_of(std::io::stdout()).0);
+    let help = || help::text(whole::<T>(), &argv, redrawn::size_of(std::io::stdout()).0);
     parsed.map_err(|e| match e.kind() {
         ErrorKind::DisplayHelp => {
             let printed = output::write_stdout(help().as_bytes());
@@ -138,6 +144,14 @@ fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
             exit::finish(program, Err(exit::usage(sentence)))
         }
     })
+}
+
+/// Reads a command line by the definition of its command alone; `None` for one that the whole definition has to read.
+fn parse_called<T: Parser + CommandFactory>(argv: &[OsString]) -> Option<T> {
+    let mut command = without_empty_variables(definition::called::<T>(argv)?);
+    let mut matches = command.try_get_matches_from_mut(argv).ok()?;
+    argv::check(&command, argv).ok()?;
+    T::from_arg_matches_mut(&mut matches).ok()
 }
 
 /// An environment variable that is set to nothing counts as unset, as everywhere.

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use serde_json::{Value, json};
 
+use super::definition::whole;
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{labels, open_home, parse, prepare};
@@ -27,10 +28,10 @@ use crate::recovery::{LastRun, Options, Scan, scan};
     after_help = "Example (crontab):\n  * * * * * 529-recovery"
 )]
 struct RecoveryArgs {
-    /// Look at this label alone
+    /// Look at this label only
     #[arg(long, allow_hyphen_values = true)]
     label: Option<String>,
-    /// Say what would be done, and do nothing
+    /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
     /// Retry no failure older than this (seconds, or a text such as 60m) [default: 60m]
@@ -51,7 +52,7 @@ fn parse_retries(text: &str) -> Result<u32, String> {
 
 /// The program's command line.
 pub(super) fn definition() -> clap::Command {
-    RecoveryArgs::command()
+    whole::<RecoveryArgs>()
 }
 
 /// Runs the program.

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use super::args::parse_generation;
+use super::definition::whole;
 use super::exit::{self, FAILURE, OK};
 use super::{complain, labels, open_home, parse, prepare};
 use crate::config::Strictness;
@@ -74,7 +75,7 @@ const HANDOVER_LOOK: Duration = Duration::from_millis(5);
 
 /// The program's command line.
 pub(super) fn definition() -> clap::Command {
-    WatcherArgs::command()
+    whole::<WatcherArgs>()
 }
 
 /// Runs the program.

@@ -13,6 +13,10 @@ use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Statu
 /// The target of a foreground watcher.
 pub const STDOUT: &str = "stdout";
 
+/// The channel of targets that are names of the configuration (`@name`) and led to nobody when they were recorded: each
+/// try looks them up anew.
+pub const ALIAS: &str = "alias";
+
 /// The channel of targets that are sessions.
 pub const WAKE: &str = "wake";
 

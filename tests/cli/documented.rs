@@ -10,7 +10,7 @@ use dispatch::failure::policy;
 use dispatch::record::FailureKind;
 use regex::Regex;
 
-use crate::support::House;
+use crate::support::{House, eventually};
 use crate::walls::{project, sources};
 
 fn page(name: &str) -> String {
@@ -471,6 +471,9 @@ fn every_file_of_a_usual_day_is_explained() {
     house.dispatch(&["cancel", "--label", "other"]).exits(0);
     house.run("529-recovery", &[]).exits(0);
     house.run("stuck-detector", &[]).exits(0);
+    eventually("all watchers have left", || {
+        house.processes().is_empty().then_some(())
+    });
     house.dispatch(&["prune", "--label", "other"]).exits(0);
     fs::write(house.ledger_path(), "{").expect("writable");
     house.dispatch(&["doctor", "--repair"]).exits(0);
@@ -501,7 +504,14 @@ fn every_file_of_a_usual_day_is_explained() {
     for path in &documented {
         let fixed = pattern(r"<\w+>").replace_all(path, "/").into_owned();
         let part = fixed.split('/').rfind(|part| !part.is_empty());
-        let part = part.unwrap_or_default().trim_start_matches("labels.json");
+        let mut part = part.unwrap_or_default();
+        // What stands beside the ledger and its backup is called after them.
+        for beside in ["labels.json", ".bak"] {
+            part = part
+                .strip_prefix(beside)
+                .filter(|rest| !rest.is_empty())
+                .unwrap_or(part);
+        }
         // A lock is called after what it locks.
         let part = part.strip_suffix(".lock").unwrap_or(part);
         assert!(code.contains(part), "nothing in src makes {path} ({part})");

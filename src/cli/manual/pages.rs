@@ -1,8 +1,9 @@
 //! What the pages say beside what the command lines' definitions do.
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
 use crate::cli::args::Cli;
+use crate::cli::definition::whole;
 
 /// One program's page.
 pub(super) struct Page {
@@ -18,7 +19,7 @@ pub(super) struct Page {
 pub(super) const PAGES: [Page; 4] = [
     Page {
         program: "dispatch",
-        definition: Cli::command,
+        definition: whole::<Cli>,
         description: "A label names work that is handed to a session: a command on this machine, or an agent of an \
 OpenClaw gateway. The ledger keeps what became of each; a watcher follows it to its end and delivers the result. On a \
 terminal people get tables, elsewhere programs get JSON. Every time that a flag takes is a number of seconds or a text \
