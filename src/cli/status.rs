@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::args::LabelArgs;
-use super::exit::{OK, failure};
+use super::exit::OK;
 use super::output::Output;
 use super::{labels, views};
 use crate::backend::local::LocalBackend;
@@ -60,10 +60,7 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
 
 /// Says that the ledger has no such label, and whether the archive has.
 fn absent(home: &Home, output: Output, book: &Book, label: &str) -> Result<u8> {
-    // It is there, whatever it says: nobody is to take it for unknown and begin it anew.
-    if book.unreadable(label).is_some() {
-        return Err(failure(labels::unknown(book, label)));
-    }
+    labels::check_readable(book, label)?;
     let archived = Archive::new(home).latest(label)?;
     let message = match &archived {
         Some(entry) => labels::archived(home, label, entry),

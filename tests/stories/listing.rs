@@ -1,6 +1,8 @@
 //! `list`, of the ledger and of the archive.
 
-use super::{FOUND, tells};
+use std::fs;
+
+use super::{FOUND, refuses, tells};
 use crate::support::House;
 
 #[test]
@@ -70,7 +72,7 @@ nothing of that is in the archive
 }
 
 #[test]
-fn list_warns_of_what_it_cannot_read() {
+fn what_cannot_be_read_is_not_listed_and_taken_for_nothing_else() {
     let house = House::new();
     house.write_ledger("{\"good\": {\"status\": \"done\"}, \"bad\": {\"status\": 1e999}}");
     tells(
@@ -80,15 +82,52 @@ $ dispatch list --output table
 LABEL  STATUS  UPDATED  TOOK  SUMMARY
 good   done
 2> [dispatch] warn: 1 of the ledger's entries cannot be read and are not listed; 'dispatch doctor' names them
+"#,
+    );
+    fs::write(
+        house.state().join("archive.jsonl"),
+        "\n{\"label\": \"bad\", \"entry\": {\"status\": \"done\", \"generation\": 1}}\n",
+    )
+    .expect("writable");
+    refuses(
+        &house,
+        r#"
 $ dispatch status --label bad
 2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
-=> 1
+=> 3
+$ dispatch result --label bad
+2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
+=> 3
+$ dispatch result --label bad --path --output table
+2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
+=> 3
+$ dispatch retry --label bad
+2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
+=> 3
+$ dispatch prune --label bad
+2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
+=> 3
 $ dispatch cancel --label bad
 2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
-=> 1
+=> 3
 $ dispatch logs --label bad --output table
 2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
-=> 1
+=> 3
+$ dispatch wait bad
+2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
+=> 3
+$ dispatch note --label bad hi
+2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
+=> 3
+$ dispatch redeliver --label bad
+2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
+=> 3
+$ dispatch done --label bad --checklist '{"work_complete":true}'
+2> [dispatch] the ledger ROOT/state/labels.json is damaged: the entry of label "bad" cannot be read: number out of range at line 1 column 52; nothing was changed; run 'dispatch doctor' to see what can be saved
+=> 3
+$ dispatch enqueue --label bad -- true
+2> [dispatch] the ledger ROOT/state/labels.json is damaged: the entry of label "bad" cannot be read: number out of range at line 1 column 52; nothing was changed; run 'dispatch doctor' to see what can be saved
+=> 3
 "#,
     );
 }

@@ -136,12 +136,12 @@ fn what_is_odd_about_a_signal_is_warned_about() {
 $ dispatch done --label mine --checklist '{"work_complete":true}' --reason 'no reason' --output table
 mine: Label not previously registered; marked done.
 2> [dispatch] warn: --reason means nothing without --force-done
-2> [dispatch] warn: deliverTo: the configuration ROOT/state/config.json has no alias @nobody; add it under "aliases"
+2> [dispatch] warn: "deliverTo": the configuration ROOT/state/config.json has no alias @nobody; add it under "aliases"
 2> [dispatch] warn: no session found for label "mine" -- registering as done
 $ dispatch done --label yours --checklist '{"work_complete":true}' --force-done --output table
 yours: Label not previously registered; marked done.
 2> [dispatch] warn: force-done used for label "yours": no reason given
-2> [dispatch] warn: deliverTo: the configuration ROOT/state/config.json has no alias @nobody; add it under "aliases"
+2> [dispatch] warn: "deliverTo": the configuration ROOT/state/config.json has no alias @nobody; add it under "aliases"
 2> [dispatch] warn: no session found for label "yours" -- registering as done
 "#,
     );
