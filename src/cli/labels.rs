@@ -5,16 +5,27 @@ use anyhow::Result;
 use super::exit::failure;
 use crate::duration::format_ago;
 use crate::home::Home;
-use crate::ledger::Book;
+use crate::ledger::{Archive, Book};
 use crate::nearest::nearest;
 use crate::record::Entry;
 
 /// The label's entry.
 ///
 /// # Errors
-/// A sentence with the nearest labels when the ledger has no such label.
-pub fn find(book: &Book, label: &str) -> Result<Entry> {
-    book.get(label).ok_or_else(|| failure(unknown(book, label)))
+/// A sentence when the ledger has no such label: that it is archived, or else the nearest labels.
+pub fn find(home: &Home, book: &Book, label: &str) -> Result<Entry> {
+    if let Some(entry) = book.get(label) {
+        return Ok(entry);
+    }
+    let is_known = book.unreadable(label).is_some();
+    let kept = match is_known {
+        true => None,
+        false => Archive::new(home).latest(label)?,
+    };
+    Err(failure(match kept {
+        Some(entry) => archived(home, label, &entry),
+        None => unknown(book, label),
+    }))
 }
 
 /// The sentence for a label that is in the archive alone.

@@ -109,7 +109,7 @@ fn prepare() {
 
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
-    let argv: Vec<OsString> = std::env::args_os().collect();
+    let argv: Vec<OsString> = argv::with_help_as_flag(T::command(), std::env::args_os());
     let mut command = without_empty_variables(T::command());
     if let Err(e) = argv::check(&command, &argv) {
         return Err(exit::finish(program, Err(exit::usage(e.to_string()))));

@@ -37,11 +37,17 @@ struct RecoveryArgs {
     #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
     max_age: Option<Duration>,
     /// Retry each label so often at most [default: 3]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_retries, allow_hyphen_values = true)]
     max_retries: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn parse_retries(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no number of retries; give a whole number, such as 3, or 0 for none")
+    })
 }
 
 /// The program's command line.
@@ -66,7 +72,7 @@ pub fn main() -> ExitCode {
 
 fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
     if let Some(label) = &args.label {
-        labels::find(&Ledger::new(home).read()?, label)?;
+        labels::find(home, &Ledger::new(home).read()?, label)?;
     }
     // Somebody who asks about a label, or what would be done, wants to hear of what is left alone, too.
     let is_asked = args.dry_run || args.label.is_some();

@@ -12,7 +12,7 @@ use super::{labels, views};
 use crate::completion::artifact::read_artifact;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
-use crate::record::{Entry, Generation};
+use crate::record::{Entry, Generation, Status};
 use crate::watch::{MAX_ARTIFACT_BYTES, artifact_path, recorded_message, recorded_text};
 
 /// Runs the command. `--path` prints the bare path unless `json_asked`, which is more than a stdout that is no terminal.
@@ -88,6 +88,12 @@ fn no_result(label: &str, entry: &Entry, what: &str) -> String {
     if entry.status().is_ended() {
         return format!(
             "label \"{label}\" has {what}; 'dispatch result --label' prints what the ledger has"
+        );
+    }
+    if let status @ Status::Other(_) = entry.status() {
+        return format!(
+            "label \"{label}\" has {what}: {}",
+            views::foreign_status(&status)
         );
     }
     format!(
