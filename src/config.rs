@@ -3,6 +3,7 @@
 //! Unknown keys are warned about with the nearest known one, keys that start with `_` are comments. A value of the
 //! wrong type is refused, or warned about where a completion would be lost by refusing.
 
+pub mod aliases;
 mod keys;
 mod live;
 mod receivers;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use self::keys::known_keys;
 use self::keys::{Slip, sound};
 pub use self::receivers::EventReceivers;
 pub use self::windows::{LivenessWindows, RetryWindows};

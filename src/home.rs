@@ -51,6 +51,11 @@ pub enum HomeError {
     /// The program does not know where it is.
     #[error("cannot find this program's own path: {0}")]
     Programs(#[from] std::io::Error),
+    /// Something else is where the state directory should be.
+    #[error(
+        "the state directory {0} is not a directory; move that file away, or set DISPATCH_HOME to a directory"
+    )]
+    NotADirectory(PathBuf),
 }
 
 /// The machine's file system; in a debug build with the fault that a test asked for.
@@ -69,13 +74,16 @@ impl Home {
     /// Reads environment and configuration. Warnings go to stderr.
     ///
     /// # Errors
-    /// When no state directory can be named or the configuration is refused.
+    /// When no state directory can be named or it is none, or the configuration is refused.
     pub fn open(
         env: Environment<'_>,
         program: &str,
         strictness: Strictness,
     ) -> Result<Self, HomeError> {
         let paths = Paths::from_environment(env)?;
+        if paths.home.metadata().is_ok_and(|facts| !facts.is_dir()) {
+            return Err(HomeError::NotADirectory(paths.home));
+        }
         let storage = RealStorage;
         let (config, warnings) = Config::load(&storage, &paths.config, env, strictness)?;
         let named = env("DISPATCH_INDEX_PATH")

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_millis(80);
 
 fn dir() -> (TempDir, PathBuf) {

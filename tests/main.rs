@@ -13,6 +13,7 @@ mod reference;
 mod retries;
 mod session;
 mod simulation;
+mod stories;
 mod stuck;
 mod support;
 mod walls;

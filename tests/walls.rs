@@ -83,9 +83,9 @@ const IMPURE: [&str; 10] = [
 ];
 
 /// A source file: its path under `src` (or `bin`), and its code without comments and tests.
-struct Source {
+pub struct Source {
     name: String,
-    code: String,
+    pub code: String,
     lines: usize,
 }
 
@@ -155,12 +155,12 @@ fn code_of(text: &str) -> String {
     lines[..tests.unwrap_or(lines.len())].join("\n")
 }
 
-fn project(path: &str) -> PathBuf {
+pub fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The sources below `top` that are no tests.
-fn sources(top: &str) -> Vec<Source> {
+pub fn sources(top: &str) -> Vec<Source> {
     let top = project(top);
     let mut found = Vec::new();
     let mut dirs = vec![top.clone()];
@@ -256,6 +256,20 @@ fn every_storey_that_the_library_names_has_its_place() {
         .map(str::to_owned)
         .collect();
     none("these have no storey in this test", &homeless);
+}
+
+#[test]
+fn the_page_on_the_architecture_has_the_storeys_in_their_order() {
+    let page = fs::read_to_string(project("docs/architecture.md")).expect("readable");
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| in `src/` |"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert_eq!(named, STOREYS.concat());
 }
 
 #[test]

@@ -188,9 +188,11 @@ pub enum Text {
     Inline(String),
     /// In a file, because it is long.
     File {
+        /// What is said before it.
+        lead: String,
         /// The file.
         path: PathBuf,
-        /// Its length in bytes.
+        /// The length of both in bytes.
         bytes: u64,
     },
 }

@@ -22,6 +22,7 @@ pub use self::upkeep::{
     CompleteLabelsArgs, CompletionsArgs, DoctorArgs, HandoffArgs, ManArgs, PruneArgs,
     RedeliverArgs, RetryArgs, StuckArgs, SyncArgs, TimersArgs,
 };
+pub use self::values::parse_generation;
 
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ pub use self::upkeep::{
     after_help = "Example:\n  dispatch enqueue --label hello --message 'Say hi' --wait -- cat\n  dispatch result --label hello"
 )]
 pub struct Cli {
-    /// How to print: JSON off a terminal, a table on one, unless said otherwise
+    /// How to print; auto is a table on a terminal and JSON elsewhere
     #[arg(
         long,
         global = true,
@@ -69,13 +70,14 @@ pub enum OutputChoice {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Hand work to a new session and return at once
     Enqueue(Box<EnqueueArgs>),
     /// Send a message into a running session
     #[command(visible_alias = "steer")]
     Send(SendArgs),
-    /// Show where a label stands
+    /// Show everything about a label
     Status(LabelArgs),
     /// Print a label's result
     Result(ResultArgs),
@@ -93,17 +95,17 @@ pub enum Command {
     Done(DoneArgs),
     /// Send a progress message to a label's delivery target
     Note(NoteArgs),
-    /// Tell of silent sessions, wedged watchers and parked deliveries; exit code 1 when there are any
+    /// Show silent sessions, hanging watchers and deliveries that were given up; exit code 1 when there are any
     Stuck(StuckArgs),
-    /// Reconcile the ledger with the sessions that there are
+    /// Bring the ledger up to date with the sessions
     Sync(SyncArgs),
-    /// Send deliveries now that were given up or wait for their next try
+    /// Send now what was given up or waits for its next try
     Redeliver(RedeliverArgs),
-    /// Have a fresh watcher take over, after an upgrade say
+    /// Have a fresh watcher take over, for example after an upgrade
     WatcherHandoff(HandoffArgs),
-    /// Have the recovery scan and the stuck detector run by the clock
+    /// Have 529-recovery and stuck-detector run by timers
     InstallTimers(TimersArgs),
-    /// Do the work of an ended label once more, as it was enqueued
+    /// Do the work of an ended label again: same prompt, command, settings
     Retry(RetryArgs),
     /// Move labels that ended long ago into the archive, and remove their files
     Prune(PruneArgs),

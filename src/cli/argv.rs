@@ -5,6 +5,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::definition::named;
+
 /// A flag that stands where a value belongs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -16,9 +18,12 @@ pub struct FlagAsValue {
 }
 
 /// The words, with `help` and `help COMMAND` as the flag that they stand for, where the program has commands.
-pub fn with_help_as_flag(root: Command, argv: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub fn with_help_as_flag(
+    root: impl FnOnce() -> Command,
+    argv: impl Iterator<Item = OsString>,
+) -> Vec<OsString> {
     let mut argv: Vec<OsString> = argv.collect();
-    if root.has_subcommands() && argv.get(1).is_some_and(|word| word == "help") {
+    if argv.get(1).is_some_and(|word| word == "help") && root().has_subcommands() {
         argv.remove(1);
         if argv.get(1).is_some_and(|word| word == "help") {
             argv.remove(1);
@@ -57,7 +62,7 @@ fn flag_of<'a>(command: &'a Command, word: &str) -> Option<(&'a Arg, bool)> {
         .map(|arg| (arg, has_value))
 }
 
-/// Checks the words of a command line, program name first.
+/// Checks the words of a command line, program name first, by a definition whose named command is built.
 ///
 /// # Errors
 /// The first flag that is followed by another known flag instead of its value.
@@ -68,10 +73,12 @@ pub fn check(root: &Command, argv: &[OsString]) -> Result<(), FlagAsValue> {
         .map(|word| word.to_str().unwrap_or_default())
         .take_while(|word| *word != "--")
         .collect();
-    let sub = words.iter().find_map(|word| root.find_subcommand(word));
+    let sub = named(root, argv);
     let find = |word: &str| {
-        sub.and_then(|sub| flag_of(sub, word))
-            .or_else(|| flag_of(root, word))
+        sub.and_then(|sub| flag_of(sub, word)).or_else(|| {
+            // A flag of the program alone is none of its command's.
+            flag_of(root, word).filter(|(arg, _)| sub.is_none() || arg.is_global_set())
+        })
     };
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -96,11 +103,10 @@ pub fn check(root: &Command, argv: &[OsString]) -> Result<(), FlagAsValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn checked(line: &str) -> Option<String> {
         let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let command = crate::cli::args::Cli::command();
+        let command = crate::cli::definition::whole::<crate::cli::args::Cli>();
         check(&command, &argv).err().map(|e| e.to_string())
     }
 
@@ -125,6 +131,7 @@ mod tests {
             "dispatch enqueue --wait --label x",
             "dispatch enqueue --no-monitor --label x",
             "dispatch enqueue --label",
+            "dispatch done --label --version",
         ] {
             assert_eq!(checked(line), None, "{line}");
         }

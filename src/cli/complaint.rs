@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command};
 
+use super::definition::named;
+
 /// The sentence for `error`, which `command` raised over the words `argv`, the program's name first.
 pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
     let place = Place::of(command, argv);
@@ -45,11 +47,11 @@ pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
         ErrorKind::MissingRequiredArgument => {
             let missing: Vec<&str> = invalid.iter().map(|arg| bare(arg)).collect();
             let is = if missing.len() == 1 { "is" } else { "are" };
-            let all = match place.takes_all() {
-                true => "; give it, or --all",
-                false => "",
+            let instead = match place.instead_of(&missing) {
+                Some(other) => format!("; give it, or {other}"),
+                None => String::new(),
             };
-            format!("{} {is} missing{all}; {help}", missing.join(" and "))
+            format!("{} {is} missing{instead}; {help}", missing.join(" and "))
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             format!("{} needs a value; {help}", place.source_of(first))
@@ -64,6 +66,13 @@ pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
             let why = std::error::Error::source(error).map(ToString::to_string);
             let why = why.unwrap_or_else(|| format!("\"{value}\" cannot be used"));
             format!("{}: {why}", place.source_of(first))
+        }
+        ErrorKind::MissingSubcommand => format!("a command is missing; {help}"),
+        ErrorKind::TooManyValues => {
+            format!(
+                "{} takes no value, and \"{value}\" is one; {help}",
+                bare(first)
+            )
         }
         ErrorKind::ArgumentConflict => {
             let others = texts(error, ContextKind::PriorArg);
@@ -91,9 +100,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(root: &'a Command, argv: &'a [OsString]) -> Self {
-        let words = argv.iter().skip(1).filter_map(|word| word.to_str());
-        let mut words = words.take_while(|word| *word != "--");
-        match words.find_map(|word| root.find_subcommand(word)) {
+        match named(root, argv) {
             Some(sub) => Self {
                 command: sub,
                 argv,
@@ -107,11 +114,18 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// `--all` stands for every label.
-    fn takes_all(&self) -> bool {
-        self.command
-            .get_arguments()
-            .any(|arg| arg.get_id() == "all")
+    /// What may be given in place of a label: `--all` stands for every one, a session may be named by its key.
+    fn instead_of(&self, missing: &[&str]) -> Option<&'static str> {
+        let arguments = || self.command.get_arguments();
+        let is_optional = arguments()
+            .filter(|arg| missing.contains(&format!("--{}", arg.get_id()).as_str()))
+            .all(|arg| !arg.is_required_set());
+        let takes = |id: &str| is_optional && arguments().any(|arg| arg.get_id() == id);
+        match () {
+            () if takes("all") => Some("--all"),
+            () if takes("session_key") => Some("--session-key"),
+            () => None,
+        }
     }
 
     fn takes_labels(&self) -> bool {

@@ -4,10 +4,11 @@
 //! `dispatch complete-labels` for them; a ledger that is missing, damaged or locked away has none to offer, without a word.
 
 use anyhow::Result;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_complete::Shell;
 
 use super::args::{Cli, CompleteLabelsArgs, CompletionsArgs};
+use super::definition::whole;
 use super::exit::OK;
 use super::output::write_stdout;
 use super::views::open_deliveries;
@@ -31,7 +32,7 @@ pub fn run(args: &CompletionsArgs) -> Result<u8> {
 }
 
 fn script(shell: Shell) -> String {
-    let mut command = Cli::command();
+    let mut command = whole::<Cli>();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "dispatch", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();

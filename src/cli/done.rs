@@ -23,7 +23,7 @@ use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
 use crate::completion::structured::{Forced, Report};
-use crate::delivery::is_owed;
+use crate::delivery::{ALIAS, is_owed};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
@@ -340,10 +340,12 @@ fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
     let mut entry = Entry::new();
     entry.set_generation(generation);
     let channel = home.config.delivery_channel.clone();
-    // A completion is not lost over an alias that nobody configured: its record is given up where everybody sees it.
-    let target = target::configured(home, channel.clone()).unwrap_or_else(|e| {
-        home.say(&format!("warn: deliverTo of the configuration: {e}"));
+    // A completion is not lost over an alias that nobody configured: its record is parked where everybody sees it, until
+    // the alias leads somewhere.
+    let target = target::configured(home, channel).unwrap_or_else(|e| {
+        home.say(&format!("warn: {e}"));
         let to = home.config.deliver_to.clone()?;
+        let channel = ALIAS.to_owned();
         Some(Target { channel, to })
     });
     if let Some(target) = target {

@@ -147,6 +147,7 @@ pub fn launch(
     let entry = ledger.read()?.get(label).unwrap_or(entry);
     if output.is_json() {
         answer.extend(views::result_fields(home, label, &entry));
+        answer.insert("ok".to_owned(), json!(waited.code() == OK));
         answer.insert(
             "message".to_owned(),
             json!(format!("The session has ended: {}.", entry.status())),

@@ -60,7 +60,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
             return DAMAGED;
         }
         // A transparent error hides the one inside it from the chain.
-        if let Some(HomeError::NoHome(_) | HomeError::Config(_)) = cause.downcast_ref() {
+        if let Some(HomeError::NoHome(_) | HomeError::NotADirectory(_) | HomeError::Config(_)) =
+            cause.downcast_ref()
+        {
             return USAGE;
         }
     }

@@ -144,7 +144,11 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
         }
         Keeper::Nobody => {
             let status = entry.status();
-            let message = format!("it has ended ({status}) and owes nothing: it needs no watcher");
+            let is = match status.is_ended() {
+                true => format!("has ended ({status})"),
+                false => format!("is {status}"),
+            };
+            let message = format!("it {is} and owes nothing: it needs no watcher");
             return Err(outcome(Kind::Idle, None, message));
         }
     };

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::definition::named;
 use super::terminal::wrapped;
 
 /// A usual terminal's width; a wider one is not filled.
@@ -57,28 +58,28 @@ const IN_SHORT: [(&str, &str); 14] = [
         "message",
         "The prompt; or --message-file FILE (- is stdin), --message-env VAR, --message-stdin",
     ),
-    ("auth_profile", "Credentials, or \"inherit\""),
+    ("auth_profile", "Credentials to use, or \"inherit\""),
     ("thinking", "How hard the model thinks"),
-    ("mode", "New, or the last one again"),
+    ("mode", "New, or the label's last"),
     ("backend", "Where it runs"),
     ("timeout", "Stop it after this time (90, 20m)"),
     ("idle_threshold", "Stop it after so long without progress"),
     (
         "verify_cmd",
-        "Has to accept the result, which is on its stdin",
+        "Command that must accept the result (on stdin)",
     ),
     (
         "monitor_timeout",
-        "Stuck after so many minutes of silence; how often that is asked: --monitor-interval CRON",
+        "Counts as stuck after so long a silence; for older tools: --monitor-interval CRON",
     ),
     (
         "fallback_model",
         "Tried once; credentials: --fallback-auth-profile P",
     ),
     ("delivery_mode", "What is told"),
-    ("no_monitor", "Nobody has to hear of it (and why)"),
+    ("no_monitor", "Nobody needs to be told (and why)"),
     ("requester", "Session that is woken at the end"),
-    ("idempotency_key", "A repeated call gets the first answer"),
+    ("idempotency_key", "A repeated call starts nothing new"),
 ];
 
 /// Flags of `enqueue` that another one's text names, or that nobody types: they need no line of their own.
@@ -90,13 +91,9 @@ const NAMED_BESIDE: [&str; 5] = [
     "monitor_interval",
 ];
 
-/// The help of the command that `argv` names, else of the program itself.
-pub fn text(mut root: Command, argv: &[OsString], columns: usize) -> String {
-    root.build();
-    let words = argv.iter().skip(1).filter_map(|word| word.to_str());
-    let named = words
-        .take_while(|word| *word != "--")
-        .find_map(|word| root.find_subcommand(word));
+/// The help of the command that `argv` names, else of the program itself; `root` is the whole definition.
+pub fn text(root: Command, argv: &[OsString], columns: usize) -> String {
+    let named = named(&root, argv);
     let (mut command, is_root) = match named {
         Some(command) => (command.clone(), false),
         None => (root, true),
@@ -304,7 +301,7 @@ fn text_of(arg: &Arg, is_grouped: bool) -> String {
 mod tests {
     use super::*;
     use crate::cli::args::Cli;
-    use clap::CommandFactory;
+    use crate::cli::definition::whole;
 
     /// The words of a command line, as a shell reads them.
     fn words(line: &str) -> Vec<String> {
@@ -320,7 +317,7 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example_that_it_understands() {
-        let root = Cli::command();
+        let root = whole::<Cli>();
         let commands = root
             .get_subcommands()
             .filter(|command| !command.is_hide_set());
@@ -341,7 +338,7 @@ mod tests {
                     name == "dispatch" || words.get(1).is_some_and(|word| word == name),
                     "{example}"
                 );
-                let read = Cli::command().try_get_matches_from(&words);
+                let read = whole::<Cli>().try_get_matches_from(&words);
                 assert!(read.is_ok(), "{example}: {:?}", read.err());
             }
         }
@@ -349,7 +346,7 @@ mod tests {
 
     #[test]
     fn each_flag_with_a_heading_or_a_short_text_is_there() {
-        let root = Cli::command();
+        let root = whole::<Cli>();
         let enqueue = root.find_subcommand("enqueue").expect("it is there");
         let has = |id: &str| enqueue.get_arguments().any(|arg| arg.get_id() == id);
         let headed = HEADINGS.iter().flat_map(|(_, ids)| *ids);

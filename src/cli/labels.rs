@@ -1,5 +1,7 @@
 //! Finding the label that a command names.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 
 use super::exit::failure;
@@ -26,6 +28,11 @@ pub fn find(home: &Home, book: &Book, label: &str) -> Result<Entry> {
         Some(entry) => archived(home, label, &entry),
         None => unknown(book, label),
     }))
+}
+
+/// The label as it is typed into a shell.
+pub fn typed(label: &str) -> Cow<'_, str> {
+    shell_words::quote(label)
 }
 
 /// The sentence for a label that is in the archive alone.

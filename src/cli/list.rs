@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::ListArgs;
 use super::exit::{OK, usage};
 use super::output::Output;
-use super::views;
+use super::{labels, views};
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::{Archive, Archived, Book, Ledger};
@@ -30,7 +30,8 @@ pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
     }
     if let Some(label) = &args.label {
         return Err(usage(format!(
-            "--label goes with --archived; one label of the ledger is shown by: dispatch status --label {label}"
+            "--label goes with --archived; one label of the ledger is shown by: dispatch status --label {}",
+            labels::typed(label)
         )));
     }
     let book = Ledger::new(home).read()?;

@@ -43,12 +43,17 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Re
                 Some(_) => format!(
                     "label \"{label}\" was started by another tool, which has its transcript"
                 ),
-                None => format!("label \"{label}\" has no session: it was only signalled done"),
+                None if entry.status() == Status::Done => {
+                    format!("label \"{label}\" has no session: it was only signalled done")
+                }
+                None => format!("label \"{label}\" has no session"),
             }));
         }
     }
     let (Some(session_id), Some(run_id)) = (entry.text("sessionId"), entry.text("runId")) else {
-        return Err(failure(format!("label \"{label}\" names no session")));
+        return Err(failure(format!(
+            "label \"{label}\" names no run of its session, so there is no transcript"
+        )));
     };
     let mut source = match args.stderr {
         true => Source::Stderr {
@@ -65,6 +70,14 @@ pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Re
             }
         }
     };
+    // A run that goes on may not have begun it yet.
+    if entry.status() != Status::Running && !source.path().exists() {
+        let what = if args.stderr { "stderr" } else { "transcript" };
+        let path = source.path().display();
+        return Err(failure(format!(
+            "label \"{label}\" has no {what}: {path} is not there"
+        )));
+    }
     let mut wake = Wake::new();
     if args.follow {
         wake.watch(source.path());
@@ -188,6 +201,9 @@ impl Source {
 
 fn copy_range(path: &Path, from: u64, to: u64) -> io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};
+    if from >= to {
+        return Ok(());
+    }
     let mut file = std::fs::File::open(path)?;
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = file.take(to.saturating_sub(from));

@@ -15,6 +15,11 @@ use super::args::ManArgs;
 use super::exit::{OK, usage};
 use super::output::write_stdout;
 
+/// The command lines of the four programs.
+pub fn command_lines() -> [Command; 4] {
+    PAGES.each_ref().map(|page| (page.definition)())
+}
+
 /// Prints a page, or writes all of them.
 ///
 /// # Errors
@@ -31,7 +36,8 @@ pub fn run(args: &ManArgs) -> Result<u8> {
 }
 
 fn write_all(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for page in &PAGES {
         let path = dir.join(format!("{}.1", page.program));
         fs::write(&path, roff(page)?)
@@ -43,9 +49,7 @@ fn write_all(dir: &Path) -> Result<()> {
 
 /// The page in roff.
 fn roff(page: &Page) -> io::Result<Vec<u8>> {
-    let mut root = (page.definition)();
-    // The short help is the only one.
-    root.build();
+    let root = (page.definition)();
     let version = root.get_version().unwrap_or_default().to_owned();
     let whole = Man::new(root.clone());
     let mut body = Vec::new();

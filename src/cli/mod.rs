@@ -5,6 +5,7 @@ mod argv;
 mod cancel;
 mod complaint;
 mod completions;
+mod definition;
 mod doctor;
 mod done;
 mod enqueue;
@@ -39,12 +40,13 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command as ClapCommand, CommandFactory, Parser};
 
 use self::args::{Cli, Command, OutputChoice};
+use self::definition::whole;
 use self::exit::{OK, USAGE};
 use self::output::{Output, Screen};
 use crate::backend::local::{RunFiles, run, wait_for_command};
@@ -54,6 +56,7 @@ use crate::home::{Home, HomeError};
 use crate::paths::process_environment;
 use crate::process::survive_size_limits;
 
+pub use self::manual::command_lines;
 pub use self::recovery::main as recovery;
 pub use self::stuck::main as stuck_detector;
 pub use self::watcher::main as watcher;
@@ -109,14 +112,18 @@ fn prepare() {
 
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
-    let argv: Vec<OsString> = argv::with_help_as_flag(T::command(), std::env::args_os());
+    let argv = argv::with_help_as_flag(T::command, std::env::args_os());
+    if let Some(parsed) = parse_called::<T>(&argv) {
+        return Ok(parsed);
+    }
     let mut command = without_empty_variables(T::command());
+    let matches = command.try_get_matches_from_mut(&argv);
+    // By now the command that was called knows its flags.
     if let Err(e) = argv::check(&command, &argv) {
         return Err(exit::finish(program, Err(exit::usage(e.to_string()))));
     }
-    let matches = command.try_get_matches_from_mut(&argv);
     let parsed = matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
-    let help = || help::text(T::command(), &argv, redrawn::size_of(std::io::stdout()).0);
+    let help = || help::text(whole::<T>(), &argv, redrawn::size_of(std::io::stdout()).0);
     parsed.map_err(|e| match e.kind() {
         ErrorKind::DisplayHelp => {
             let printed = output::write_stdout(help().as_bytes());
@@ -137,6 +144,14 @@ fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
             exit::finish(program, Err(exit::usage(sentence)))
         }
     })
+}
+
+/// Reads a command line by the definition of its command alone; `None` for one that the whole definition has to read.
+fn parse_called<T: Parser + CommandFactory>(argv: &[OsString]) -> Option<T> {
+    let mut command = without_empty_variables(definition::called::<T>(argv)?);
+    let mut matches = command.try_get_matches_from_mut(argv).ok()?;
+    argv::check(&command, argv).ok()?;
+    T::from_arg_matches_mut(&mut matches).ok()
 }
 
 /// An environment variable that is set to nothing counts as unset, as everywhere.
@@ -213,7 +228,8 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
             Ok(OK)
         }
         Command::LocalRunner(args) => {
-            run(home, &RunFiles::at(args.dir.clone()))?;
+            let carried = run(home, &RunFiles::at(args.dir.clone()));
+            carried.with_context(|| format!("cannot carry the run in {}", args.dir.display()))?;
             Ok(OK)
         }
         Command::LocalWaiter(args) => {

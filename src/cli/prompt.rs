@@ -65,7 +65,7 @@ pub fn read_prompt(
     };
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(usage(format!(
-            "the prompt is empty: {what} has no text; give one, or leave the prompt out"
+            "the prompt is empty: {what} has no text; give some, or leave it out where none is needed"
         )));
     }
     Ok(Some(bytes))

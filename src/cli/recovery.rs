@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use serde_json::{Value, json};
 
+use super::definition::whole;
 use super::exit::{self, FAILURE, OK};
 use super::output::write_stdout;
 use super::{labels, open_home, parse, prepare};
@@ -27,10 +28,10 @@ use crate::recovery::{LastRun, Options, Scan, scan};
     after_help = "Example (crontab):\n  * * * * * 529-recovery"
 )]
 struct RecoveryArgs {
-    /// Look at this label alone
+    /// Look at this label only
     #[arg(long, allow_hyphen_values = true)]
     label: Option<String>,
-    /// Say what would be done, and do nothing
+    /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
     /// Retry no failure older than this (seconds, or a text such as 60m) [default: 60m]
@@ -45,14 +46,13 @@ struct RecoveryArgs {
 }
 
 fn parse_retries(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| {
-        format!("{text:?} is no number of retries; give a whole number, such as 3, or 0 for none")
-    })
+    let number = text.parse();
+    number.map_err(|_| format!("\"{text}\" is no count; give a whole number, 0 for no retry"))
 }
 
 /// The program's command line.
 pub(super) fn definition() -> clap::Command {
-    RecoveryArgs::command()
+    whole::<RecoveryArgs>()
 }
 
 /// Runs the program.
@@ -87,7 +87,11 @@ fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
     if !options.dry_run && options.label.is_none() {
         let outcome = if code == OK { "ok" } else { "failed" };
         if let Err(e) = LastRun::record(home, outcome) {
-            home.say(&format!("cannot record when the scan ran: {e}"));
+            let path = LastRun::path(home);
+            home.say(&format!(
+                "cannot record when the scan ran in {}: {e}",
+                path.display()
+            ));
         }
     }
     match args.json {

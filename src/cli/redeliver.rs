@@ -10,20 +10,20 @@ use super::args::RedeliverArgs;
 use super::exit::{FAILURE, OK};
 use super::labels;
 use super::output::Output;
-use crate::delivery::STDOUT;
 use crate::delivery::outbox::hurry;
+use crate::delivery::{STDOUT, pass_on_stdout};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
-use crate::record::{Delivery, DeliveryState, Generation};
+use crate::record::{Delivery, DeliveryState, Entry, Generation};
 use crate::storage::parent_of;
 use crate::wake::Wake;
-use crate::watchers::ensure_watcher;
+use crate::watchers::{Post, ensure_watcher};
 
 /// How long the outcome is waited for.
 const OUTCOME_WAIT: Duration = Duration::from_secs(30);
 
 /// Records in these states are sent now, as the ledger has them.
-const HURRIED: [&str; 3] = ["\"parked\"", "\"retrying\"", "\"unknown\""];
+const HURRIED: [&str; 4] = ["\"parked\"", "\"retrying\"", "\"unknown\"", "\"stdout\""];
 
 /// A record that is sent now.
 struct Hurried {
@@ -34,6 +34,18 @@ struct Hurried {
     was: DeliveryState,
     /// Tries before.
     attempts: u32,
+}
+
+impl Hurried {
+    fn of(label: &str, entry: &Entry, delivery: &Delivery, was: DeliveryState) -> Self {
+        Self {
+            label: label.to_owned(),
+            generation: entry.generation(),
+            key: delivery.key.clone(),
+            was,
+            attempts: delivery.attempts,
+        }
+    }
 }
 
 /// Runs the command.
@@ -60,18 +72,13 @@ pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
                 continue;
             };
             let before = hurried.len();
+            hurried.extend(take_from_stdout(home, &label, &mut entry, book.now_ms()));
             for mut delivery in entry.deliveries() {
                 let was = delivery.state;
                 if delivery.target == STDOUT || !hurry(&mut delivery, book.now_ms()) {
                     continue;
                 }
-                hurried.push(Hurried {
-                    label: label.clone(),
-                    generation: entry.generation(),
-                    key: delivery.key.clone(),
-                    was,
-                    attempts: delivery.attempts,
-                });
+                hurried.push(Hurried::of(&label, &entry, &delivery, was));
                 entry.put_delivery(&delivery);
             }
             if hurried.len() > before {
@@ -85,6 +92,28 @@ pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
     }
     let outcome = wait_for_outcome(home, &ledger, &hurried)?;
     tell(output, &hurried, &outcome)
+}
+
+/// What no stdout took, and nobody is printing now, goes to whom the label names; where it names nobody the record stays,
+/// and says so.
+fn take_from_stdout(home: &Home, label: &str, entry: &mut Entry, now_ms: i64) -> Vec<Hurried> {
+    let before = entry.deliveries();
+    let unsaid = before.iter().find(|d| d.target == STDOUT && d.is_open());
+    let is_printed_now = || Post::of(home, label, entry.generation()).is_held();
+    let Some(was) = unsaid.map(|d| d.state) else {
+        return Vec::new();
+    };
+    if was != DeliveryState::Parked && is_printed_now() {
+        return Vec::new();
+    }
+    let why = "the watcher that was to print it is gone";
+    pass_on_stdout(label, entry, why, was != DeliveryState::Parked, now_ms);
+    let is_new = |d: &Delivery| before.iter().all(|old| old.key != d.key);
+    let records = entry.deliveries().into_iter();
+    records
+        .filter(|d| d.is_open() && (d.target == STDOUT || is_new(d)))
+        .map(|d| Hurried::of(label, entry, &d, was))
+        .collect()
 }
 
 /// The records once each has left its first try, or as they are when that takes long.
@@ -107,7 +136,8 @@ fn wait_for_outcome(
             .collect();
         let under_way = hurried.iter().zip(&now).any(|(record, now)| {
             now.as_ref().is_some_and(|d| {
-                d.is_open() && (d.state == DeliveryState::Sending || d.attempts == record.attempts)
+                d.is_to_be_sent()
+                    && (d.state == DeliveryState::Sending || d.attempts == record.attempts)
             })
         });
         let left = limit.saturating_sub(home.clock.monotonic());
@@ -137,6 +167,7 @@ fn tell(output: Output, hurried: &[Hurried], outcome: &[Option<Delivery>]) -> Re
                 json!({
                     "label": record.label,
                     "key": record.key,
+                    "target": delivery.as_ref().map(|d| d.target.clone()),
                     "was": record.was,
                     "state": delivery.as_ref().map(|d| d.state),
                     "lastError": delivery.as_ref().and_then(|d| d.last_error.clone()),
@@ -159,6 +190,10 @@ fn tell(output: Output, hurried: &[Hurried], outcome: &[Option<Delivery>]) -> Re
         let line = match delivery {
             Some(d) if d.state == DeliveryState::Delivered => {
                 format!("{label}: was {was}, is delivered to {}", d.target)
+            }
+            Some(d) if d.target == STDOUT => {
+                let why = d.last_error.as_deref().unwrap_or("nobody printed it");
+                format!("{label}: {why}")
             }
             Some(d) => {
                 let why = d.last_error.as_deref().unwrap_or("no answer yet");

@@ -87,19 +87,20 @@ fn cut_short(label: &str, path: &Path) -> String {
 fn no_result(label: &str, entry: &Entry, what: &str) -> String {
     if entry.status().is_ended() {
         return format!(
-            "label \"{label}\" has {what}; 'dispatch result --label' prints what the ledger has"
+            "label \"{label}\" has {what}; read what the ledger has by: dispatch result --label {}",
+            labels::typed(label)
         );
     }
-    if let status @ Status::Other(_) = entry.status() {
-        return format!(
-            "label \"{label}\" has {what}: {}",
-            views::foreign_status(&status)
-        );
-    }
-    format!(
-        "label \"{label}\" has {what}: it is {}; 'dispatch wait {label}' waits for its end",
-        entry.status()
-    )
+    let status = entry.status();
+    let hint = match status {
+        Status::Running => format!(
+            "; wait for its end by: dispatch wait {}",
+            labels::typed(label)
+        ),
+        // Another tool's status, which nobody here brings to an end.
+        _ => String::new(),
+    };
+    format!("label \"{label}\" has {what}: it is {status}{hint}")
 }
 
 fn last_words(entry: &Entry) -> Option<String> {

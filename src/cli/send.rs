@@ -165,8 +165,9 @@ fn running_in(book: &Book, key: &str) -> Option<(String, Entry)> {
 
 fn not_running(label: &str, entry: &Entry) -> String {
     format!(
-        "label \"{label}\" is not running: it is {}; go on with its session by: dispatch enqueue --label {label} --mode reuse",
-        entry.status()
+        "label \"{label}\" is not running: it is {}; go on with its session by: dispatch enqueue --label {} --mode reuse",
+        entry.status(),
+        labels::typed(label)
     )
 }
 
@@ -272,6 +273,7 @@ fn await_label(home: &Home, ledger: &Ledger, label: &str) -> Result<(Value, u8)>
     let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, None)?;
     let entry = ledger.read()?.get(label).unwrap_or_default();
     let mut fields = views::result_fields(home, label, &entry);
+    fields.insert("ok".to_owned(), json!(waited.code() == OK));
     fields.insert(
         "message".to_owned(),
         json!(format!("The session has ended: {}.", entry.status())),

@@ -189,7 +189,10 @@ fn liveness(
 ) -> Value {
     let Some(run) = RunRef::of_entry(label, entry) else {
         return match entry.text("sessionKey") {
-            Some(_) => json!({"error": "another tool started this session"}),
+            Some(_) => match BackendName::of_entry(entry) {
+                Some(_) => json!({"error": "the entry names no run of its session"}),
+                None => json!({"error": "another tool started this session"}),
+            },
             None => Value::Null,
         };
     };
@@ -197,6 +200,10 @@ fn liveness(
         return Value::Null;
     };
     match observed {
+        // That nothing is left of a run says nothing of how it went.
+        Ok(evidence) if evidence.liveness == Liveness::Absent && entry.status().is_ended() => {
+            json!({"error": "nothing of the run is stored any more"})
+        }
         Ok(evidence) => json!({
             "updatedAt": evidence.last_activity_ms,
             "ageMs": evidence.last_activity_ms.map(|at| (home.now_ms() - at).max(0)),
@@ -290,7 +297,8 @@ fn lives_on(label: &str, survivor: &Value, now_ms: i64) -> String {
         format!(", which was {}", format_ago(now_ms - at))
     });
     format!(
-        "lives on after its label's end{since} (process group {pid}); to stop it: dispatch cancel --label {label}"
+        "lives on after its label's end{since} (process group {pid}); to stop it: dispatch cancel --label {}",
+        labels::typed(label)
     )
 }
 
@@ -353,6 +361,11 @@ fn print(
             "watcher",
             match alive {
                 true => format!("alive: {}", saying(watcher)),
+                // Nobody but that tool starts one for it.
+                false if BackendName::of_entry(entry).is_none() => format!(
+                    "another tool's; take the label over by: dispatch watcher-handoff --label {}",
+                    labels::typed(label)
+                ),
                 false => "dead; '529-recovery' starts a new one".to_owned(),
             },
         ));

@@ -12,12 +12,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, Parser};
 
 use self::look::{Found, Gateway, look};
 use self::nudge::Nudged;
 use self::report::{Case, Parked, Report, Wedge};
 use super::args::{OutputChoice, StuckArgs};
+use super::definition::whole;
 use super::exit::{self, OK};
 use super::output::{Output, Screen};
 use super::{cancel, open_home, parse, prepare};
@@ -35,9 +36,9 @@ use crate::stuck::rules::{Rules, Session, Standing, decide};
 use crate::watch::Way;
 use crate::watchers::Post;
 
-/// Find silent sessions: ask them once where they are, give them one cycle, then tell of those that stay silent.
+/// Find silent sessions: ask them once where they are, and report them from the next run on if they stay silent.
 ///
-/// Safe to run at any time. Prints one line for each stuck session, wedged watcher and parked delivery and exits with 1
+/// Safe to run at any time. Prints one line for each stuck session, hanging watcher and parked delivery, and exits with 1
 /// as long as there is one. It stops nothing unless --cancel is given.
 #[derive(Debug, Parser)]
 #[command(
@@ -49,13 +50,13 @@ struct DetectorArgs {
     /// No silence is too long before this (minutes, or a text such as 90s)
     #[arg(long, value_name = "MIN", default_value = "45", value_parser = parse_minutes, allow_hyphen_values = true)]
     threshold_min: Duration,
-    /// Ask, and tell of, so many sessions at most; the longest silent come first
+    /// Ask and report so many sessions at most, the longest silent first
     #[arg(long, value_name = "N", default_value = "20", value_parser = parse_limit)]
     limit: usize,
     /// Cancel what is stuck
     #[arg(long)]
     cancel: bool,
-    /// Say what would be done, and do nothing
+    /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
     /// Print nothing when nothing is stuck
@@ -83,7 +84,7 @@ struct Request {
 
 /// The command line, for the manual page.
 pub(super) fn definition() -> Command {
-    DetectorArgs::command()
+    whole::<DetectorArgs>()
 }
 
 /// Runs the `stuck-detector` program.
@@ -114,7 +115,7 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
         cancels: args.cancel,
         quiet: args.quiet,
     };
-    let mut memory = match Memory::open(home).context("cannot use the detector's memory")? {
+    let mut memory = match Memory::open(home).with_context(|| unkept(home))? {
         Ok(memory) => memory,
         Err(holder) => {
             let who = holder.map_or_else(|| "another".to_owned(), |holder| holder.to_string());
@@ -125,13 +126,16 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
     let report = detect(home, &request, Some(&mut memory))?;
     if way == Way::Act {
         memory.note_run(home.now_ms());
-        memory
-            .save(home)
-            .context("cannot record when the detector ran")?;
+        memory.save(home).with_context(|| unkept(home))?;
     }
     let screen = Screen::from_environment(&process_environment);
     let output = Output::new(OutputChoice::Table, args.json, screen);
     report::print(output, &report, args.json, args.quiet)
+}
+
+fn unkept(home: &Home) -> String {
+    let path = Memory::path(home);
+    format!("cannot use the detector's memory {}", path.display())
 }
 
 /// Runs `dispatch stuck`.
@@ -176,7 +180,7 @@ fn detect(home: &Home, request: &Request, memory: Option<&mut Memory>) -> Result
     if let Some(memory) = memory {
         remember(&mut report, memory);
         if request.way == Way::Act {
-            memory.save(home).context("cannot keep who was silent")?;
+            memory.save(home).with_context(|| unkept(home))?;
             events::tell(home, &report.event(&events::host(home)));
             nudge_all(home, &ledger, &mut gateway, &mut report, memory)?;
         }
@@ -301,7 +305,7 @@ fn nudge_all(
             }
         }
     }
-    memory.save(home).context("cannot keep who was nudged")
+    memory.save(home).with_context(|| unkept(home))
 }
 
 /// Cancels what is stuck, as `dispatch cancel` does.

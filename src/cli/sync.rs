@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::SyncArgs;
 use super::exit::{FAILURE, OK};
+use super::labels;
 use super::output::Output;
 use crate::backend::openclaw::{Listed, OpenclawBackend, list_sessions, stored_sessions};
 use crate::backend::{BackendName, RunRef, backend_of};
@@ -128,8 +129,11 @@ fn reconcile(home: &Home, label: &str, entry: &Entry, way: Way) -> Result<Option
     };
     let (Some(run), Some(name)) = (RunRef::of_entry(label, entry), BackendName::of_entry(entry))
     else {
-        let reason = "another tool started it and watches it; 'dispatch watcher-handoff --label' takes it over";
-        return Ok(detail("skipped", None, reason.to_owned()));
+        let reason = format!(
+            "another tool started it and watches it; take it over by: dispatch watcher-handoff --label {}",
+            labels::typed(label)
+        );
+        return Ok(detail("skipped", None, reason));
     };
     let observed = backend_of(home, name)
         .map_err(std::io::Error::other)

@@ -135,7 +135,11 @@ pub fn run(home: &Home, output: Output, args: &TimersArgs) -> Result<u8> {
     }
     if args.remove {
         let _ = systemctl(&["daemon-reload"]);
-        return tell(output, &steps, None, "The timers are gone.");
+        let message = match steps.iter().any(|step| step.act == Act::LeaveAlone) {
+            true => "Our timers are gone; what somebody else wrote is left.",
+            false => "The timers are gone.",
+        };
+        return tell(output, &steps, None, message);
     }
     let enabled = systemctl(&["daemon-reload"])
         .and_then(|()| systemctl(&[&["enable", "--now"], texts(&timers).as_slice()].concat()));

@@ -114,21 +114,14 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
         "artifactPath".to_owned(),
         json!(artifact_path(entry, "artifact")),
     );
-    if status == Status::Running {
-        fields.insert("message".to_owned(), json!("the label is still running"));
-    }
-    if let Status::Other(_) = &status {
-        let message = foreign_status(&status);
+    if !status.is_ended() {
+        let message = match status {
+            Status::Running => "the label is still running".to_owned(),
+            other => format!("the label is {other}, which is no end"),
+        };
         fields.insert("message".to_owned(), json!(message));
     }
     fields
-}
-
-/// That a status is none of ours, and what that means for a result.
-pub fn foreign_status(status: &Status) -> String {
-    format!(
-        "the label is {status}, a status of another tool, and has no result; 'dispatch status' shows what is known of it"
-    )
 }
 
 /// Where the words of `lastReply` were found, where the session's own and not the agent's completion are meant.

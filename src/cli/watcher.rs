@@ -1,17 +1,21 @@
 //! The `watcher` program.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
+use super::args::parse_generation;
+use super::definition::whole;
 use super::exit::{self, FAILURE, OK};
-use super::output::write_stdout;
 use super::{complain, labels, open_home, parse, prepare};
 use crate::config::Strictness;
-use crate::delivery::{Telling, is_owed_to_stdout, mark_told, settle_stdout, telling};
+use crate::delivery::{
+    Telling, is_owed_to_stdout, mark_told, nobody_else, pass_on_stdout, settle_stdout, telling,
+};
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
@@ -41,7 +45,7 @@ struct WatcherArgs {
     #[arg(long, conflicts_with_all = ["label", "generation", "once", "timeout", "idle_threshold", "detached"])]
     all: bool,
     /// Watch this generation only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     generation: Option<u64>,
     /// Look once, as a scheduler does: prints the end when nobody has it yet; else nothing, and WATCHER_PENDING or WATCHER_ALREADY_DELIVERED on stderr
     #[arg(long)]
@@ -71,7 +75,7 @@ const HANDOVER_LOOK: Duration = Duration::from_millis(5);
 
 /// The program's command line.
 pub(super) fn definition() -> clap::Command {
-    WatcherArgs::command()
+    whole::<WatcherArgs>()
 }
 
 /// Runs the program.
@@ -168,21 +172,21 @@ fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
         {
             return tell_once(home, label, &ended, message, lock);
         }
-        let code = tell(home, label, generation, reader, &watched)?;
+        let told = tell(home, label, generation, reader, &watched);
         drop(lock);
         // Whoever added a record while the post was being left found it taken and started nobody.
         let is_over = matches!(watched, Watched::Ended { .. });
         if !is_over || !still_owes(home, label, generation) {
-            return Ok(code);
+            return told;
         }
         if reader == Reader::Stdout {
             // Notes that are not out yet do not keep whoever reads our stdout waiting.
             ensure_watcher(home, label, generation);
-            return Ok(code);
+            return told;
         }
         lock = match post.take(home)? {
             Ok(lock) => lock,
-            Err(_) => return Ok(code),
+            Err(_) => return told,
         };
     }
 }
@@ -227,7 +231,9 @@ fn tell(
     match watched {
         Watched::Ended { status, message } => {
             if reader == Reader::Stdout {
-                print(message)?;
+                if let Err(unprinted) = print(message) {
+                    return pass_on(home, label, generation, unprinted);
+                }
                 mark_printed(home, label, generation);
             }
             Ok(code_for(status))
@@ -294,7 +300,35 @@ fn hand_over(
 
 /// Notes that this stdout has the result. Failing that, it may be printed again: better twice than never.
 fn mark_printed(home: &Home, label: &str, generation: Generation) {
-    note_printed(home, label, generation, |entry, _| settle_stdout(entry));
+    note_printed(home, label, generation, |entry, _| {
+        settle_stdout(label, entry)
+    });
+}
+
+/// What stdout did not take is handed to whom the label names, or stays where every look at the label shows it. The exit
+/// code is that of a stdout that failed; a reader that left is no error.
+fn pass_on(home: &Home, label: &str, generation: Generation, unprinted: Unprinted) -> Result<u8> {
+    let Unprinted { is_begun, error } = unprinted;
+    let mut passed_on = None;
+    note_printed(home, label, generation, |entry, now_ms| {
+        let why = format!("the stdout of a watcher in the foreground did not take it ({error})");
+        passed_on = pass_on_stdout(label, entry, &why, is_begun, now_ms);
+        passed_on.is_some()
+    });
+    let then = match passed_on {
+        Some(targets) if targets.is_empty() => nobody_else(label),
+        Some(targets) => format!("it goes to {}", targets.join(", ")),
+        None if error.kind() == io::ErrorKind::BrokenPipe => return Ok(OK),
+        None => return Err(error.into()),
+    };
+    let sentence = format!("stdout did not take the result of \"{label}\" ({error}); {then}");
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => {
+            home.say(&sentence);
+            Ok(OK)
+        }
+        _ => Err(exit::failure(sentence)),
+    }
 }
 
 /// Changes the label's entry by `mark`, which says whether there was anything to change.
@@ -316,7 +350,7 @@ fn note_printed(
         }
     });
     if let Err(e) = marked {
-        home.say(&format!("cannot note that the result was printed: {e}"));
+        home.say(&format!("cannot note whether the result was printed: {e}"));
     }
 }
 
@@ -352,33 +386,71 @@ fn tell_once(home: &Home, label: &str, entry: &Entry, message: &str, post: FileL
             pending(home, label, &reason);
         }
         Telling::Due => {
-            print(message)?;
-            note_printed(home, label, generation, |entry, now_ms| {
-                mark_told(entry, now_ms);
-                true
-            });
+            let told = match print(message) {
+                Ok(()) => {
+                    note_printed(home, label, generation, |entry, now_ms| {
+                        mark_told(label, entry, now_ms);
+                        true
+                    });
+                    Ok(code_for(&entry.status()))
+                }
+                Err(unprinted) => pass_on(home, label, generation, unprinted),
+            };
             drop(post);
             if still_owes(home, label, generation) {
                 ensure_watcher(home, label, generation);
             }
-            return Ok(code_for(&entry.status()));
+            return told;
         }
     }
     Ok(OK)
 }
 
 fn tell_recorded(home: &Home, label: &str, entry: &Entry) -> Result<u8> {
-    print(&recorded_message(home, label, entry))?;
-    if is_owed_to_stdout(entry) {
-        mark_printed(home, label, entry.generation());
+    let generation = entry.generation();
+    if let Err(unprinted) = print(&recorded_message(home, label, entry)) {
+        let told = pass_on(home, label, generation, unprinted);
+        if still_owes(home, label, generation) {
+            ensure_watcher(home, label, generation);
+        }
+        return told;
+    }
+    if is_owed_to_stdout(label, entry) {
+        mark_printed(home, label, generation);
     }
     Ok(code_for(&entry.status()))
 }
 
-fn print(message: &str) -> Result<()> {
+/// Stdout did not take a text.
+struct Unprinted {
+    /// Some of it went out before.
+    is_begun: bool,
+    error: io::Error,
+}
+
+fn print(message: &str) -> Result<(), Unprinted> {
     let end = if message.ends_with('\n') { "" } else { "\n" };
-    write_stdout(format!("{message}{end}").as_bytes())?;
-    Ok(())
+    let text = format!("{message}{end}");
+    let mut out = Counted(0);
+    out.write_all(text.as_bytes()).map_err(|error| Unprinted {
+        is_begun: out.0 > 0,
+        error,
+    })
+}
+
+/// Stdout without a buffer, and how many bytes it has taken.
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = rustix::io::write(io::stdout(), bytes)?;
+        self.0 += taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn code_for(status: &Status) -> u8 {

@@ -121,11 +121,12 @@ pub fn copy_artifact(
     storage: &dyn Storage,
     dir: &Path,
     name: &ArtifactName,
+    lead: &str,
     source: &Path,
 ) -> io::Result<PathBuf> {
     storage::create_dir_synced(storage, dir).map_err(|e| naming("cannot create", dir, &e))?;
     let temporary = storage::temporary_beside(&dir.join(name.to_string()));
-    let placed = copy_text(storage, source, &temporary)
+    let placed = copy_text(storage, lead, source, &temporary)
         .map_err(|e| naming("cannot copy", source, &e))
         .and_then(|()| link_copy(storage, dir, name, &temporary));
     let removed = storage.remove(&temporary);
@@ -165,9 +166,10 @@ fn link_copy(
     Err(too_many(dir, name))
 }
 
-fn copy_text(storage: &dyn Storage, source: &Path, target: &Path) -> io::Result<()> {
+fn copy_text(storage: &dyn Storage, lead: &str, source: &Path, target: &Path) -> io::Result<()> {
     let mut from = File::open(source)?;
     let mut to = storage.create_new(target)?;
+    storage::write_all(to.as_mut(), lead.as_bytes())?;
     let mut buffer = Vec::with_capacity(COPY_BLOCK_BYTES);
     loop {
         let read = (&mut from)

@@ -119,6 +119,19 @@ pub(super) fn sound(keys: &Map<String, Value>) -> (Map<String, Value>, Vec<Slip>
     (sound, slips)
 }
 
+/// Every key with what its value must be, in a word or two; `<name>` stands for a name of the operator's choice.
+pub fn known_keys() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    list("", KNOWN_KEYS, &mut found);
+    found
+}
+
+fn list(path: &str, keys: Keys, found: &mut Vec<(String, String)>) {
+    for (key, kind) in keys {
+        kind.list(inside(path, key), found);
+    }
+}
+
 fn is_comment(key: &str) -> bool {
     key.starts_with('_')
 }
@@ -161,6 +174,20 @@ fn fields(
 }
 
 impl Kind {
+    fn list(self, path: String, found: &mut Vec<(String, String)>) {
+        let word = match self {
+            Kind::Text => "text".to_owned(),
+            Kind::Number => "number".to_owned(),
+            Kind::Count => "whole number".to_owned(),
+            Kind::OneOf(words) => words.join(" or "),
+            Kind::Words => "list of texts".to_owned(),
+            Kind::Named(kind) => return kind.list(inside(&path, "<name>"), found),
+            Kind::Secret(kind) => return kind.list(path, found),
+            Kind::Fields(keys, _) | Kind::Loose(keys) => return list(&path, keys, found),
+        };
+        found.push((path, word));
+    }
+
     /// The value without what cannot be used of it; `None` when nothing can.
     fn take(self, path: &str, value: &Value, slips: &mut Vec<Slip>) -> Option<Value> {
         let is_fitting = match self {

@@ -13,6 +13,10 @@ use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Statu
 /// The target of a foreground watcher.
 pub const STDOUT: &str = "stdout";
 
+/// The channel of targets that are names of the configuration (`@name`) and led to nobody when they were recorded: each
+/// try looks them up anew.
+pub const ALIAS: &str = "alias";
+
 /// The channel of targets that are sessions.
 pub const WAKE: &str = "wake";
 
@@ -62,10 +66,7 @@ fn requester(entry: &Entry, kind: DeliveryKind) -> Option<String> {
 /// Adds the records that telling `kind` needs: one per target of the entry and one for the session that asked, none
 /// twice, none where the mode is `none`.
 pub fn owe(label: &str, entry: &mut Entry, kind: DeliveryKind, content: &Content, now_ms: i64) {
-    if DeliveryMode::from_text(entry.text("deliveryMode")) == DeliveryMode::None {
-        return;
-    }
-    for target in targets(entry).into_iter().chain(requester(entry, kind)) {
+    for target in audience(entry, kind) {
         owe_to(label, entry, kind, &target, content, now_ms);
     }
 }
@@ -196,18 +197,87 @@ fn forget_old_notes(entry: &mut Entry) {
     }
 }
 
-/// Marks what was owed to a stdout as delivered. Says whether there was anything.
-pub fn settle_stdout(entry: &mut Entry) -> bool {
+/// Marks what the entry's own generation owed to a stdout as delivered. Says whether there was anything.
+pub fn settle_stdout(label: &str, entry: &mut Entry) -> bool {
     let mut settled = false;
-    for mut delivery in entry.deliveries() {
-        if delivery.target == STDOUT && delivery.is_open() {
-            delivery.state = DeliveryState::Delivered;
-            delivery.attempts += 1;
-            entry.put_delivery(&delivery);
-            settled = true;
-        }
+    for mut delivery in owed_to_stdout(label, entry) {
+        delivery.state = DeliveryState::Delivered;
+        delivery.attempts += 1;
+        entry.put_delivery(&delivery);
+        settled = true;
     }
     settled
+}
+
+/// What the entry's own generation still owes to a stdout: what it carries of an older one was never printed.
+fn owed_to_stdout(label: &str, entry: &Entry) -> Vec<Delivery> {
+    let own = format!("{label}/{}/", entry.generation());
+    let mut records = entry.deliveries();
+    records.retain(|d| d.target == STDOUT && d.is_open() && d.key.starts_with(&own));
+    records
+}
+
+/// What the stdout of a foreground watcher did not take goes to whom the entry names, each under a record of its own;
+/// `may_be_seen` says that some of it could have been read. Where it names nobody the record is parked, with `why` and what
+/// to do. Returns the targets; `None` when nothing was owed to a stdout.
+pub fn pass_on_stdout(
+    label: &str,
+    entry: &mut Entry,
+    why: &str,
+    may_be_seen: bool,
+    now_ms: i64,
+) -> Option<Vec<String>> {
+    let mut unprinted = entry.deliveries();
+    unprinted.retain(|d| d.target == STDOUT && d.is_open());
+    if unprinted.is_empty() {
+        return None;
+    }
+    let mut told: Vec<String> = Vec::new();
+    for mut record in unprinted {
+        record.may_be_repeat |= may_be_seen;
+        let audience = audience(entry, record.kind);
+        if audience.is_empty() {
+            if record.state != DeliveryState::Parked {
+                record.state = DeliveryState::Parked;
+                record.attempts += 1;
+                record.next_at = None;
+                record.last_error = Some(format!("{why}, and {}", nobody_else(label)));
+            }
+            entry.put_delivery(&record);
+            continue;
+        }
+        entry.remove_delivery(&record.key);
+        let head = record.key.strip_suffix(STDOUT).unwrap_or(&record.key);
+        for target in audience {
+            let key = format!("{head}{target}");
+            if !entry.deliveries().iter().any(|other| other.key == key) {
+                let content = record.content.clone();
+                let mut passed_on = Delivery::new(key, record.kind, &target, content, now_ms);
+                passed_on.may_be_repeat = record.may_be_repeat;
+                entry.put_delivery(&passed_on);
+            }
+            if !told.contains(&target) {
+                told.push(target);
+            }
+        }
+    }
+    Some(told)
+}
+
+/// Whom an entry names to hear of `kind`, whatever watches it.
+fn audience(entry: &Entry, kind: DeliveryKind) -> Vec<String> {
+    if DeliveryMode::from_text(entry.text("deliveryMode")) == DeliveryMode::None {
+        return Vec::new();
+    }
+    let own = targets(entry).into_iter();
+    own.chain(requester(entry, kind)).collect()
+}
+
+/// What to do with a text that a stdout did not take and nobody else is to hear.
+pub fn nobody_else(label: &str) -> String {
+    format!(
+        "the label names nobody else to hear it; print it with 'watcher --label {label}', or read it with 'dispatch result --label {label}'"
+    )
 }
 
 /// Carries what an older generation still owes into its successor, so that no record is dropped by overwriting it.
@@ -219,20 +289,15 @@ pub fn carry_over(old: &Entry, new: &mut Entry) {
     }
 }
 
-/// Some record of the entry is to be sent: by a watcher, which is to be started where none is.
+/// Some record of the entry is to be sent: by a watcher, which is to be started where none is. One that a foreground
+/// watcher left unprinted is among them.
 pub fn is_owed(entry: &Entry) -> bool {
-    entry
-        .deliveries()
-        .iter()
-        .any(|d| d.is_to_be_sent() && d.target != STDOUT)
+    entry.deliveries().iter().any(Delivery::is_to_be_sent)
 }
 
-/// Some record of the entry waits for a reader of a foreground watcher's stdout.
-pub fn is_owed_to_stdout(entry: &Entry) -> bool {
-    entry
-        .deliveries()
-        .iter()
-        .any(|d| d.is_open() && d.target == STDOUT)
+/// The end of the entry's own generation waits for a reader of a foreground watcher's stdout.
+pub fn is_owed_to_stdout(label: &str, entry: &Entry) -> bool {
+    !owed_to_stdout(label, entry).is_empty()
 }
 
 /// What there is to print of an ended label for whoever delivers the stdout of repeated looks at it.
@@ -283,8 +348,8 @@ pub fn telling(label: &str, entry: &Entry) -> Telling {
 }
 
 /// Marks that the label's end was printed, as other tools that print it mark it.
-pub fn mark_told(entry: &mut Entry, now_ms: i64) {
-    settle_stdout(entry);
+pub fn mark_told(label: &str, entry: &mut Entry, now_ms: i64) {
+    settle_stdout(label, entry);
     entry.set_time(TOLD_AT, now_ms);
     entry.set("completionDeliverySource", "watcher");
 }

@@ -22,14 +22,15 @@ pub struct LastRun {
     pub outcome: String,
 }
 
-fn path(home: &Home) -> PathBuf {
-    home.paths.home.join(NAME)
-}
-
 impl LastRun {
+    /// Where it is recorded.
+    pub fn path(home: &Home) -> PathBuf {
+        home.paths.home.join(NAME)
+    }
+
     /// The last one; `None` where none is recorded that can be read.
     pub fn read(home: &Home) -> Option<Self> {
-        let bytes = home.storage.read(&path(home)).ok()?;
+        let bytes = home.storage.read(&Self::path(home)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -55,7 +56,7 @@ impl LastRun {
             .truncate(false)
             .mode(0o600)
             .custom_flags(flags.bits() as i32)
-            .open(path(home))?;
+            .open(Self::path(home))?;
         file.write_all(&text)?;
         file.set_len(text.len() as u64)?;
         Ok(())

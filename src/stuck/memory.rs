@@ -99,7 +99,7 @@ impl Memory {
     /// # Errors
     /// When its lock cannot be taken or its file cannot be read.
     pub fn open(home: &Home) -> io::Result<Result<Self, Option<LockHolder>>> {
-        let path = home.paths.home.join(NAME);
+        let path = Self::path(home);
         create_dir_synced(home.storage.as_ref(), parent_of(&path))?;
         let lock = match FileLock::try_acquire(&path.with_file_name(LOCK), &home.program)? {
             Ok(lock) => lock,
@@ -117,6 +117,11 @@ impl Memory {
             path,
             _lock: lock,
         }))
+    }
+
+    /// Where it is kept.
+    pub fn path(home: &Home) -> PathBuf {
+        home.paths.home.join(NAME)
     }
 
     /// The label's suspicion, if it is of this run.

@@ -58,7 +58,7 @@ pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutco
     let write = || -> io::Result<PathBuf> {
         match text {
             Text::Inline(text) => write_artifact(storage, dir, name, text),
-            Text::File { path, .. } => copy_artifact(storage, dir, name, path),
+            Text::File { lead, path, .. } => copy_artifact(storage, dir, name, lead, path),
         }
     };
     let mut written = write();
@@ -78,7 +78,7 @@ pub fn file_text(home: &Home, name: &ArtifactName, text: &Text) -> ArtifactOutco
 fn head_of(home: &Home, text: &Text) -> (String, u64) {
     match text {
         Text::Inline(text) => (text.clone(), text.len() as u64),
-        Text::File { path, bytes } => {
+        Text::File { lead, path, bytes } => {
             let limit = inline_limit_from(home.config.inline_limit.as_deref());
             let mut head = Vec::new();
             let enough = (limit + 4 * CLUSTER_MAX_BYTES) as u64;
@@ -86,7 +86,8 @@ fn head_of(home: &Home, text: &Text) -> (String, u64) {
             if let Err(e) = read {
                 home.say(&format!("cannot read {}: {e}", path.display()));
             }
-            (String::from_utf8_lossy(&head).into_owned(), *bytes)
+            let head = String::from_utf8_lossy(&head);
+            (format!("{lead}{head}"), *bytes)
         }
     }
 }

@@ -162,7 +162,7 @@ pub fn watch(
         )?,
         voice: Voice::new(home, label, post.clone()),
         post,
-        outbox: Outbox::new(home, label, generation, wake.waker()),
+        outbox: Outbox::new(home, label, generation, task.reader, wake.waker()),
         _listener: orders.wake(wake.waker()),
         orders: orders.clone(),
         wake,

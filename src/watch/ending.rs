@@ -162,7 +162,8 @@ impl Ending {
     pub fn write(&self, entry: &mut Entry) {
         entry.set_status(&self.status);
         entry.set_time("endedAt", self.at_ms);
-        entry.set_text("summary", self.head.trim());
+        let text = ledger_text(&self.head, self.full_bytes, &self.artifact);
+        entry.set_text("summary", text.trim());
         match &self.failure {
             Some(failure) => entry.set_failure(failure),
             None => {
@@ -191,13 +192,24 @@ pub fn failure_head(brand: &str, label: &str, failure: &Failure, text: &str) -> 
 pub fn content(header: String, text: &str, artifact: &ArtifactOutcome, bytes: u64) -> Content {
     Content {
         header,
-        text: clip_text(text.trim_end(), MAX_TEXT_BYTES),
+        text: ledger_text(text, bytes, artifact),
         artifact: match artifact {
             ArtifactOutcome::Written(path) => Some(path.to_string_lossy().into_owned()),
             ArtifactOutcome::Failed(_) => None,
         },
         bytes,
         ..Content::default()
+    }
+}
+
+/// As much of a text as the ledger keeps. What is kept nowhere else says that it was cut, and why.
+fn ledger_text(text: &str, bytes: u64, artifact: &ArtifactOutcome) -> String {
+    match artifact {
+        ArtifactOutcome::Failed(_) => {
+            let capped = cap_head(text, bytes, MAX_TEXT_BYTES, artifact);
+            capped.text.trim_end().to_owned()
+        }
+        ArtifactOutcome::Written(_) => clip_text(text.trim_end(), MAX_TEXT_BYTES),
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::Reader;
 use crate::delivery::outbox::{Due, Next, Outcome, begin, due, finish, is_sent_by_another, next};
-use crate::delivery::{STDOUT, sinks};
+use crate::delivery::{STDOUT, pass_on_stdout, sinks};
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
 use crate::record::{Delivery, Entry, Generation};
@@ -38,6 +39,7 @@ pub struct Outbox<'a> {
     ledger: Ledger,
     label: String,
     generation: Generation,
+    reader: Reader,
     waker: Waker,
     under_way: Option<Try>,
     /// A try that has ended and is not recorded yet.
@@ -45,13 +47,21 @@ pub struct Outbox<'a> {
 }
 
 impl<'a> Outbox<'a> {
-    /// The outbox of `label` for the watcher of `generation`; `waker` wakes whoever calls [`Outbox::work`].
-    pub fn new(home: &'a Home, label: &str, generation: Generation, waker: Waker) -> Self {
+    /// The outbox of `label` for the watcher of `generation`, which works for `reader`; `waker` wakes whoever calls
+    /// [`Outbox::work`].
+    pub fn new(
+        home: &'a Home,
+        label: &str,
+        generation: Generation,
+        reader: Reader,
+        waker: Waker,
+    ) -> Self {
         Self {
             home,
             ledger: Ledger::new(home),
             label: label.to_owned(),
             generation,
+            reader,
             waker,
             under_way: None,
             unrecorded: None,
@@ -68,6 +78,7 @@ impl<'a> Outbox<'a> {
             Some(newer) => newer,
             None => entry.clone(),
         };
+        let entry = self.inherit(entry)?;
         if self.under_way.is_some() {
             return Ok(Left::UnderWay);
         }
@@ -95,6 +106,24 @@ impl<'a> Outbox<'a> {
             true => Left::Nothing,
             false => Left::UnderWay,
         })
+    }
+
+    /// What a foreground watcher recorded for its stdout and left unsaid (it was killed, or could not note that it had
+    /// printed) goes to whom the label names. Whoever has the post now is not that watcher any more.
+    fn inherit(&self, entry: Entry) -> Result<Entry, LedgerError> {
+        let is_unsaid = |d: &Delivery| d.target == STDOUT && d.is_to_be_sent();
+        if self.reader == Reader::Stdout || !entry.deliveries().iter().any(is_unsaid) {
+            return Ok(entry);
+        }
+        let newer = self.ledger.update(Patience::Unlimited, |book| {
+            let mut entry = book.get(&self.label)?;
+            let why = "the watcher that was to print it is gone";
+            if pass_on_stdout(&self.label, &mut entry, why, true, book.now_ms()).is_some() {
+                book.put(&self.label, entry.clone());
+            }
+            Some(entry)
+        })?;
+        Ok(newer.unwrap_or(entry))
     }
 
     /// The watcher of an older generation began this try and still is at its post.

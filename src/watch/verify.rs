@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -207,10 +207,11 @@ impl Verification {
                         said if said.is_empty() => " and said nothing".to_owned(),
                         said => format!(": {said}"),
                     };
-                    Verdict::Rejected(format!(
-                        "the verify command `{}` ended with {status}{said}",
-                        self.command
-                    ))
+                    let how = match (status.code(), status.signal()) {
+                        (None, Some(signal)) => format!("was ended by signal {signal}"),
+                        (code, _) => format!("exited with code {}", code.unwrap_or_default()),
+                    };
+                    Verdict::Rejected(format!("the verify command `{}` {how}{said}", self.command))
                 }
             }));
         }

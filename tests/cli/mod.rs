@@ -5,6 +5,7 @@ mod cancel;
 mod completions;
 mod configuration;
 mod doctor;
+mod documented;
 mod fields;
 mod heartbeat;
 mod help;
@@ -23,7 +24,7 @@ mod timers;
 mod wait;
 mod work;
 
-use crate::support::{House, Ran};
+use crate::support::{House, run};
 
 /// One ended label, so that there is a ledger to leave alone and a name to be near to.
 const ONE_LABEL: &str = r#"{
@@ -46,19 +47,23 @@ fn house_with_one_label() -> House {
     house
 }
 
-/// Runs `words` and asserts that they are refused with this code and this one line, and that nothing was written.
+/// Runs `words` in both output forms and asserts that they are refused with this code and this one line, and that nothing
+/// was written.
 #[track_caller]
-fn refused(house: &House, words: &[&str], code: i32, line: &str) -> Ran {
+fn refused(house: &House, words: &[&str], code: i32, line: &str) {
     let before = house.state_files();
-    let ran = house.dispatch(words);
-    assert_eq!(
-        (ran.code, ran.stderr.as_str(), ran.stdout.as_str()),
-        (Some(code), format!("[dispatch] {line}\n").as_str(), ""),
-        "dispatch {words:?}"
-    );
+    for form in ["table", "json"] {
+        let mut command = house.command("dispatch");
+        command.env("DISPATCH_OUTPUT", form).args(words);
+        let ran = run(command, b"");
+        assert_eq!(
+            (ran.code, ran.stderr.as_str(), ran.stdout.as_str()),
+            (Some(code), format!("[dispatch] {line}\n").as_str(), ""),
+            "dispatch {words:?} as {form}"
+        );
+    }
     assert!(
         house.state_files() == before,
         "dispatch {words:?} changed the state directory"
     );
-    ran
 }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
-use crate::support::{House, Ran, program, run};
+use crate::stories::typed;
+use crate::support::House;
 
 /// Lines that cannot be run here, by how they begin, and why. A new line of a document is run unless it is named here.
 const NOT_HERE: [(&str, &str); 21] = [
@@ -81,25 +81,6 @@ fn furnished() -> House {
     house
 }
 
-/// Runs a line as somebody would who has the programs on the PATH.
-fn run_line(house: &House, line: &str) -> Ran {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", line]).env_clear();
-    for (name, value) in house.command("dispatch").get_envs() {
-        shell.env(name, value.unwrap_or_default());
-    }
-    let dir = program("dispatch");
-    let dir = dir.parent().expect("it is in a directory").to_owned();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = [house.path("bin"), dir]
-        .into_iter()
-        .chain(std::env::split_paths(&path));
-    shell
-        .env("PATH", std::env::join_paths(dirs).expect("no colon in it"))
-        .current_dir(house.root());
-    run(shell, b"")
-}
-
 fn documents() -> Vec<std::path::PathBuf> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(project.join("docs"))
@@ -123,7 +104,7 @@ fn every_line_of_the_documents_runs_or_is_named_with_the_reason_why_not() {
             if NOT_HERE.iter().any(|(start, _)| line.starts_with(start)) {
                 continue;
             }
-            let outcome = run_line(&house, &line);
+            let outcome = typed(&house, &line);
             assert_eq!(
                 outcome.code,
                 Some(0),
@@ -134,7 +115,7 @@ fn every_line_of_the_documents_runs_or_is_named_with_the_reason_why_not() {
             house.dispatch(&["wait", "--all"]);
             ran += 1;
         }
-        let is_readme = document.ends_with("README.md");
+        let is_readme = document == Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
         assert!(
             !is_readme || ran >= 10,
             "only {ran} lines of the README were run"
@@ -179,7 +160,7 @@ fn the_examples_of_the_help_do_what_they_say() {
         ("watcher --label notes", 0, "All summed up."),
         ("529-recovery", 0, ""),
     ] {
-        let ran = run_line(&house, line);
+        let ran = typed(&house, line);
         assert_eq!(ran.code, Some(code), "{line}: {ran:?}");
         assert!(ran.stdout.contains(says), "{line}: {ran:?}");
     }

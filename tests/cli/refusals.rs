@@ -309,15 +309,3 @@ fn an_unusable_variable_is_named_and_an_empty_one_is_none() {
         "[dispatch] DISPATCH_LOCK_TIMEOUT must be a duration such as 30 or 2m, not \"soon\"\n"
     );
 }
-
-#[test]
-fn a_number_of_retries_is_whole_and_not_negative() {
-    let house = house_with_one_label();
-    for given in [&["--max-retries", "-1"][..], &["--max-retries=-1"]] {
-        let ran = house.run("529-recovery", given).exits(2);
-        assert_eq!(
-            ran.stderr,
-            "[529-recovery] --max-retries: \"-1\" is no number of retries; give a whole number, such as 3, or 0 for none\n"
-        );
-    }
-}

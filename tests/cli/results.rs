@@ -81,7 +81,7 @@ fn a_running_label_has_no_result_yet() {
     assert_eq!(answer["message"], "the label is still running");
     let line = |what| {
         format!(
-            "[dispatch] label \"slow\" has {what}: it is running; 'dispatch wait slow' waits for its end\n"
+            "[dispatch] label \"slow\" has {what}: it is running; wait for its end by: dispatch wait slow\n"
         )
     };
     let table = house
@@ -108,7 +108,7 @@ fn a_result_without_a_file_says_so() {
         .exits(1);
     assert_eq!(
         ran.stderr,
-        "[dispatch] label \"nightly-build\" has no file with its text; 'dispatch result --label' prints what the ledger has\n"
+        "[dispatch] label \"nightly-build\" has no file with its text; read what the ledger has by: dispatch result --label nightly-build\n"
     );
 }
 
@@ -224,12 +224,14 @@ fn a_label_in_another_tools_status_has_no_result_and_that_is_said() {
         r#"{"w": {"status": "spawn-warning", "sessionKey": "agent:main:subagent:1f"}}"#,
     );
     let answer = house.dispatch(&["result", "--label", "w"]).exits(1).json();
-    let message = "the label is spawn-warning, a status of another tool, and has no result; 'dispatch status' shows what is known of it";
-    assert_eq!(answer["message"], message);
+    assert_eq!(
+        answer["message"],
+        "the label is spawn-warning, which is no end"
+    );
     let words = ["result", "--label", "w", "--output", "table"];
     let ran = house.dispatch(&words).exits(1);
     assert_eq!(
         ran.stderr,
-        format!("[dispatch] label \"w\" has no result yet: {message}\n")
+        "[dispatch] label \"w\" has no result yet: it is spawn-warning\n"
     );
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use crate::support::{House, run};
+use crate::support::{House, eventually, run};
 
 /// Red, a title, a bidirectional override; raw and as a terminal gets to see it.
 const RAW: &str = "\u{1b}[31mred\u{1b}[0m \u{202e}abc";
@@ -135,7 +135,9 @@ fn a_wait_shows_who_still_runs_and_takes_it_away_at_the_end() {
     let house = House::new();
     let gate = house.gate("gate");
     house.enqueue("slow", &gate.pass());
-    house.watcher_pid("slow");
+    eventually("the phase moves on", || {
+        (house.entry("slow")["phase"] == "running").then_some(())
+    });
     let Some(mut script) = house.on_terminal(&["wait", "slow"], &[]) else {
         return;
     };

@@ -16,7 +16,7 @@ fn both_names_refuse_a_label_that_has_ended_and_say_how_to_go_on() {
 #[test]
 fn a_local_command_takes_no_messages() {
     let house = House::new();
-    house.enqueue("local", "sleep 60");
+    house.enqueue("local", "exec sleep 1000");
     let key = house.entry("local")["sessionKey"].clone();
     let key = key.as_str().expect("a text");
     for target in [["--label", "local"], ["--session-key", key]] {

@@ -6,7 +6,7 @@ use crate::support::{House, eventually, kill_hard};
 #[test]
 fn what_is_watched_is_left_alone_and_what_is_not_gets_a_watcher() {
     let house = House::new();
-    house.enqueue("work", "sleep 60");
+    house.enqueue("work", "exec sleep 1000");
     let first = house.watcher_pid("work");
     let told = house.dispatch(&["sync"]).exits(0).json();
     assert_eq!((&told["changes"], &told["ok"]), (&0.into(), &true.into()));

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{House, finish, ignores_interrupts, kill, listens};
+use crate::support::{House, eventually, finish, ignores_interrupts, kill, listens};
 
 /// `dispatch` with these words, waiting.
 fn waiting(house: &House, words: &[&str]) -> Child {
@@ -84,8 +84,10 @@ fn a_timeout_exits_with_4_and_says_who_still_runs() {
 #[test]
 fn the_end_wakes_it_long_before_its_slow_check() {
     let house = House::new();
-    let mut best = Duration::MAX;
-    for round in 0..3 {
+    let mut round = 0;
+    // Whoever only polls needs five seconds each time, to its slow check; a busy machine does so now and then.
+    eventually("one end is heard of before the slow check", || {
+        round += 1;
         let label = format!("label-{round}");
         let gate = house.gate(&label);
         house.enqueue(&label, &gate.pass());
@@ -93,10 +95,8 @@ fn the_end_wakes_it_long_before_its_slow_check() {
         let child = waiting(&house, &["wait", &label]);
         gate.open();
         finish(child).exits(0);
-        best = best.min(begun.elapsed());
-    }
-    // The slow check comes after five seconds; whoever only polls needs that long each time.
-    assert!(best < Duration::from_secs(4), "{best:?}");
+        (begun.elapsed() < Duration::from_secs(5)).then_some(())
+    });
 }
 
 #[test]

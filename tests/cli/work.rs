@@ -36,15 +36,15 @@ fn a_prompt_that_cannot_be_had_is_refused() {
         ),
         (
             &["--message", ""],
-            "the prompt is empty: --message has no text; give one, or leave the prompt out",
+            "the prompt is empty: --message has no text; give some, or leave it out where none is needed",
         ),
         (
             &["--message-file", "blank.txt"],
-            "the prompt is empty: the prompt file blank.txt has no text; give one, or leave the prompt out",
+            "the prompt is empty: the prompt file blank.txt has no text; give some, or leave it out where none is needed",
         ),
         (
             &["--message-stdin"],
-            "the prompt is empty: stdin has no text; give one, or leave the prompt out",
+            "the prompt is empty: stdin has no text; give some, or leave it out where none is needed",
         ),
     ];
     for (source, sentence) in table {

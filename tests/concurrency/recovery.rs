@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, quiet, record_in, records};
-use crate::support::{House, eventually, finish_soon, is_alive, kill, kill_hard};
+use crate::support::{House, PATIENCE, eventually, finish_soon, is_alive, kill, kill_hard};
 
 pub const MINUTE_MS: i64 = 60_000;
 
@@ -38,7 +38,21 @@ pub fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&m
     fs::rename(&aside, &path).expect("replaceable");
 }
 
-/// A running label with a watcher that was stopped after its first heartbeat.
+/// For how many seconds a watcher has not stirred, by this text; whoever wrote it came a while after the heartbeat was aged.
+#[track_caller]
+pub fn told_seconds(text: &str, aged_ms: i64) -> u64 {
+    let (_, rest) = text.split_once(" has not stirred for ").expect("told");
+    let seconds = rest.split(' ').next().and_then(|word| word.parse().ok());
+    let seconds: u64 = seconds.unwrap_or_else(|| panic!("no number: {text}"));
+    let aged = aged_ms.unsigned_abs() / 1000;
+    assert!(
+        (aged..aged + PATIENCE.as_secs()).contains(&seconds),
+        "{text}"
+    );
+    seconds
+}
+
+/// A running label whose command has begun, with a watcher that was stopped after its first heartbeat.
 pub fn stopped_watcher(house: &House, script: &str) -> u32 {
     house.enqueue("w", script);
     let watcher = house.watcher_pid("w");
@@ -47,7 +61,12 @@ pub fn stopped_watcher(house: &House, script: &str) -> u32 {
         let beat: Value = serde_json::from_slice(&beat).ok()?;
         (beat["state"] == "watching" && beat["pid"] == watcher).then_some(())
     });
-    house.halt_watcher("w")
+    let halted = house.halt_watcher("w");
+    // What runner and waiter write before the command begins is written by now.
+    eventually("the command begins", || {
+        house.run_dir("w").join("stderr").exists().then_some(())
+    });
+    halted
 }
 
 #[test]
@@ -59,7 +78,9 @@ fn a_watcher_that_does_not_stir_is_reported_after_three_minutes_and_left_alone()
     assert_eq!(house.recover().stdout, "");
     age_heartbeat(&house, "w", 4 * MINUTE_MS, |_| {});
     let scan = house.recover();
-    let expected = format!("wedged \"w\": its watcher (pid {watcher}) has not stirred for 240 s\n");
+    let seconds = told_seconds(&scan.stdout, 4 * MINUTE_MS);
+    let expected =
+        format!("wedged \"w\": its watcher (pid {watcher}) has not stirred for {seconds} s\n");
     assert_eq!(scan.stdout, expected);
     assert_eq!(house.watcher_pid("w"), watcher);
     kill(watcher, "CONT");
@@ -103,8 +124,11 @@ fn a_watcher_that_never_wrote_a_heartbeat_is_judged_by_when_it_took_its_post() {
         fs::write(&post, signed.to_string()).expect("writable");
     };
     sign(4 * MINUTE_MS);
-    let expected = format!("wedged \"w\": its watcher (pid {wedged}) has not stirred for 240 s\n");
-    assert_eq!(house.recover().stdout, expected);
+    let told = house.recover().stdout;
+    let seconds = told_seconds(&told, 4 * MINUTE_MS);
+    let expected =
+        format!("wedged \"w\": its watcher (pid {wedged}) has not stirred for {seconds} s\n");
+    assert_eq!(told, expected);
     assert!(is_alive(wedged));
     sign(11 * MINUTE_MS);
     let scan = house.run("529-recovery", &["--json"]).exits(0).json();

@@ -309,9 +309,9 @@ fn a_killed_sender_repeats_nothing_and_blocks_nobody() {
     let house = house_telling(&json!({"webhook": {"url": hook.url()}}));
     house.enqueue("one", "true");
     hook.received(1);
-    house.ended("one");
     let lock = house.state().join("events.lock");
     kill_hard(crate::support::holder_of(&lock).expect("a sender is at work"));
+    house.ended("one");
     house.enqueue("two", "true");
     let requests = eventually("the other label's end is told", || {
         let requests = hook.requests();

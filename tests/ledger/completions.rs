@@ -114,8 +114,121 @@ fn an_unregistered_label_goes_to_the_configurations_target(
 #[test]
 fn an_alias_that_nobody_configured_does_not_lose_the_completion() {
     let (owed, stderr) = owed_with(&json!({"deliverTo": "@nobody"}));
-    assert_eq!(owed, "telegram:@nobody");
-    assert!(stderr.contains("has no alias @nobody"), "{stderr}");
+    assert_eq!(owed, "alias:@nobody");
+    assert!(
+        stderr.contains("warn: \"deliverTo\": the configuration ")
+            && stderr.contains(" has no alias @nobody; add it under \"aliases\""),
+        "{stderr}"
+    );
+}
+
+#[rstest]
+#[case::added(json!({"deliverTo": "@typo", "aliases": {"typo": "@team", "team": "webhook:ops"}}))]
+#[case::mended(json!({"deliverTo": "@team", "aliases": {"team": "webhook:ops"}}))]
+#[case::replaced(json!({"deliverTo": "webhook:ops"}))]
+fn a_completion_for_a_name_that_leads_nowhere_waits_until_it_does(#[case] mended: Value) {
+    let receiver = Receiver::answering(&[]);
+    let house = House::new();
+    house.configure(&json!({"deliverTo": "@typo"}));
+    done(&house, "new").exits(0);
+    let record = record_in(&house, "new", "result", "parked");
+    let why = format!(
+        "\"aliases\" of {} has no @typo; add it, or mend \"deliverTo\", then run 'dispatch redeliver'",
+        house.state().join("config.json").display()
+    );
+    assert_eq!(record["lastError"], *why);
+    house.dispatch(&["redeliver", "--all"]).exits(1);
+    assert!(receiver.requests().is_empty());
+    let mut config = webhook(&receiver);
+    for (key, value) in mended.as_object().expect("an object") {
+        config[key] = value.clone();
+    }
+    house.configure(&config);
+    house.dispatch(&["redeliver", "--all"]).exits(0);
+    assert_eq!(receiver.received(1)[0].text("label"), "new");
+}
+
+#[test]
+fn aliases_that_lead_in_a_circle_are_told_of_and_never_followed_for_ever() {
+    let house = House::new();
+    let config = json!({"deliverTo": "@a", "aliases": {"a": "@b", "b": "@a", "own": "@own"}});
+    house.configure(&config);
+    let circle = "leads in a circle: @a -> @b -> @a";
+    let ran = done(&house, "new").exits(0);
+    assert!(ran.stderr.contains(circle), "{ran:?}");
+    let record = record_in(&house, "new", "result", "parked");
+    let why = record["lastError"].as_str().expect("a reason");
+    assert!(why.contains(circle), "{why}");
+    for words in [
+        &["enqueue", "--label", "w", "--", "true"][..],
+        &[
+            "enqueue",
+            "--label",
+            "w",
+            "--deliver-to",
+            "@a",
+            "--",
+            "true",
+        ],
+    ] {
+        let ran = house.dispatch(words).exits(2);
+        assert!(ran.stderr.contains(circle), "{ran:?}");
+    }
+    let told = house.dispatch(&["doctor"]).exits(1).stdout;
+    for (name, circle) in [
+        ("\\\"aliases.a\\\"", circle),
+        ("\\\"aliases.b\\\"", "leads in a circle: @b -> @a -> @b"),
+        ("\\\"deliverTo\\\" is @a, which", circle),
+    ] {
+        assert!(told.contains(&format!("{name} {circle}")), "{told}");
+    }
+    assert!(!told.contains("aliases.own"), "{told}");
+}
+
+#[test]
+fn the_configurations_target_hears_of_commands_whose_call_names_nobody() {
+    let receiver = Receiver::answering(&[]);
+    let house = House::new();
+    let mut config = webhook(&receiver);
+    config["deliverTo"] = json!("@team");
+    config["aliases"] = json!({"team": "webhook:ops"});
+    config["commands"] = json!({"mail": ["true"]});
+    house.configure(&config);
+    house.enqueue("usual", "echo hi");
+    let entry = house.ended("usual");
+    assert_eq!(entry["origin"], "webhook:ops");
+    record_in(&house, "usual", "result", "delivered");
+    assert_eq!(receiver.received(1)[0].text("label"), "usual");
+    for (label, flags, target) in [
+        ("unwatched", &["--no-monitor"][..], None),
+        (
+            "named",
+            &["--deliver-to", "command:mail"],
+            Some("command:mail"),
+        ),
+    ] {
+        let words = [&["enqueue", "--label", label], flags, &["--", "true"]].concat();
+        house.dispatch(&words).exits(0);
+        house.ended(label);
+        let owed = house.entry(label)["deliveries"][0]["target"].clone();
+        assert_eq!(owed.as_str(), target, "{label}");
+    }
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[test]
+fn a_chats_own_name_is_one_where_the_call_names_the_channel() {
+    let house = House::new();
+    house.configure(&json!({"aliases": {"ops": "-100"}}));
+    let words = "enqueue --label w --deliver-channel telegram --deliver-to";
+    for (to, owed) in [("@news", "@news"), ("@ops", "-100")] {
+        let words: Vec<&str> = words.split(' ').chain([to, "--", "true"]).collect();
+        let ran = house.dispatch(&words).exits(0);
+        house.ended("w");
+        assert_eq!(house.entry("w")["deliverTo"], owed);
+        let line = "@news is no alias of the configuration: it is taken for the name of a chat on telegram";
+        assert_eq!(ran.stderr.contains(line), to == "@news", "{ran:?}");
+    }
 }
 
 #[test]

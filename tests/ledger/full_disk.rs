@@ -1,6 +1,7 @@
 //! Real failing writes: a full disk, a size limit, a directory that takes nothing.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -42,11 +43,13 @@ impl SmallDisk {
     /// Fills what is left but for so many bytes.
     pub fn fill(&self, but_bytes: usize) -> PathBuf {
         let filler = self.0.join("filler");
+        let mut file = fs::File::create(&filler).expect("creatable");
         let mut length = 0;
-        while fs::write(&filler, vec![b'x'; length + 4096]).is_ok() {
-            length += 4096;
+        while let Ok(taken @ 1..) = file.write(&[b'x'; 4096]) {
+            length += taken;
         }
-        fs::write(&filler, vec![b'x'; length.saturating_sub(but_bytes)]).expect("it fitted before");
+        let left = u64::try_from(length.saturating_sub(but_bytes)).expect("a length");
+        file.set_len(left).expect("it fitted before");
         filler
     }
 }

@@ -187,14 +187,16 @@ fn a_command_that_fails_of_a_full_disk_is_not_blamed_alone() {
     let Some((house, entry, _disk)) = on_a_full_disk("exit 7") else {
         return;
     };
-    let why = format!(
-        "the command exited with code 7 (its output could not be kept, or not whole, because the disk takes no more: {}: No space left on device (os error 28))",
-        house.state().join("sessions/runs").display()
-    );
-    let (before, after) = why.split_once("sessions/runs").expect("the path");
     let told = entry["error"].as_str().expect("a text");
-    assert!(told.starts_with(before), "{told}");
-    assert!(told.contains(&format!("/stdout{after}")), "{told}");
+    let before = format!(
+        "the command exited with code 7 (its output may not be whole: {} took no more at 20",
+        house.run_dir("full").display()
+    );
+    assert!(told.starts_with(&before), "{told}");
+    assert!(
+        told.contains("Z: No space left on device (os error 28))"),
+        "{told}"
+    );
     assert_eq!(entry["status"], "error");
     assert_eq!(entry["failure"]["kind"], "command");
 }
@@ -206,14 +208,96 @@ fn a_command_that_does_not_notice_a_full_disk_is_done_with_a_word_about_it() {
     };
     assert_eq!(entry["status"], "done", "{entry:#}");
     let text = house.full_text("full");
-    assert!(text.starts_with("y\ny\n"), "{text}");
-    let (_, words) = text.rsplit_once("\n\n").expect("a paragraph of its own");
+    let (words, output) = text
+        .split_once("\n\n")
+        .unwrap_or_else(|| panic!("no paragraph of its own: {text}"));
+    assert!(output.starts_with("y\ny\n"), "{output}");
+    is_told_of_no_room(&house, "full", words);
+    let summary = entry["summary"].as_str().expect("a text");
+    assert!(summary.starts_with(words), "{summary}");
+}
+
+/// The remark of a run whose disk had no room.
+#[track_caller]
+fn is_told_of_no_room(house: &House, label: &str, words: &str) {
+    let before = format!(
+        "[its output may not be whole: {} took no more at 20",
+        house.run_dir(label).display()
+    );
+    assert!(words.starts_with(&before), "{words}");
     assert!(
-        words.starts_with("[its output could not be kept"),
+        words.ends_with("Z: No space left on device (os error 28)]"),
         "{words}"
     );
+}
+
+/// The waiter still looks for a disk without room; it has seen one when it does not any more.
+fn looks_for_room(waiter: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{waiter}/task"));
+    let mut names = tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.any(|name| name == "room\n")
+}
+
+/// A run that prints `script` and then waits while its disk is full for a moment; then it prints a last line and ends.
+fn past_a_full_disk(kib: usize, script: &str, bytes: usize) -> Option<(House, SmallDisk)> {
+    let house = House::new();
+    let disk = SmallDisk::under(&house, kib)?;
+    let gate = house.gate("gate");
+    house.enqueue("full", &format!("{script}; {}; echo after", gate.pass()));
+    eventually("its output is in the transcript", || {
+        let lines = house.transcript("full");
+        let mut notes = lines.iter().map(|line| &line["dispatch"]["offset"]);
+        notes.any(|offset| offset == bytes).then_some(())
+    });
+    let waiter = house.waiter_pid("full");
+    assert!(looks_for_room(waiter));
+    let filler = disk.fill(0);
+    eventually("the full disk is seen", || {
+        (!looks_for_room(waiter)).then_some(())
+    });
+    fs::remove_file(filler).expect("removable");
+    gate.open();
+    assert_eq!(house.ended("full")["status"], "done");
+    Some((house, disk))
+}
+
+#[test]
+fn a_disk_that_was_full_for_a_moment_is_told_of() {
+    let Some((house, _disk)) = past_a_full_disk(4096, "echo before", 7) else {
+        return;
+    };
+    let text = house.full_text("full");
+    let (words, output) = text.split_once("\n\n").expect("a paragraph of its own");
+    assert_eq!(output, "before\nafter\n");
+    is_told_of_no_room(&house, "full", words);
+    let printed = house.run("watcher", &["--label", "full"]).exits(0).stdout;
+    assert!(printed.contains(words), "{printed}");
+    let status = house
+        .dispatch(&["status", "--label", "full"])
+        .exits(0)
+        .json();
+    let summary = status["summary"].as_str().expect("a text");
+    assert!(summary.starts_with(words), "{summary}");
+}
+
+#[test]
+fn of_output_above_the_bound_it_is_told_as_well() {
+    let script = "head -c 4400000 /dev/zero | tr '\\0' x";
+    let Some((house, _disk)) = past_a_full_disk(32 * 1024, script, 4_400_000) else {
+        return;
+    };
+    let kept = String::from_utf8(house.artifact("full")).expect("UTF-8");
+    let (words, output) = kept.split_once("\n\n").expect("a paragraph of its own");
+    is_told_of_no_room(&house, "full", words);
     assert!(
-        words.ends_with("/stdout: No space left on device (os error 28)]"),
-        "{words}"
+        output == format!("{}after\n", "x".repeat(4_400_000)),
+        "the output differs"
     );
+    assert_eq!(house.entry("full")["artifact"]["bytes"], kept.len());
+    let printed = house.run("watcher", &["--label", "full"]).exits(0).stdout;
+    assert!(printed.contains(words), "the remark is missing");
 }

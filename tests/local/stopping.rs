@@ -1,6 +1,8 @@
 //! How a run is stopped: at its time limit, or because somebody cancelled it.
 
-use serde_json::json;
+use std::fs;
+
+use serde_json::{Value, json};
 
 use crate::support::{House, eventually, finish_soon, is_alive, kill_hard};
 
@@ -29,6 +31,18 @@ fn row_closes(house: &House, label: &str, status: &str) {
     });
 }
 
+/// Sets the beginning of the label's run back by an hour.
+fn an_hour_passes(house: &House, label: &str) {
+    let path = house.run_dir(label).join("started.json");
+    let bytes = fs::read(&path).expect("the run has begun");
+    let mut started: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let at = started["atMs"].as_i64().expect("a time");
+    started["atMs"] = json!(at - 3_600_000);
+    let aside = house.path("started");
+    fs::write(&aside, started.to_string()).expect("writable");
+    fs::rename(&aside, &path).expect("replaceable");
+}
+
 fn no_grace(house: &House) {
     house.configure(&json!({"termGraceSeconds": 0.1}));
 }
@@ -43,7 +57,7 @@ fn at_its_time_limit_a_command_is_killed_with_all_its_children() {
             "--label",
             "t",
             "--timeout",
-            "1",
+            "1h",
             "--",
             "sh",
             "-c",
@@ -51,6 +65,7 @@ fn at_its_time_limit_a_command_is_killed_with_all_its_children() {
         ])
         .exits(0);
     let pids = stubborn(&house);
+    an_hour_passes(&house, "t");
     let entry = house.ended("t");
     for pid in pids {
         assert!(!is_alive(pid), "{pid} outlived its run");
@@ -59,10 +74,23 @@ fn at_its_time_limit_a_command_is_killed_with_all_its_children() {
     assert_eq!(entry["failure"]["kind"], "timeout");
     assert_eq!(
         entry["failure"]["message"],
-        "stopped at its time limit of 1s"
+        "stopped at its time limit of 1h"
     );
     assert!(house.full_text("t").contains("the words so far"));
     row_closes(&house, "t", "timeout");
+}
+
+#[test]
+fn the_time_limit_comes_without_anybody_else_stirring() {
+    let house = House::new();
+    let words = ["enqueue", "--label", "t", "--timeout", "1"];
+    house
+        .dispatch(&[&words[..], &["--", "sleep", "1000"]].concat())
+        .exits(0);
+    assert_eq!(
+        house.ended("t")["failure"]["message"],
+        "stopped at its time limit of 1s"
+    );
 }
 
 #[test]
@@ -79,13 +107,17 @@ fn a_command_is_asked_with_term_before_it_is_killed() {
             "--label",
             "t",
             "--timeout",
-            "1s",
+            "3600",
             "--",
             "sh",
             "-c",
             script,
         ])
         .exits(0);
+    eventually("the first words", || {
+        (house.streamed("t") == "first\n").then_some(())
+    });
+    an_hour_passes(&house, "t");
     let entry = house.ended("t");
     assert_eq!(entry["failure"]["kind"], "timeout");
     assert!(house.full_text("t").contains("first\nlast words\n"));
@@ -157,8 +189,7 @@ fn cancelling_a_label_that_has_ended_or_never_was_is_refused_in_a_sentence() {
 #[test]
 fn a_runner_that_takes_over_a_stopping_run_still_ends_its_whole_group() {
     let house = House::new();
-    // Long enough for the test to act within it; the second runner begins a grace of its own.
-    house.configure(&json!({"termGraceSeconds": 2}));
+    house.configure(&json!({"termGraceSeconds": 3600}));
     let _never = house.gate("never");
     let script = "trap 'exit 0' TERM
         (trap '' TERM; sh -c 'echo $$ > child; while :; do sleep 60; done'; :) &
@@ -173,6 +204,12 @@ fn a_runner_that_takes_over_a_stopping_run_still_ends_its_whole_group() {
         house.run_dir("c").join("exit.json").exists().then_some(())
     });
     assert!(is_alive(child));
+    // The second runner begins a grace of its own, which is a short one.
+    let run = house.run_dir("c").join("run.json");
+    let spec = fs::read_to_string(&run).expect("readable");
+    let short = spec.replace("\"termGraceMs\": 3600000", "\"termGraceMs\": 100");
+    assert_ne!(short, spec);
+    fs::write(&run, short).expect("writable");
     kill_hard(runner);
     assert_eq!(house.ended("c")["status"], "cancelled");
     assert!(!is_alive(child), "a child outlived its cancelled run");

@@ -8,6 +8,7 @@ mod payload;
 pub mod receiver;
 mod secrets;
 mod tries;
+mod unprinted;
 mod verifying;
 
 use serde_json::{Value, json};

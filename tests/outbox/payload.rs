@@ -137,3 +137,25 @@ fn a_command_gets_the_payload_on_stdin_and_the_key_in_its_environment() {
     );
     assert_eq!(records(&house, "w").len(), 1);
 }
+
+#[test]
+fn a_text_that_is_kept_nowhere_says_where_it_was_cut_and_why() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    std::fs::write(house.path("file"), "").expect("writable");
+    let mut command = house.command("dispatch");
+    let script = "head -c 5000 /dev/zero | tr '\\0' x";
+    let words = "enqueue --label w --deliver-to webhook:ops -- sh -c".split(' ');
+    command.args(words).arg(script);
+    command.env("SCHEDULER_ARTIFACTS_DIR", house.path("file/artifacts"));
+    run(command, b"").exits(0);
+    let text = receiver.received(1)[0].text("text");
+    assert!(text.contains("xxx"), "{text}");
+    let (_, note) = text.split_once("\n\n[Cut to").expect("a note");
+    assert!(
+        note.contains("The full text (5000 bytes) could not be saved"),
+        "{note}"
+    );
+    let summary = house.entry("w")["summary"].to_string();
+    assert!(summary.contains("could not be saved"), "{summary}");
+}

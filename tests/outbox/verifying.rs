@@ -58,7 +58,7 @@ fn a_rejected_result_is_a_failure_that_names_the_command_and_keeps_the_text() {
     assert_eq!(entry["failure"]["kind"], "verify");
     let told = receiver.requests().remove(0).text("text");
     assert!(told.contains(&format!("`{check}`")), "{told}");
-    assert!(told.contains("exit status: 7: 3 tests fail"), "{told}");
+    assert!(told.contains("exited with code 7: 3 tests fail"), "{told}");
     assert!(told.contains("all green\n"), "{told}");
     assert!(house.full_text("w").contains("all green\n"));
 }

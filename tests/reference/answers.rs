@@ -91,6 +91,10 @@ fn every_field_that_scripts_read_is_there_with_its_type() {
     );
     gate.open();
     house.ended("x");
+    // The label is told before the session's row is written.
+    eventually("the row is closed", || {
+        (house.session_row("x")["status"] == "done").then_some(())
+    });
     let ended = ask(&["status", "--label", "x"], 0);
     has("status", &ended, STATUS);
     assert_eq!(ended["liveness"]["status"], "done");

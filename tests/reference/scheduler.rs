@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::outbox::quiet;
 use crate::support::{House, Ran, eventually, finish_soon, is_alive, kill};
 
 const HEADER: &str = "\u{1f336}\u{fe0f} *dispatch* [w] completed:\n\n";
@@ -55,6 +56,7 @@ fn an_end_without_a_target_is_printed_once_and_a_failure_exits_one() {
     let house = House::new();
     house.enqueue("w", "echo half; exit 9");
     house.ended("w");
+    quiet(&house);
     let first = look(&house).exits(1);
     assert!(
         first.stdout.contains("the command exited with code 9"),

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use dispatch::delivery::STDOUT;
 use dispatch::delivery::outbox::{
     Due, Next, Outcome, begin, due, finish, is_sent_by_another, next,
 };
+use dispatch::delivery::{STDOUT, pass_on_stdout};
 use dispatch::record::{Delivery, Entry, Generation};
+use dispatch::watch::Reader;
 
 use super::sabotage::Sabotage;
 use super::world::{LABELS, Trouble, World};
@@ -27,6 +28,7 @@ pub enum Left {
 pub struct Outbox {
     label: usize,
     generation: Generation,
+    reader: Reader,
     under_way: Option<(String, u64)>,
     unrecorded: Option<(String, Outcome)>,
     /// Recorded as begun, not sent yet.
@@ -34,10 +36,11 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(label: usize, generation: Generation) -> Self {
+    pub fn new(label: usize, generation: Generation, reader: Reader) -> Self {
         Self {
             label,
             generation,
+            reader,
             under_way: None,
             unrecorded: None,
             begun: None,
@@ -52,6 +55,18 @@ impl Outbox {
     pub fn work(&mut self, world: &mut World, entry: &Entry) -> Result<Left, Trouble> {
         if let Some(left) = self.settle(world)? {
             return Ok(left);
+        }
+        let is_unsaid = |d: &Delivery| d.target == STDOUT && d.is_to_be_sent();
+        if self.reader == Reader::Outbox && entry.deliveries().iter().any(is_unsaid) {
+            let newer = world.amend(self.label, |entry, now_ms| {
+                let label = LABELS[self.label];
+                let passed_on = pass_on_stdout(label, entry, "gone", true, now_ms);
+                (entry.clone(), passed_on.is_some())
+            })?;
+            return match newer {
+                Some(entry) => self.work(world, &entry),
+                None => Ok(Left::Nothing),
+            };
         }
         let now_ms = world.now_ms();
         let records = entry.deliveries();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dispatch::backend::{Evidence, RunRef};
 use dispatch::completion::cap::ArtifactOutcome;
-use dispatch::delivery::{is_owed, settle_stdout};
+use dispatch::delivery::{is_owed, pass_on_stdout, settle_stdout};
 use dispatch::record::{Attempt, Entry, Generation, Steer};
 use dispatch::recovery::retries::Account;
 use dispatch::watch::Reader;
@@ -113,19 +113,20 @@ impl Watcher {
     }
 
     pub fn called(label: usize, generation: Generation, way: Way) -> Self {
+        let reader = match way {
+            Way::Foreground => Reader::Stdout,
+            Way::Detached | Way::HandOff => Reader::Outbox,
+        };
         Self {
             way,
-            reader: match way {
-                Way::Foreground => Reader::Stdout,
-                Way::Detached | Way::HandOff => Reader::Outbox,
-            },
+            reader,
             label,
             generation,
             at: At::Start,
             run: RunRef::default(),
             entry: Rc::default(),
             state: State::default(),
-            outbox: Outbox::new(label, generation),
+            outbox: Outbox::new(label, generation, reader),
             link: Link::default(),
             checker: Checker::default(),
             ledger_seen: None,
@@ -384,6 +385,17 @@ impl Process for Watcher {
             At::Act(index, part) => self.act(world, index, part),
             At::Mail => self.mail(world, me),
             At::Drain(after) => self.drain(world, me, after),
+            At::Print if world.has_faults && world.random.chance(250) => {
+                // Its stdout fails, before or within the text.
+                let may_be_seen = world.random.chance(500);
+                let label = LABELS[self.label];
+                let _ = world.amend(self.label, |entry, now_ms| {
+                    let told = pass_on_stdout(label, entry, "full", may_be_seen, now_ms);
+                    ((), told.is_some())
+                });
+                self.at = At::Leave(After::Ended);
+                Then::Go
+            }
             At::Print => {
                 let entry = world.read(self.label).unwrap_or_default();
                 world.tell(|_| format!("    printed: {}", entry.text("summary").unwrap_or("")));
@@ -394,7 +406,7 @@ impl Process for Watcher {
                 let generation = self.generation;
                 let _ = world.amend(self.label, |entry, _| {
                     let is_ours = entry.generation() == generation;
-                    ((), is_ours && settle_stdout(entry))
+                    ((), is_ours && settle_stdout(LABELS[self.label], entry))
                 });
                 self.at = At::Leave(After::Ended);
                 Then::Go

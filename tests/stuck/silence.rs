@@ -7,11 +7,17 @@ use serde_json::json;
 use super::{alerts, detect, remembered, stuck};
 use crate::support::{House, eventually, halt, kill, kill_hard};
 
-/// A run that says `hi` and waits at a gate, which may be silent for two seconds; its watcher stands still.
+/// A run that waits at a gate, of which two seconds of silence are told, though its watcher, which stands still, would
+/// let it be for longer.
 fn silent_run(house: &House, label: &str, script: &str) -> u32 {
-    let words = ["enqueue", "--label", label, "--idle-threshold", "2s", "--"];
+    limited_run(house, label, &["--monitor-timeout", "2s"], script)
+}
+
+fn limited_run(house: &House, label: &str, limits: &[&str], script: &str) -> u32 {
+    let words = ["enqueue", "--label", label, "--idle-threshold", "2h"];
+    let rest = ["--", "sh", "-c", script];
     house
-        .dispatch(&[&words, &["sh", "-c", script][..]].concat())
+        .dispatch(&[&words, limits, &rest[..]].concat())
         .exits(0);
     house.halt_watcher(label)
 }
@@ -107,11 +113,8 @@ fn a_silent_command_without_a_limit_is_let_be_and_so_is_one_within_its_limit() {
     house
         .dispatch(&[&limited, &["sh", "-c", &script][..]].concat())
         .exits(0);
-    let waived = ["enqueue", "--label", "waived", "--idle-threshold", "1s"];
-    let script = gates[2].pass();
-    let rest = ["--no-monitor", "--", "sh", "-c", &script];
-    house.dispatch(&[&waived, &rest[..]].concat()).exits(0);
-    let watcher = house.halt_watcher("waived");
+    let waived = ["--monitor-timeout", "1s", "--no-monitor"];
+    let watcher = limited_run(&house, "waived", &waived, &gates[2].pass());
     // The waived one has been silent for longer than it may when this one is told of.
     let canary = silent_run(&house, "canary", &house.gate("four").pass());
     let told = alerts(&house, &["--json"]).json();

@@ -98,13 +98,14 @@ fn a_wedged_watcher_is_told_of() {
     age_heartbeat(&house, "w", 2 * MINUTE_MS, |_| {});
     house.run("stuck-detector", &[]).exits(0);
     age_heartbeat(&house, "w", 4 * MINUTE_MS, |_| {});
-    let line =
-        format!("wedged: the watcher of \"w\" (pid {watcher}) has not stirred for 4m (since ");
+    let line = format!("wedged: the watcher of \"w\" (pid {watcher}) has not stirred for 4m");
     for told in [
         house.run("stuck-detector", &["--quiet"]).exits(1),
         house.dispatch(&["stuck"]).exits(1),
     ] {
         assert!(told.stdout.starts_with(&line), "{told:?}");
+        // A while later the seconds are told, too.
+        assert!(told.stdout[line.len()..].contains(" (since "), "{told:?}");
         assert_eq!(told.stdout.lines().count(), 1, "{told:?}");
     }
     let json = house.dispatch(&["stuck", "--json"]).exits(1).json();
@@ -151,7 +152,7 @@ fn a_parked_delivery_is_told_of() {
     let house = house_with(&receiver);
     enqueue_to(&house, "webhook:ops", "w", &[], "echo hi");
     record_in(&house, "w", "result", "parked");
-    let line = "parked: \"w\": result to webhook:ops: parked after 1 try: the receiver answered 404: \"gone\"; 'dispatch redeliver --label w' sends it again\n";
+    let line = "parked: \"w\": result to webhook:ops: parked after 1 try: the receiver answered 404: \"gone\"; send it again by: dispatch redeliver --label w\n";
     for told in [
         house.run("stuck-detector", &["--quiet"]).exits(1),
         house.dispatch(&["stuck"]).exits(1),

@@ -41,9 +41,12 @@ impl EndLine {
         };
         if let Some(why) = unkept {
             note.insert("unkept".to_owned(), json!(why));
-            // A failure says so itself; a command that looks after none of its writes takes it for success.
+            // A failure says so itself; a command that looks after none of its writes takes it for success. It is said
+            // first, where every look at the label shows it.
             if *ending == Ending::Reply {
-                text = format!("{}\n\n[{}]", text.trim_end(), unkept_words(why));
+                let lead = format!("[{}]\n\n", unkept_words(why));
+                text.insert_str(0, &lead);
+                note.insert("lead".to_owned(), json!(lead));
             }
         }
         let mut message = assistant(&text, now_ms);

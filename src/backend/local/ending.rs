@@ -86,9 +86,9 @@ fn with_unkept(what: String, exit: &ExitRecord) -> String {
     }
 }
 
-/// That the disk took no more of the command's output; `why` names path and error.
+/// That the disk did not take all of the command's output, or may not have; `why` names place, time and error.
 pub fn unkept_words(why: &str) -> String {
-    format!("its output could not be kept, or not whole, because the disk takes no more: {why}")
+    format!("its output may not be whole: {why}")
 }
 
 /// An agent that gives up after an error of its model's side says so in its last line.
@@ -291,11 +291,12 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_beside_the_exit_code() {
         let mut full = exit(Exit::Code(1), 5);
-        full.unkept = Some("/run/stdout: No space left on device (os error 28)".to_owned());
+        full.unkept =
+            Some("/run took no more at noon: No space left on device (os error 28)".to_owned());
         let (_, _, message) = decide(Some(full.clone()), None, " boom\n");
         assert_eq!(
             message,
-            "the command exited with code 1 (its output could not be kept, or not whole, because the disk takes no more: /run/stdout: No space left on device (os error 28)): boom"
+            "the command exited with code 1 (its output may not be whole: /run took no more at noon: No space left on device (os error 28)): boom"
         );
         // The request to stop explains the end.
         let (_, _, message) = decide(Some(full), Some(stop(StopReason::Cancel, 4)), "");

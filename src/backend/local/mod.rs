@@ -6,6 +6,7 @@ mod intrusion;
 mod output;
 mod past;
 mod pulse;
+mod room;
 pub mod run_files;
 mod runner;
 mod store;
@@ -143,13 +144,16 @@ impl<'a> LocalBackend<'a> {
             end.then(|| note.clone())
         };
         let raw = |note: &serde_json::Value, text: String| match note.get("raw") {
-            Some(serde_json::Value::Bool(true)) => Text::File {
-                path: self.files(run).stdout(),
-                bytes: note
-                    .get("bytes")
-                    .and_then(serde_json::Value::as_u64)
-                    .unwrap_or(0),
-            },
+            Some(serde_json::Value::Bool(true)) => {
+                let lead = note.get("lead").and_then(serde_json::Value::as_str);
+                let lead = lead.unwrap_or_default().to_owned();
+                let bytes = note.get("bytes").and_then(serde_json::Value::as_u64);
+                Text::File {
+                    path: self.files(run).stdout(),
+                    bytes: bytes.unwrap_or(0) + lead.len() as u64,
+                    lead,
+                }
+            }
             _ => Text::Inline(text),
         };
         match turn {

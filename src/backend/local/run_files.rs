@@ -96,7 +96,7 @@ pub struct ExitRecord {
     /// How.
     #[serde(flatten)]
     pub exit: Exit,
-    /// Why the disk took no more of its output at that time, with the path; `None` while it took all.
+    /// Why the disk may not have taken all of its output, with place and time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unkept: Option<String>,
     /// When, ms since the epoch.

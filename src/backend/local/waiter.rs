@@ -4,7 +4,7 @@
 //! runner. It does not survive a SIGKILL of its own group; the run is then lost unless somebody asked for it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -16,15 +16,13 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::ATTEMPT_VARIABLE;
+use super::room::RoomWatch;
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StartRecord};
 use crate::home::Home;
 use crate::process::{ProcessIdentity, Signal, signal_process};
 
 /// A prompt up to this size is also passed in the environment.
 const MAX_ENVIRONMENT_PROMPT_BYTES: u64 = 96 * 1024;
-
-/// A disk without room for so much has refused what the command wrote last.
-const ROOM_BYTES: usize = 4096;
 
 /// Runs the command of `files` to its end.
 ///
@@ -48,12 +46,13 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         other => other?,
     }
+    let room = RoomWatch::begin(files, home.clock.clone());
     let exit = match files.stop(storage)? {
         Some(_) => Exit::NotStarted("stopped before it was started".to_owned()),
         None => run(home, &spec, files, &asked_to_stop),
     };
     let record = ExitRecord {
-        unkept: unkept(files),
+        unkept: room.end(files, home.now_ms()),
         exit,
         at_ms: home.now_ms(),
     };
@@ -70,25 +69,6 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
         std::thread::sleep(Duration::from_secs(1));
     }
     Ok(())
-}
-
-/// Whether there is room for more output where the command has just written the last of its own. Its writes go past
-/// everybody here, so that a failed one shows only in what the command makes of it.
-fn unkept(files: &RunFiles) -> Option<String> {
-    let path = files.room();
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .and_then(|mut file| file.write_all(&[0; ROOM_BYTES]));
-    let _ = std::fs::remove_file(&path);
-    match written {
-        // A waiter that was killed here has left it.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => None,
-        Err(e) => Some(format!("{}: {e}", files.stdout().display())),
-        Ok(()) => None,
-    }
 }
 
 fn run(home: &Home, spec: &RunSpec, files: &RunFiles, asked_to_stop: &AtomicBool) -> Exit {

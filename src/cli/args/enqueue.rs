@@ -78,7 +78,7 @@ pub struct PromptArgs {
     after_help = "Example:\n  dispatch enqueue --label notes --message 'Sum up notes.txt' -- claude -p"
 )]
 pub struct EnqueueArgs {
-    /// Name of the work; one running session a label
+    /// Name of the work; it runs once at a time
     #[arg(long, allow_hyphen_values = true)]
     pub label: String,
     /// The prompt's sources
@@ -90,7 +90,7 @@ pub struct EnqueueArgs {
     /// Model; a local command finds it in DISPATCH_MODEL
     #[arg(long, allow_hyphen_values = true)]
     pub model: Option<String>,
-    /// Credentials, or "inherit" (a command: DISPATCH_AUTH_PROFILE)
+    /// Credentials to use, or "inherit": the main session's (a command: DISPATCH_AUTH_PROFILE)
     #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
     pub auth_profile: Option<String>,
     /// Model tried once when the model's side fails
@@ -105,7 +105,7 @@ pub struct EnqueueArgs {
     /// Stop it after this time (seconds, or a text such as 20m)
     #[arg(long, value_parser = parse_seconds, allow_hyphen_values = true)]
     pub timeout: Option<Duration>,
-    /// A session without progress for so long has stalled
+    /// Stop it when it shows no progress for so long
     #[arg(long, value_name = "TIME", value_parser = parse_seconds, allow_hyphen_values = true)]
     pub idle_threshold: Option<Duration>,
     /// A new session, or the label's last one again
@@ -117,37 +117,37 @@ pub struct EnqueueArgs {
     /// Where the request came from, as CHANNEL:TARGET
     #[arg(long, allow_hyphen_values = true)]
     pub origin: Option<String>,
-    /// Delivery target on the channel, or @ALIAS
+    /// Who gets the result: a chat's id, webhook:NAME, command:NAME or @ALIAS
     #[arg(long, value_name = "TARGET", allow_hyphen_values = true)]
     pub deliver_to: Option<String>,
-    /// Channel of the delivery target
+    /// Channel of the chat (telegram, ...)
     #[arg(long, value_name = "CHANNEL", allow_hyphen_values = true)]
     pub deliver_channel: Option<String>,
-    /// What the delivery target is told
-    #[arg(long, value_enum, default_value = "announce")]
+    /// What is told: the end; also the start and retries; nothing
+    #[arg(long, value_name = "MODE", value_enum, default_value = "announce")]
     pub delivery_mode: DeliveryModeChoice,
-    /// Nobody is to be told of the result (and why): no delivery target is needed or looked for
+    /// Nobody needs to be told of the result (and why): no delivery target is needed or looked for
     #[arg(long, value_name = "REASON", num_args = 0..=1, default_missing_value = "")]
     pub no_monitor: Option<String>,
-    /// How often the label is looked at for being stuck, as a cron expression
+    /// Cron expression that is recorded for older tools, and without effect
     #[arg(long, value_name = "CRON", value_parser = cron::parse, allow_hyphen_values = true)]
     pub monitor_interval: Option<String>,
-    /// A label silent for so long is stuck (minutes, or 2h)
+    /// Silent for so long, the label counts as stuck (minutes, or 2h)
     #[arg(long, value_name = "MIN", value_parser = parse_minutes, allow_hyphen_values = true)]
     pub monitor_timeout: Option<Duration>,
-    /// Shell command that checks the result before the label is done; the text is on its stdin
+    /// Shell command that must accept the result before the label is done; the text is on its stdin
     #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
     pub verify_cmd: Option<String>,
     /// Where it runs; a COMMAND implies local
     #[arg(long, value_enum)]
     pub backend: Option<BackendChoice>,
-    /// What runs a local session: "auto", or a runtime's id
+    /// What runs a local session; only "auto" as yet
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub runtime: Option<String>,
     /// Session that asked for the work and is woken at its end
     #[arg(long, value_name = "SESSION_KEY", value_parser = parse_requester, allow_hyphen_values = true)]
     pub requester: Option<String>,
-    /// Repeating a call under the same key returns the first answer
+    /// A repeated call with the same key starts nothing and returns the first answer
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub idempotency_key: Option<String>,
     /// Cancel the label's running session first

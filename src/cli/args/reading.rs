@@ -17,10 +17,10 @@ pub struct ResultArgs {
     /// The whole text, however long
     #[arg(long, conflicts_with = "path")]
     pub full: bool,
-    /// Only the path of the file that holds the whole text
+    /// Only the path of the file with the whole text
     #[arg(long)]
     pub path: bool,
-    /// An older generation of the label
+    /// An older generation, from the archive
     #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
     pub generation: Option<u64>,
 }
@@ -40,13 +40,13 @@ pub struct ListArgs {
     /// No limit
     #[arg(long)]
     pub all: bool,
-    /// What left the ledger: replaced or pruned generations, the last to leave first
-    #[arg(long)]
+    /// What has left the ledger: older generations and pruned labels
+    #[arg(long, conflicts_with = "watch")]
     pub archived: bool,
-    /// Of the archive, only this label's generations
+    /// With --archived: only this label
     #[arg(long, allow_hyphen_values = true)]
     pub label: Option<String>,
-    /// Show it again whenever it changes, until interrupted (JSON: a line each time)
+    /// Show it again at each change, until interrupted (JSON: a line each time)
     #[arg(long)]
     pub watch: bool,
 }
@@ -81,10 +81,10 @@ pub struct LogsArgs {
     /// Go on printing until the label has ended
     #[arg(short, long)]
     pub follow: bool,
-    /// The transcript's own lines
+    /// The transcript's own lines of JSON
     #[arg(long, conflicts_with = "stderr")]
     pub raw: bool,
-    /// The command's stderr
+    /// What the command wrote to stderr
     #[arg(long)]
     pub stderr: bool,
 }

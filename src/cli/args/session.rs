@@ -8,7 +8,7 @@ use super::values::parse_generation;
 /// Flags of `send`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The answer says what became of it: injected, queued, interrupted, started, or pending.\n\nExample:\n  dispatch send --label notes --message 'Leave out the appendix'"
+    after_help = "The answer says what became of it: injected into the running turn, queued behind it, interrupted (the turn), started (a turn of its own), or pending.\n\nExample:\n  dispatch send --label notes --message 'Leave out the appendix'"
 )]
 pub struct SendArgs {
     /// The running label
@@ -29,7 +29,7 @@ pub struct SendArgs {
     /// The prompt's sources
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Stop the running turn, instead of joining it
+    /// Stop the running turn first, instead of joining it
     #[arg(long)]
     pub interrupt: bool,
     /// Wait for the end and print the result
@@ -55,7 +55,7 @@ pub struct DoneArgs {
     /// Commit that holds the work; required if the task orders a git push
     #[arg(long, allow_hyphen_values = true)]
     pub sha: Option<String>,
-    /// Let a short or an idle run pass; is recorded
+    /// Let a run pass that is short or has said nothing; this is recorded
     #[arg(long)]
     pub force_done: bool,
     /// Why it is forced; required for a short run

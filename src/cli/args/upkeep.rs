@@ -16,7 +16,7 @@ pub struct SyncArgs {
     /// Only say what would be changed
     #[arg(long)]
     pub dry_run: bool,
-    /// Leave sub-agent sessions alone that no label names
+    /// Do not enter sub-agent sessions that no label names
     #[arg(long)]
     pub no_import: bool,
 }
@@ -43,7 +43,7 @@ pub struct HandoffArgs {
     /// Every label that runs or owes a delivery
     #[arg(long, conflicts_with = "label")]
     pub all: bool,
-    /// Why; only told
+    /// Why; it is only repeated in the answer
     #[arg(long, allow_hyphen_values = true)]
     pub reason: Option<String>,
 }
@@ -51,7 +51,7 @@ pub struct HandoffArgs {
 /// Flags of `install-timers`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --cron: units of systemd's user manager. What will be done is shown first, and asked for on a terminal.\n\nExample:\n  dispatch install-timers --yes\n  dispatch install-timers --cron"
+    after_help = "Without --cron: timers of systemd's user manager. What will be done is shown first; on a terminal you are asked.\n\nExample:\n  dispatch install-timers --yes\n  dispatch install-timers --cron"
 )]
 pub struct TimersArgs {
     /// Print crontab lines instead
@@ -69,7 +69,7 @@ pub struct TimersArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dispatch retry --label notes --wait")]
 pub struct RetryArgs {
-    /// The label; one that was pruned, too, while what it needs is stored
+    /// The label; also a pruned one, while its prompt is still stored
     #[arg(long, allow_hyphen_values = true)]
     pub label: String,
     /// Wait for the end and print the result
@@ -80,10 +80,10 @@ pub struct RetryArgs {
 /// Flags of `prune`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What still owes a delivery stays. 'result' and 'list --archived' read the archive.\n\nExample:\n  dispatch prune --older-than 4w --status done --dry-run"
+    after_help = "A label that still owes a delivery stays. 'result' and 'list --archived' read the archive.\n\nExample:\n  dispatch prune --older-than 4w --status done --dry-run"
 )]
 pub struct PruneArgs {
-    /// Only this label (repeatable), however young; its files go by age
+    /// Only this label, however young (repeatable); its files still go by their age
     #[arg(long, allow_hyphen_values = true)]
     pub label: Vec<String>,
     /// Only what ended so long ago (seconds, or 4w) [default: 2w]
@@ -112,13 +112,13 @@ pub struct StuckArgs {
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A warning alone is no failure: only what is wrong makes the exit code 1.\n\nExample:\n  dispatch doctor\n  dispatch doctor --repair"
+    after_help = "Warnings alone leave the exit code at 0; what is wrong makes it 1.\n\nExample:\n  dispatch doctor\n  dispatch doctor --repair"
 )]
 pub struct DoctorArgs {
     /// Mend what is safe to mend, and say what was done; a broken ledger is kept aside
     #[arg(long)]
     pub repair: bool,
-    /// Tell people, too, of each thing that is fine
+    /// Also show what is fine (JSON always does)
     #[arg(long, short)]
     pub verbose: bool,
 }

@@ -3,7 +3,7 @@
 use super::findings::Findings;
 use super::watchers::unchanged;
 use crate::cli::views;
-use crate::delivery::is_owed;
+use crate::delivery::{STDOUT, is_owed};
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::record::DeliveryState;
@@ -25,6 +25,11 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
                 .last_error
                 .as_deref()
                 .unwrap_or("no reason is recorded");
+            // What a stdout did not take says itself what to do.
+            if delivery.target == STDOUT {
+                found.wrong("delivery", format!("label \"{label}\": {why}"));
+                continue;
+            }
             let what = format!("label \"{label}\": to {} parked: {why}", delivery.target);
             found.wrong("delivery", what).todo(format!(
                 "mend that, then run: dispatch redeliver --label {label}"

@@ -100,7 +100,7 @@ fn check_room(dir: &Path, disk: &StatVfs, found: &mut Findings) {
     let all = disk.f_blocks.saturating_mul(disk.f_frsize);
     let told = format!("{} has {} free", dir.display(), amount(free));
     let todo = format!(
-        "results wait until there is room: free some; the largest: du -xh {} | sort -h | tail",
+        "results wait until there is room, and what commands print meanwhile is lost: free some; the largest: du -xh {} | sort -h | tail",
         word(dir)
     );
     match room(free, all) {

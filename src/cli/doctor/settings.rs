@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::findings::Findings;
+use crate::config::aliases::{NoAlias, resolve};
 use crate::config::{Config, Strictness};
 use crate::home::Home;
 use crate::paths::process_environment;
@@ -58,7 +59,10 @@ pub fn check(home: &Home, found: &mut Findings) {
 fn troubles(config: &Config) -> Vec<String> {
     let mut troubles = Vec::new();
     for (name, target) in &config.aliases {
-        if let Some(why) = no_target(config, target) {
+        let own = format!("@{}", name.trim_start_matches('@'));
+        let circle = resolve(&config.aliases, &own).err();
+        let circle = circle.map(|circle| circle.to_string());
+        if let Some(why) = circle.or_else(|| no_target(config, target)) {
             troubles.push(format!("\"aliases.{name}\" {why}"));
         }
     }
@@ -68,14 +72,13 @@ fn troubles(config: &Config) -> Vec<String> {
         }
     }
     match config.deliver_to.as_deref() {
-        Some(to) if to.starts_with('@') => {
-            let name = to.trim_start_matches('@');
-            if !config.aliases.contains_key(name) && !config.aliases.contains_key(to) {
-                troubles.push(format!(
-                    "\"deliverTo\" is {to}, and \"aliases\" has no such name"
-                ));
-            }
-        }
+        Some(to) if to.starts_with('@') => match resolve(&config.aliases, to) {
+            Ok(_) => {}
+            Err(NoAlias::Unknown) => troubles.push(format!(
+                "\"deliverTo\" is {to}, and \"aliases\" has no such name"
+            )),
+            Err(circle) => troubles.push(format!("\"deliverTo\" is {to}, which {circle}")),
+        },
         Some(to) => {
             let why = no_target(config, to);
             troubles.extend(why.map(|why| format!("\"deliverTo\" {why}")));

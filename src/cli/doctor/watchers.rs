@@ -41,7 +41,8 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
                 home.now_ms().saturating_sub(wedged.since_ms) / 1000
             );
             found.wrong("watcher", what).todo(format!(
-                "'529-recovery' replaces it after 10 minutes; at once: kill -KILL {pid} && 529-recovery"
+                "'529-recovery' replaces it after 10 minutes; at once: kill -KILL {pid}; dispatch watcher-handoff --label {}",
+                shell_words::quote(label)
             ));
         } else if is_outdated(home, &post) {
             outdated.push(label.to_owned());

@@ -125,6 +125,7 @@ pub fn plan(
         Some(client) if target.is_none() && repeats.is_none() => {
             target::found(home, args, client, origin)?
         }
+        None if target.is_none() && repeats.is_none() => target::usual(home, args, origin)?,
         _ => (target, origin),
     };
     let run_id = match &args.idempotency_key {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::backend::openclaw::recent_sessions;
 use crate::cli::args::EnqueueArgs;
 use crate::cli::exit::usage;
+use crate::config::aliases::{NoAlias, address, names_a_receiver, resolve};
 use crate::gateway::Client;
 use crate::home::Home;
 use crate::ledger::Ledger;
@@ -41,14 +42,32 @@ pub fn given(home: &Home, args: &EnqueueArgs) -> Result<(Option<Target>, Option<
             ));
         }
         Some(to) if args.deliver_channel.is_none() && names_a_receiver(to) => Some(receiver(to)),
-        Some(to) => Some(resolve_alias(home, to, channel)?),
+        Some(to) if to.starts_with('@') => Some(named(home, args, to, channel)?),
+        Some(to) => Some(Target {
+            channel,
+            to: to.to_owned(),
+        }),
         None => from_origin,
     };
     if let Some(target) = &target {
-        check_receiver(home, target)?;
+        check_receiver(home, "--deliver-to", target)?;
     }
     let origin = args.origin.clone().or_else(|| origin_of(target.as_ref()));
     Ok((target, origin))
+}
+
+/// A chat may have a name of its own (`@channelname`): one that is no alias is taken for that where the call says on which
+/// channel.
+fn named(home: &Home, args: &EnqueueArgs, to: &str, channel: String) -> Result<Target> {
+    let is_unknown = resolve(&home.config.aliases, to) == Err(NoAlias::Unknown);
+    if is_unknown && args.deliver_channel.is_some() {
+        home.say(&format!(
+            "{to} is no alias of the configuration: it is taken for the name of a chat on {channel}"
+        ));
+        let to = to.to_owned();
+        return Ok(Target { channel, to });
+    }
+    resolve_alias(home, "--deliver-to", to, channel)
 }
 
 fn channel(home: &Home, args: &EnqueueArgs) -> String {
@@ -58,6 +77,26 @@ fn channel(home: &Home, args: &EnqueueArgs) -> String {
 
 fn origin_of(target: Option<&Target>) -> Option<String> {
     target.map(|target| format!("{}:{}", target.channel, target.to))
+}
+
+/// The configuration's target of a command whose call names none. `--no-monitor` waives it.
+///
+/// # Errors
+/// A usage error where it leads to nobody.
+pub fn usual(
+    home: &Home,
+    args: &EnqueueArgs,
+    origin: Option<String>,
+) -> Result<(Option<Target>, Option<String>)> {
+    if args.no_monitor.is_some() || is_answered(home, args)? {
+        return Ok((None, origin));
+    }
+    let target = configured(home, channel(home, args))?;
+    if let Some(target) = &target {
+        check_receiver(home, "\"deliverTo\"", target)?;
+    }
+    let origin = origin.or_else(|| origin_of(target.as_ref()));
+    Ok((target, origin))
 }
 
 /// The target of a gateway's run whose call names none: the configuration's, else the chat of a main session that has just
@@ -90,7 +129,7 @@ pub fn found(
             home.paths.config.display()
         )));
     };
-    check_receiver(home, &target)?;
+    check_receiver(home, "\"deliverTo\"", &target)?;
     let origin = origin.or_else(|| origin_of(Some(&target)));
     Ok((Some(target), origin))
 }
@@ -101,8 +140,7 @@ pub fn found(
 /// An alias that is not configured.
 pub fn configured(home: &Home, channel: String) -> Result<Option<Target>> {
     match home.config.deliver_to.as_deref() {
-        Some(to) if names_a_receiver(to) => Ok(Some(receiver(to))),
-        Some(to) => resolve_alias(home, to, channel).map(Some),
+        Some(to) => resolve_alias(home, "\"deliverTo\"", to, channel).map(Some),
         None => Ok(None),
     }
 }
@@ -135,11 +173,6 @@ fn active_chat(home: &Home, client: &mut Client) -> Result<Option<Target>> {
     }))
 }
 
-/// `webhook:<name>` and `command:<name>` are receivers of the configuration; any other colon belongs to a chat's target.
-fn names_a_receiver(to: &str) -> bool {
-    to.starts_with("webhook:") || to.starts_with("command:")
-}
-
 fn receiver(to: &str) -> Target {
     let (channel, name) = to.split_once(':').unwrap_or((to, ""));
     Target {
@@ -149,7 +182,8 @@ fn receiver(to: &str) -> Target {
 }
 
 /// A receiver that nobody configured would be told of only when the work is done.
-fn check_receiver(home: &Home, target: &Target) -> Result<()> {
+/// `place` names it.
+fn check_receiver(home: &Home, place: &str, target: &Target) -> Result<()> {
     let (section, known): (_, Vec<&str>) = match target.channel.as_str() {
         "webhook" => (
             "webhooks",
@@ -169,44 +203,31 @@ fn check_receiver(home: &Home, target: &Target) -> Result<()> {
         None => "add it".to_owned(),
     };
     Err(usage(format!(
-        "--deliver-to: the configuration {} names no \"{}\" under \"{section}\"; {hint}",
+        "{place}: the configuration {} names no \"{}\" under \"{section}\"; {hint}",
         home.paths.config.display(),
         target.to
     )))
 }
 
-/// `@name` is an alias of the configuration: a target, or `<channel>:<target>`.
-fn resolve_alias(home: &Home, to: &str, channel: String) -> Result<Target> {
-    let Some(name) = to.strip_prefix('@') else {
-        return Ok(Target {
-            channel,
-            to: to.to_owned(),
-        });
-    };
+/// `@name` is an alias of the configuration: a target, or `<channel>:<target>`. `place` says where it was named.
+fn resolve_alias(home: &Home, place: &str, to: &str, channel: String) -> Result<Target> {
     let aliases = &home.config.aliases;
-    let Some(target) = aliases.get(name).or_else(|| aliases.get(to)) else {
-        let known: Vec<&str> = aliases.keys().map(String::as_str).collect();
-        let hint = match crate::nearest::nearest(name, known).first() {
-            Some(near) => format!("; did you mean @{near}?"),
-            None => "; add it under \"aliases\"".to_owned(),
-        };
-        return Err(usage(format!(
-            "--deliver-to: the configuration {} has no alias {to}{hint}",
-            home.paths.config.display()
-        )));
-    };
-    Ok(match target.split_once(':') {
-        Some((channel, to))
-            if !channel.is_empty() && channel.chars().all(|c| c.is_ascii_alphabetic()) =>
-        {
-            Target {
-                channel: channel.to_owned(),
-                to: to.to_owned(),
-            }
+    let path = home.paths.config.display();
+    let (channel, to) = address(aliases, to, &channel).map_err(|e| match e {
+        NoAlias::Unknown => {
+            let name = to.trim_start_matches('@');
+            let known: Vec<&str> = aliases.keys().map(String::as_str).collect();
+            let hint = match crate::nearest::nearest(name, known).first() {
+                Some(near) => format!("did you mean @{near}?"),
+                None => "add it under \"aliases\"".to_owned(),
+            };
+            usage(format!(
+                "{place}: the configuration {path} has no alias {to}; {hint}"
+            ))
         }
-        _ => Target {
-            channel,
-            to: target.clone(),
-        },
-    })
+        circle => usage(format!(
+            "{place}: {to} of the configuration {path} {circle}"
+        )),
+    })?;
+    Ok(Target { channel, to })
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::backend::BackendName;
 use crate::cli::exit::failure;
+use crate::cli::labels;
 use crate::gateway;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
@@ -43,7 +44,8 @@ pub fn is_foreign(entry: &Entry) -> bool {
 pub fn take_over(home: &Home, label: &str, entry: &Entry) -> Result<Entry> {
     let no = |why: &str| {
         failure(format!(
-            "label \"{label}\" was started by another tool, and cannot be taken over: {why}; 'dispatch done --label' ends it"
+            "label \"{label}\" was started by another tool, and cannot be taken over: {why}; end it by: dispatch done --label {}",
+            labels::typed(label)
         ))
     };
     if let Some(why) = obstacle(entry) {

@@ -1,8 +1,9 @@
 //! What the pages say beside what the command lines' definitions do.
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
 use crate::cli::args::Cli;
+use crate::cli::definition::whole;
 
 /// One program's page.
 pub(super) struct Page {
@@ -18,7 +19,7 @@ pub(super) struct Page {
 pub(super) const PAGES: [Page; 4] = [
     Page {
         program: "dispatch",
-        definition: Cli::command,
+        definition: whole::<Cli>,
         description: "A label names work that is handed to a session: a command on this machine, or an agent of an \
 OpenClaw gateway. The ledger keeps what became of each; a watcher follows it to its end and delivers the result. On a \
 terminal people get tables, elsewhere programs get JSON. Every time that a flag takes is a number of seconds or a text \
@@ -58,6 +59,24 @@ such as 20m. A value may start with a dash; write \"--flag=value\" where it coul
             HOME,
             LABELS_PATH,
             CONFIG_DIR,
+            STATE_VARIABLES,
+            (
+                "XDG_CONFIG_HOME",
+                "\"install-timers\" puts its units below it; ~/.config unless set.",
+            ),
+            ("PATH", "Where the program of a command is looked for."),
+            (
+                "DISPATCH_DEFAULT_MODEL",
+                "The model of new sessions, where neither the call nor config.json names one.",
+            ),
+            (
+                "OPENCLAW_SCHEDULER_HOME",
+                "Where \"doctor\" looks for the ledger of an openclaw-scheduler.",
+            ),
+            (
+                "USER, LOGNAME",
+                "Recorded as the one who forced a \"done\" (--force-done).",
+            ),
             (
                 "DISPATCH_OUTPUT",
                 "The form of output: auto, table or json; the flags win.",
@@ -105,6 +124,7 @@ makes it leave: a fresh watcher or \"529-recovery\" takes over. SIGHUP makes it 
         environment: &[
             HOME,
             LABELS_PATH,
+            STATE_VARIABLES,
             CONFIG_DIR,
             INLINE_LIMIT,
             ARTIFACTS_DIR,
@@ -133,6 +153,7 @@ deliveries that are owed go out. Two scans at once do no harm.",
         environment: &[
             HOME,
             LABELS_PATH,
+            STATE_VARIABLES,
             CONFIG_DIR,
             INDEX_PATH,
             TRANSPORT,
@@ -156,6 +177,7 @@ that do not stir and deliveries that were given up. Two detectors at once do no 
         environment: &[
             HOME,
             LABELS_PATH,
+            STATE_VARIABLES,
             CONFIG_DIR,
             INDEX_PATH,
             TRANSPORT,
@@ -189,6 +211,11 @@ const HOME: (&str, &str) = ("DISPATCH_HOME", "The state directory.");
 const LABELS_PATH: (&str, &str) = (
     "DISPATCH_LABELS_PATH",
     "The ledger; its directory is the state directory unless DISPATCH_HOME is set.",
+);
+const STATE_VARIABLES: (&str, &str) = (
+    "DISPATCH_STATE_DIR, XDG_STATE_HOME, HOME",
+    "Where the state directory is when DISPATCH_HOME is not set: DISPATCH_STATE_DIR is an older name of it; else it is \
+\"dispatch\" in XDG_STATE_HOME, or in ~/.local/state.",
 );
 const CONFIG_DIR: (&str, &str) = ("DISPATCH_CONFIG_DIR", "The directory of config.json.");
 const INLINE_LIMIT: (&str, &str) = (

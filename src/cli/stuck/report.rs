@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::backend::RunRef;
 use crate::cli::exit::{FAILURE, OK};
+use crate::cli::labels;
 use crate::cli::output::{Output, write_stdout};
 use crate::cli::views::open_delivery_line;
 use crate::duration::format_duration;
@@ -220,9 +221,10 @@ fn lines(report: &Report) -> Vec<String> {
     }
     for parked in &report.parked {
         lines.push(format!(
-            "parked: \"{0}\": {1}; 'dispatch redeliver --label {0}' sends it again",
+            "parked: \"{}\": {}; send it again by: dispatch redeliver --label {}",
             parked.label,
             open_delivery_line(&parked.delivery, now_ms),
+            labels::typed(&parked.label),
         ));
     }
     let unknown: Vec<&Case> = report.of(Standing::Unknown).collect();
@@ -277,6 +279,12 @@ fn calm(report: &Report) -> String {
         if n > 0 {
             parts.push(format!("{n} {what}"));
         }
+    }
+    if !report.foreign.is_empty() {
+        parts.push(format!(
+            "{} not judged ('dispatch sync --dry-run' says why)",
+            report.foreign.len()
+        ));
     }
     format!("nothing is stuck: {}", parts.join(", "))
 }

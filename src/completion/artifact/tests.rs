@@ -303,15 +303,15 @@ fn a_text_in_a_file_is_copied_with_its_bad_bytes_replaced_and_a_redo_finds_it() 
     fs::write(&source, &bytes).expect("writable");
     let dir = home.path().join("artifacts");
     let name = ArtifactName::new(0, "l", "run");
-    let path = copy_artifact(&RealStorage, &dir, &name, &source).expect("copied");
+    let path = copy_artifact(&RealStorage, &dir, &name, "", &source).expect("copied");
     let text = fs::read_to_string(&path).expect("UTF-8");
     assert_eq!(text, String::from_utf8_lossy(&bytes));
     assert_eq!(
-        copy_artifact(&RealStorage, &dir, &name, &source).expect("found"),
+        copy_artifact(&RealStorage, &dir, &name, "", &source).expect("found"),
         path
     );
     fs::write(&source, "another").expect("writable");
-    let second = copy_artifact(&RealStorage, &dir, &name, &source).expect("copied");
+    let second = copy_artifact(&RealStorage, &dir, &name, "", &source).expect("copied");
     assert_ne!(second, path);
     let left: Vec<_> = fs::read_dir(&dir).expect("readable").flatten().collect();
     assert_eq!(left.len(), 2, "no temporary is left");

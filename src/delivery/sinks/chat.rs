@@ -105,7 +105,7 @@ pub(super) fn connect(home: &Home, channel: &str) -> Result<Client, Outcome> {
     if configured(&home.paths, &home.environment).is_none() {
         return Err(Outcome::Refused {
             why: format!(
-                "channel {channel} is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL, then run 'dispatch redeliver'"
+                "channel {channel} is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL"
             ),
         });
     }

@@ -1,7 +1,8 @@
 //! Sending: one function that takes a record to its target and says what came of it.
 //!
 //! Targets are `webhook:<name>` and `command:<name>`, whose addresses stand in the configuration alone, and
-//! `<channel>:<target>`, a chat that the gateway reaches. `wake:<session key>` is the session that asked for the work.
+//! `<channel>:<target>`, a chat that the gateway reaches. `wake:<session key>` is the session that asked for the work, and
+//! `alias:@name` a name that led to nobody when the record was made.
 
 mod chat;
 mod command;
@@ -11,11 +12,12 @@ mod webhook;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::WAKE;
 use super::outbox::{Outcome, repeat_words};
+use super::{ALIAS, WAKE};
 use crate::completion::artifact::read_artifact;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from, message};
 use crate::config::Config;
+use crate::config::aliases::{NoAlias, address};
 use crate::home::Home;
 use crate::record::{Delivery, DeliveryKind};
 
@@ -116,16 +118,52 @@ pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
             Some(argv) => command::run(argv, payload, limit),
             None => unknown("commands", name),
         },
+        ALIAS => match led_to(home, name) {
+            Ok(target) => send(home, &target, payload),
+            Err(outcome) => outcome,
+        },
         WAKE => wake::send(home, name, payload, limit),
         channel => chat::send(home, channel, name, payload, limit),
     }
 }
 
+/// The target that a name of the configuration leads to by now. It came out of `deliverTo`: where the name still leads to
+/// nobody, what stands there now is meant.
+fn led_to(home: &Home, name: &str) -> Result<String, Outcome> {
+    if let Err(e) = home.renew_config() {
+        return Err(Outcome::Failed {
+            why: format!("the alias {name} cannot be looked up: {e}"),
+            retry_after: None,
+        });
+    }
+    let config = &home.config;
+    let mended = config.deliver_to.as_deref().filter(|to| *to != name);
+    let address = |to: &str| address(&config.aliases, to, &config.delivery_channel);
+    let found = address(name).or_else(|e| mended.map_or(Err(e), address));
+    let (channel, to) = found.map_err(|e| {
+        let path = home.paths.config.display();
+        let why = match e {
+            NoAlias::Unknown => format!(
+                "\"aliases\" of {path} has no {name}; add it, or mend \"deliverTo\", then run 'dispatch redeliver'"
+            ),
+            circle => format!(
+                "the alias {name} of {path} {circle}; mend it, then run 'dispatch redeliver'"
+            ),
+        };
+        Outcome::Refused { why }
+    })?;
+    // A channel of this kind would lead here again.
+    match channel == ALIAS {
+        true => Err(Outcome::Refused {
+            why: format!("the alias {name} names no channel: \"{channel}\" is none"),
+        }),
+        false => Ok(format!("{channel}:{to}")),
+    }
+}
+
 fn unknown(section: &str, name: &str) -> Outcome {
     Outcome::Refused {
-        why: format!(
-            "the configuration names no \"{name}\" under \"{section}\"; add it, then run 'dispatch redeliver'"
-        ),
+        why: format!("the configuration names no \"{name}\" under \"{section}\"; add it"),
     }
 }
 

@@ -85,6 +85,8 @@ fn fate(error: &ureq::Error) -> Outcome {
     let why = match error {
         // It repeats the address, which may hold a secret.
         Error::BadUri(_) => "the webhook's url is not usable".to_owned(),
+        Error::Io(e) => e.to_string(),
+        Error::Timeout(_) => "the receiver did not answer in time".to_owned(),
         error => error.to_string(),
     };
     match error {

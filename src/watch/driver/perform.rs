@@ -152,9 +152,14 @@ impl Driver<'_> {
                     }
                 }
                 Action::Leave(leaving) => {
-                    // Whoever prints does not wait for a ledger that cannot be used.
-                    if *leaving == Leaving::Ended && self.reader == Reader::Outbox {
-                        tell_what_was_held(&self.ledger, &self.run, &self.entry)?;
+                    if *leaving == Leaving::Ended {
+                        match tell_what_was_held(&self.ledger, &self.run, &self.entry) {
+                            // Whoever prints does not wait for a ledger that cannot be used.
+                            Err(e) if self.reader == Reader::Stdout => {
+                                self.voice.say(&format!("{e}"));
+                            }
+                            told => told?,
+                        }
                     }
                     return Ok(Some(*leaving));
                 }

@@ -126,7 +126,7 @@ stand_in() {
   if ! running "$name"; then
     rm -f "$run_dir/$name.json"
     launch "$name" "$node" "$here/fake-$name.mjs" --port "$port" --port-file "$run_dir/$name.json" "$@"
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < wait_seconds * 20; i++)); do
       [[ -s $run_dir/$name.json ]] && break
       running "$name" || fail "fake-$name.mjs did not start, see $dir/log/$name.log"
       sleep 0.05

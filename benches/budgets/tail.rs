@@ -1,0 +1,95 @@
+//! The last reply of a long transcript, beside a bare search for newlines from the file's end over the same bytes.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use dispatch::record::Baseline;
+use dispatch::session::reader::read_turn;
+use dispatch::session::terminal::Turn;
+
+use crate::starts::timed;
+use crate::table::{Budget, Figure, Limit, row};
+
+const REPLY: &[u8] = b"{\"type\":\"message\",\"id\":\"z\",\"message\":{\"role\":\"assistant\",\"content\":\"the end\",\"stopReason\":\"stop\"}}\n";
+
+/// The bytes that are read at once.
+const BLOCK: u64 = 64 * 1024;
+
+pub fn tail(megabytes: u64, runs: usize) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("long.jsonl");
+    let (user, note) = (
+        line(
+            "message",
+            "\"message\":{\"role\":\"user\",\"content\":\"X\"}",
+        ),
+        line("custom", "\"data\":\"X\""),
+    );
+    write(&path, megabytes, &user, true);
+    let budget =
+        (megabytes == 50).then_some(Budget::AtMost(Figure::Time(Duration::from_millis(5))));
+    let limit = timed(runs, || newlines(&path, BLOCK));
+    row(
+        &format!("last reply of a transcript of {megabytes} MB"),
+        Figure::Time(timed(runs, || reply(&path))),
+        Limit::time("newlines of the last 64 KiB", limit),
+        budget,
+    );
+    if megabytes > 100 {
+        return;
+    }
+    write(&path, megabytes, &note, false);
+    let whole = timed(5, || newlines(&path, u64::MAX));
+    row(
+        &format!("a reply before {megabytes} MB of bookkeeping"),
+        Figure::Time(timed(5, || reply(&path))),
+        Limit::time("every newline from the end on", whole),
+        None,
+    );
+}
+
+fn line(kind: &str, rest: &str) -> Vec<u8> {
+    let rest = rest.replace('X', &"x".repeat(1000));
+    format!("{{\"type\":\"{kind}\",\"id\":\"a\",{rest}}}\n").into_bytes()
+}
+
+/// So many megabytes of one line over and over, with the reply at the end or at the start.
+fn write(path: &Path, megabytes: u64, filler: &[u8], reply_last: bool) {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).expect("creatable"));
+    let mut put = |bytes: &[u8]| file.write_all(bytes).expect("writable");
+    if !reply_last {
+        put(REPLY);
+    }
+    for _ in 0..megabytes * 1_000_000 / filler.len() as u64 {
+        put(filler);
+    }
+    if reply_last {
+        put(REPLY);
+    }
+    file.flush().expect("writable");
+}
+
+fn reply(path: &Path) {
+    let reading = read_turn(path, &Baseline::default()).expect("readable");
+    assert!(matches!(reading.turn, Turn::Reply(_)));
+}
+
+/// Looks for every newline in the last `depth` bytes, from the end on.
+fn newlines(path: &Path, depth: u64) {
+    let file = File::open(path).expect("readable");
+    let end = file.metadata().expect("readable").len();
+    let floor = end.saturating_sub(depth);
+    let (mut at, mut found) = (end, 0);
+    let mut block = vec![0; BLOCK as usize];
+    while at > floor {
+        let size = (at - floor).min(BLOCK);
+        at -= size;
+        let block = &mut block[..size as usize];
+        file.read_exact_at(block, at).expect("readable");
+        found += block.iter().rev().filter(|byte| **byte == b'\n').count();
+    }
+    assert!(found > 0);
+}
