@@ -190,7 +190,7 @@ fn an_end_is_told_once_however_often_it_is_looked_at() {
         }
         assert_eq!(telling("l", &e), expected, "{records:?}");
         if expected == Telling::Due {
-            mark_told(&mut e, 5_000);
+            mark_told("l", &mut e, 5_000);
             assert_eq!(telling("l", &e), Telling::Done, "{records:?}");
         }
     }

@@ -8,6 +8,7 @@
 
 mod adopt;
 pub mod fallback;
+mod gateway;
 mod last_run;
 pub mod overloads;
 pub mod retries;
@@ -25,6 +26,7 @@ use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::watchers::{Post, start_watcher};
 
+use self::gateway::take_up_parked;
 use self::overloads::retry_overloads;
 pub use adopt::{adopt_forgotten_runs, forgotten_runs};
 pub use last_run::LastRun;
@@ -83,6 +85,7 @@ pub struct Scan {
 /// When the ledger cannot be read.
 pub fn scan(home: &Home, options: &Options) -> Result<Scan, LedgerError> {
     let mut scan = Scan::default();
+    take_up_parked(home, options)?;
     let book = Ledger::new(home).read()?;
     for (label, entry) in candidates(&book) {
         if !options.concerns(&label) {
@@ -141,11 +144,15 @@ fn candidates(book: &Book) -> Vec<(String, Entry)> {
 
 /// Every label of ours that needs a watcher, whether it has one or not.
 pub fn in_need(home: &Home, book: &Book) -> Vec<(String, Entry)> {
-    // What the scan would tell of the others is of no interest here.
-    let mut scan = Scan::default();
     let mut needy = candidates(book);
-    needy.retain(|(label, entry)| need(home, label, entry, &mut scan).is_some());
+    needy.retain(|(label, entry)| needs_watcher(home, label, entry));
     needy
+}
+
+/// The label needs a watcher, whether it has one or not.
+pub fn needs_watcher(home: &Home, label: &str, entry: &Entry) -> bool {
+    let needed = needed(label, entry, || owes_last_words(home, label, entry));
+    matches!(needed, Ok(Some(_)))
 }
 
 /// Why the label needs a watcher, if it does.
