@@ -7,10 +7,13 @@
 mod deliveries;
 mod ended;
 mod gateway;
+mod listing;
 mod programs;
 mod reading;
 mod shell;
+mod signals;
 mod surroundings;
+mod unstarted;
 mod upkeep;
 mod usage;
 mod working;
