@@ -7,16 +7,24 @@ use anyhow::Result;
 use super::exit::{damaged, failure};
 use crate::duration::format_ago;
 use crate::home::Home;
-use crate::ledger::Book;
+use crate::ledger::{Archive, Book};
 use crate::nearest::nearest;
 use crate::record::Entry;
 
 /// The label's entry.
 ///
 /// # Errors
-/// A sentence with the nearest labels when the ledger has no such label.
-pub fn find(book: &Book, label: &str) -> Result<Entry> {
-    book.get(label).ok_or_else(|| absent(book, label))
+/// A sentence when the ledger has no such label: that it is archived, or else the nearest labels; and when its entry
+/// cannot be read.
+pub fn find(home: &Home, book: &Book, label: &str) -> Result<Entry> {
+    if let Some(entry) = book.get(label) {
+        return Ok(entry);
+    }
+    check_readable(book, label)?;
+    match Archive::new(home).latest(label)? {
+        Some(entry) => Err(failure(archived(home, label, &entry))),
+        None => Err(absent(book, label)),
+    }
 }
 
 /// The label as it is typed into a shell.

@@ -16,7 +16,7 @@ use super::exit::{failure, refusal};
 use super::labels;
 use super::output::Output;
 use crate::backend::BackendName;
-use crate::backend::local::{ATTEMPT_VARIABLE, RunFiles};
+use crate::backend::local::RunFiles;
 use crate::delivery::DeliveryMode;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
@@ -166,8 +166,8 @@ fn add_command(home: &Home, label: &str, entry: &Entry, asked: &mut EnqueueArgs)
     };
     asked.command = spec.argv;
     asked.cwd = Some(spec.cwd);
-    let is_own = |name: &str| name == "DISPATCH_THINKING" || name == ATTEMPT_VARIABLE;
-    let given = spec.env.into_iter().filter(|(name, _)| !is_own(name));
+    let given = spec.env.into_iter();
+    let given = given.filter(|(name, _)| !enqueue::is_own(name));
     asked.env = given
         .map(|(name, value)| format!("{name}={value}"))
         .collect();

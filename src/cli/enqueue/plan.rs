@@ -13,6 +13,7 @@ use super::entry::GATEWAY_TIMEOUT_S;
 use super::profile;
 use super::requester;
 use super::target::{self, Target};
+use super::variables::variables;
 use crate::backend::BackendName;
 use crate::backend::local::{LocalBackend, store_path, transcript_path};
 use crate::backend::openclaw::take_baseline;
@@ -99,13 +100,7 @@ pub fn plan(
     };
     check_runtime(args, backend)?;
     let watchdog = watchdog(home, args)?;
-    let mut variables = variables(&args.env)?;
-    if let Some(thinking) = args.thinking {
-        variables.push((
-            "DISPATCH_THINKING".to_owned(),
-            thinking_text(thinking).to_owned(),
-        ));
-    }
+    let variables = variables(args)?;
     let repeats = repeat.as_ref().map(|repeat| repeat.of);
     let (target, origin, known_prompt) = match repeat {
         Some(repeat) => (repeat.target, repeat.origin, Some(repeat.prompt)),
@@ -329,20 +324,6 @@ fn search_path(program: &str, path: Option<OsString>) -> Option<PathBuf> {
 
 fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-fn variables(given: &[String]) -> Result<Vec<(String, String)>> {
-    given
-        .iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !value.contains('\0') => {
-                Ok((name.to_owned(), value.to_owned()))
-            }
-            _ => Err(usage(format!(
-                "--env: \"{pair}\" is not NAME=VALUE, for example LANG=C"
-            ))),
-        })
-        .collect()
 }
 
 /// The level as the ledger and the command see it.
