@@ -63,9 +63,12 @@ pub enum Problem {
     /// A minus sign.
     #[error("is negative")]
     Negative,
-    /// A decimal point, or units below a second that do not add up to whole seconds.
-    #[error("is not a whole number of seconds")]
+    /// A decimal point.
+    #[error("has a fraction")]
     Fractional,
+    /// Units below a second that do not add up to whole seconds.
+    #[error("is not a whole number of seconds")]
+    SubSecond,
     /// `M`, `y` or their long forms: too easily mistaken for minutes, and of no fixed length.
     #[error(
         "uses months or years, which have no fixed length (m is minutes, d is days, w is weeks)"
@@ -126,7 +129,7 @@ fn measure(text: &str, unit: Unit) -> Result<Duration, Problem> {
         return Err(Problem::Zero);
     }
     if duration.subsec_nanos() != 0 {
-        return Err(Problem::Fractional);
+        return Err(Problem::SubSecond);
     }
     if duration > LONGEST {
         return Err(Problem::TooLong);
@@ -260,7 +263,7 @@ mod tests {
     #[case("1.5", Problem::Fractional)]
     #[case("1.5h", Problem::Fractional)]
     #[case("1,5h", Problem::Fractional)]
-    #[case("500ms", Problem::Fractional)]
+    #[case("500ms", Problem::SubSecond)]
     #[case("20M", Problem::CalendarUnit)]
     #[case("1month", Problem::CalendarUnit)]
     #[case("2 months", Problem::CalendarUnit)]
@@ -301,6 +304,10 @@ mod tests {
             parse_seconds("20M").expect_err("refused").to_string(),
             "\"20M\" uses months or years, which have no fixed length (m is minutes, d is days, w is weeks); \
              give whole seconds (90) or a text with units such as 90s, 20m, 1h30m or \"2h 5m\""
+        );
+        assert_eq!(
+            parse_minutes("1.5").expect_err("refused").to_string(),
+            "\"1.5\" has a fraction; give whole minutes (90) or a text with units such as 90s, 20m, 1h30m or \"2h 5m\""
         );
         assert_eq!(
             parse_minutes("0").expect_err("refused").to_string(),

@@ -1,4 +1,4 @@
-//! One rule that clap does not have: a separate value may start with `-`, but a known flag of the command is never
+//! Rules that clap does not have: `help COMMAND` is `COMMAND --help`, and a separate value may start with `-`, but a known flag of the command is never
 //! taken for a value.
 
 use std::ffi::OsString;
@@ -15,6 +15,22 @@ use super::definition::named;
 pub struct FlagAsValue {
     flag: String,
     value: String,
+}
+
+/// The words, with `help` and `help COMMAND` as the flag that they stand for, where the program has commands.
+pub fn with_help_as_flag(
+    root: impl FnOnce() -> Command,
+    argv: impl Iterator<Item = OsString>,
+) -> Vec<OsString> {
+    let mut argv: Vec<OsString> = argv.collect();
+    if argv.get(1).is_some_and(|word| word == "help") && root().has_subcommands() {
+        argv.remove(1);
+        if argv.get(1).is_some_and(|word| word == "help") {
+            argv.remove(1);
+        }
+        argv.push("--help".into());
+    }
+    argv
 }
 
 /// A value must follow; where one only may, a flag is none.

@@ -53,7 +53,7 @@ struct Survived {
 pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
     let ledger = Ledger::new(home);
     let label = args.label.as_str();
-    let before = labels::find(&ledger.read()?, label)?;
+    let before = labels::find(home, &ledger.read()?, label)?;
     let was_running = before.status() == Status::Running;
     if !was_running && Survivor::of(home, label, &before).is_none() {
         return Err(failure(format!(

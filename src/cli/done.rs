@@ -125,6 +125,15 @@ fn signal(
     let ledger = Ledger::new(home);
     for _ in 0..LOOKS {
         let known = ledger.read()?.get(label);
+        if let (Some(entry), Some(wanted)) = (&known, generation)
+            && wanted != entry.generation()
+            && Archive::new(home).find(label, wanted)?.is_none()
+        {
+            return Ok(Outcome::Rejected(format!(
+                "label \"{label}\" has no generation {wanted}, neither in the ledger nor in the archive; the current one is {}",
+                entry.generation()
+            )));
+        }
         if let Some(entry) = &known
             && let Some(answer) = answered(label, entry, generation)
         {

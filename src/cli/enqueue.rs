@@ -8,6 +8,7 @@ mod plan;
 mod profile;
 mod requester;
 pub(super) mod target;
+mod variables;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ use self::entry::{Entered, enter, new_entry};
 pub use self::plan::Repeat;
 use self::plan::{Plan, plan};
 pub use self::target::Target;
+pub use self::variables::is_own;
 use super::args::{BackendChoice, EnqueueArgs, Mode};
 use super::exit::{OK, failure, refusal, usage};
 use super::output::Output;

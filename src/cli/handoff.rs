@@ -15,12 +15,11 @@ use super::exit::{FAILURE, OK, failure};
 use super::labels;
 use super::output::Output;
 use super::watcher::HANDOVER_WAIT;
-use crate::backend::RunRef;
-use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::{Detached, FileLock, ProcessIdentity};
 use crate::record::{Entry, Status};
+use crate::recovery::needs_watcher;
 use crate::wake::Wake;
 use crate::watchers::{Keeper, Post, start_successor};
 
@@ -73,11 +72,13 @@ pub fn run(home: &Home, output: Output, args: &HandoffArgs) -> Result<u8> {
             .map(|(label, entry)| (label.to_owned(), entry))
             .collect();
         drop(book);
-        entries.retain(|(label, entry)| is_watchable(entry) || has_keeper(home, label, entry));
+        entries.retain(|(label, entry)| {
+            needs_watcher(home, label, entry) || has_keeper(home, label, entry)
+        });
         let outcomes = take_over(home, &entries);
         return tell_all(output, &outcomes, args.reason.as_deref());
     };
-    let mut entry = labels::find(&book, label)?;
+    let mut entry = labels::find(home, &book, label)?;
     drop(book);
     // Only by name: of all labels, those of another tool are that tool's.
     if foreign::is_foreign(&entry) {
@@ -87,12 +88,6 @@ pub fn run(home: &Home, output: Output, args: &HandoffArgs) -> Result<u8> {
         return tell(output, &outcome, args.reason.as_deref());
     }
     Ok(OK)
-}
-
-/// Whether a watcher has something to do for the label.
-fn is_watchable(entry: &Entry) -> bool {
-    let runs = entry.status() == Status::Running || entry.is_signalled();
-    is_owed(entry) || (runs && RunRef::of_entry("", entry).is_some())
 }
 
 fn has_keeper(home: &Home, label: &str, entry: &Entry) -> bool {
@@ -142,7 +137,7 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
         }
         Keeper::Detached(holder) => Some(holder.process),
         Keeper::Passing => None,
-        Keeper::Nobody if is_watchable(entry) => None,
+        Keeper::Nobody if needs_watcher(home, label, entry) => None,
         Keeper::Nobody if entry.status() == Status::Running => {
             let message = "it cannot be watched from here".to_owned();
             return Err(outcome(Kind::Failed, None, message));

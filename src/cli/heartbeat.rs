@@ -18,7 +18,7 @@ use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::record::{Entry, time};
 use crate::session::key::{SessionKey, same_key};
-use crate::session::store::SessionRow;
+use crate::session::store::{SessionRow, SessionStatus};
 
 /// A session that was updated within this is alive.
 const ALIVE_WITHIN: Duration = Duration::from_secs(600);
@@ -65,7 +65,7 @@ pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
     let active_at = observed.and_then(|(active_at, _)| active_at);
     let updated_at = row.updated_at_ms.max(active_at);
     let age_ms = updated_at.map(|at| home.now_ms().saturating_sub(at).max(0));
-    let alive = is_alive(age_ms);
+    let alive = is_alive(age_ms) && !is_over(&asked, &row, observed);
     if output.is_json() {
         output.json(&json!({
             "ok": true,
@@ -98,6 +98,17 @@ pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
     Ok(OK)
 }
 
+/// A local session whose run has ended by everybody's word: its last update was its end. One that another label has begun
+/// to work in since is not over.
+fn is_over(asked: &Asked, row: &SessionRow, observed: Option<(Option<i64>, bool)>) -> bool {
+    let has_ended = |entry: &Entry| entry.status().is_ended();
+    let is_carried = observed.is_some_and(|(_, carried)| carried);
+    asked.backend == BackendName::Local
+        && asked.entry.as_ref().is_some_and(has_ended)
+        && row.status != Some(SessionStatus::Running)
+        && !is_carried
+}
+
 fn is_alive(age_ms: Option<i64>) -> bool {
     let limit = i64::try_from(ALIVE_WITHIN.as_millis()).unwrap_or(i64::MAX);
     age_ms.is_some_and(|age| age <= limit)
@@ -106,7 +117,7 @@ fn is_alive(age_ms: Option<i64>) -> bool {
 /// Which session is meant, and whose it is.
 fn asked(home: &Home, book: &Book, args: &HeartbeatArgs) -> Result<Asked> {
     let found = match (&args.label, &args.session_key) {
-        (Some(label), _) => Some((label.clone(), labels::find(book, label)?)),
+        (Some(label), _) => Some((label.clone(), labels::find(home, book, label)?)),
         (None, Some(key)) => {
             SessionKey::parse(key).map_err(|e| usage(format!("--session-key: {e}")))?;
             newest_in(book, key)

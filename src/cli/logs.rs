@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub fn run(home: &Home, output: Output, args: &LogsArgs, json_asked: bool) -> Result<u8> {
     let ledger = Ledger::new(home);
     let label = args.label.as_str();
-    let entry = labels::find(&ledger.read()?, label)?;
+    let entry = labels::find(home, &ledger.read()?, label)?;
     match BackendName::of_entry(&entry) {
         Some(BackendName::Local) => {}
         Some(BackendName::Openclaw) => return gateway_logs(home, output, args, &ledger, &entry),

@@ -112,7 +112,7 @@ fn prepare() {
 
 /// Reads a program's command line; an error is printed and becomes the exit code.
 fn parse<T: Parser + CommandFactory>(program: &str) -> Result<T, ExitCode> {
-    let argv: Vec<OsString> = std::env::args_os().collect();
+    let argv = argv::with_help_as_flag(T::command, std::env::args_os());
     if let Some(parsed) = parse_called::<T>(&argv) {
         return Ok(parsed);
     }

@@ -37,7 +37,7 @@ pub fn run(
         return Err(usage("the note is empty; give its text as the last word"));
     }
     let ledger = Ledger::new(home);
-    labels::find(&ledger.read()?, label)?;
+    labels::find(home, &ledger.read()?, label)?;
     // A note that the ledger can hold needs no file.
     let artifact = match args.text.len() > MAX_TEXT_BYTES {
         true => {

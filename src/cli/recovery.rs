@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
 
 fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
     if let Some(label) = &args.label {
-        labels::find(&Ledger::new(home).read()?, label)?;
+        labels::find(home, &Ledger::new(home).read()?, label)?;
     }
     // Somebody who asks about a label, or what would be done, wants to hear of what is left alone, too.
     let is_asked = args.dry_run || args.label.is_some();

@@ -59,7 +59,7 @@ impl Hurried {
 pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
     let ledger = Ledger::new(home);
     if let Some(label) = &args.label {
-        labels::find(&ledger.read()?, label)?;
+        labels::find(home, &ledger.read()?, label)?;
     }
     let hurried = ledger.update(Patience::Command, |book| {
         let wanted: BTreeSet<String> = match &args.label {

@@ -13,12 +13,18 @@ pub struct Redrawn<W> {
     out: W,
     /// Lines of the picture that stands there now.
     drawn: usize,
+    /// What it was made of.
+    shown: (Vec<String>, usize),
 }
 
 impl<W: Write> Redrawn<W> {
     /// Nothing is drawn yet.
     pub fn on(out: W) -> Self {
-        Self { out, drawn: 0 }
+        Self {
+            out,
+            drawn: 0,
+            shown: (Vec::new(), 0),
+        }
     }
 
     /// Draws these lines in the place of the ones before; what does not fit into `rows` of the terminal is left out with
@@ -27,6 +33,12 @@ impl<W: Write> Redrawn<W> {
     /// # Errors
     /// When the terminal does not take it.
     pub fn draw(&mut self, lines: &[String], rows: usize) -> io::Result<()> {
+        // Drawn again, it would be the same; where everything is kept that a terminal is sent, it would stand there twice.
+        let wanted = (lines.to_vec(), rows);
+        if self.drawn > 0 && self.shown == wanted {
+            return Ok(());
+        }
+        self.shown = wanted;
         // The cursor needs a line of its own below them.
         let room = rows.saturating_sub(1).max(1);
         let shown = match lines.len() > room {
@@ -104,6 +116,14 @@ mod tests {
         assert_eq!(
             drawn(&[(&["a", "b"], 24), (&["c"], 24), (&[], 24)]),
             "a\nb\n\r\x1b[2A\x1b[Jc\n\r\x1b[1A\x1b[J"
+        );
+    }
+
+    #[test]
+    fn the_same_picture_is_not_drawn_again() {
+        assert_eq!(
+            drawn(&[(&["a"], 24), (&["a"], 24), (&["b"], 24), (&["a"], 24)]),
+            "a\n\r\x1b[1A\x1b[Jb\n\r\x1b[1A\x1b[Ja\n\r\x1b[1A\x1b[J"
         );
     }
 

@@ -16,7 +16,7 @@ use super::exit::{failure, refusal};
 use super::labels;
 use super::output::Output;
 use crate::backend::BackendName;
-use crate::backend::local::{ATTEMPT_VARIABLE, RunFiles};
+use crate::backend::local::RunFiles;
 use crate::delivery::DeliveryMode;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
@@ -34,11 +34,12 @@ const ORIGIN_MARK: &str = "ORIGIN_CHAT_ID: ";
 pub fn run(home: &Home, output: Output, args: &RetryArgs, env: Environment<'_>) -> Result<u8> {
     let label = args.label.as_str();
     let book = Ledger::new(home).read()?;
+    labels::check_readable(&book, label)?;
     let entry = match book.get(label) {
         Some(entry) => entry,
         None => Archive::new(home)
             .latest(label)?
-            .ok_or_else(|| failure(labels::unknown(&book, label)))?,
+            .ok_or_else(|| labels::absent(&book, label))?,
     };
     if entry.status() == Status::Running {
         return Err(failure(format!(
@@ -165,8 +166,8 @@ fn add_command(home: &Home, label: &str, entry: &Entry, asked: &mut EnqueueArgs)
     };
     asked.command = spec.argv;
     asked.cwd = Some(spec.cwd);
-    let is_own = |name: &str| name == "DISPATCH_THINKING" || name == ATTEMPT_VARIABLE;
-    let given = spec.env.into_iter().filter(|(name, _)| !is_own(name));
+    let given = spec.env.into_iter();
+    let given = given.filter(|(name, _)| !enqueue::is_own(name));
     asked.env = given
         .map(|(name, value)| format!("{name}={value}"))
         .collect();

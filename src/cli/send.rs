@@ -35,7 +35,7 @@ const FATE_PATIENCE: Duration = Duration::from_secs(3);
 /// refusal.
 pub fn run(home: &Home, output: Output, args: &SendArgs, env: Environment<'_>) -> Result<u8> {
     let ledger = Ledger::new(home);
-    let target = target(&ledger.read()?, args)?;
+    let target = target(home, &ledger.read()?, args)?;
     let message = message(home, args, env)?;
     let mut client = OpenclawBackend::new(home)?.connect()?;
     let key = target.session_key.as_str();
@@ -110,9 +110,9 @@ struct Target {
     session_key: String,
 }
 
-fn target(book: &Book, args: &SendArgs) -> Result<Target> {
+fn target(home: &Home, book: &Book, args: &SendArgs) -> Result<Target> {
     let (label, entry) = match (&args.label, &args.session_key) {
-        (Some(label), _) => (Some(label.clone()), labels::find(book, label)?),
+        (Some(label), _) => (Some(label.clone()), labels::find(home, book, label)?),
         (None, Some(key)) => {
             SessionKey::parse(key).map_err(|e| usage(format!("--session-key: {e}")))?;
             match running_in(book, key) {

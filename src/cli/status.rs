@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::Result;
+use chrono::{DateTime, Local, Utc};
 use serde_json::{Map, Value, json};
 
 use super::args::LabelArgs;
@@ -60,6 +61,7 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
 
 /// Says that the ledger has no such label, and whether the archive has.
 fn absent(home: &Home, output: Output, book: &Book, label: &str) -> Result<u8> {
+    labels::check_readable(book, label)?;
     let archived = Archive::new(home).latest(label)?;
     let message = match &archived {
         Some(entry) => labels::archived(home, label, entry),
@@ -256,6 +258,12 @@ fn watcher(home: &Home, label: &str, entry: &Entry) -> Value {
     view
 }
 
+/// A time of these hours as the clock on the wall shows it.
+fn local_clock(ms: i64) -> String {
+    let time = DateTime::<Utc>::from_timestamp_millis(ms).unwrap_or_default();
+    time.with_timezone(&Local).format("%H:%M:%S").to_string()
+}
+
 /// A living watcher's state, its reason and when it acts next, in a line.
 fn saying(watcher: &Value) -> String {
     let text = |name: &str| watcher.get(name).and_then(Value::as_str);
@@ -266,12 +274,16 @@ fn saying(watcher: &Value) -> String {
     let left = watcher.get("nextInMs").and_then(Value::as_i64);
     let next = match (next, left) {
         (Some(at), Some(left)) if left >= 0 => {
-            format!("; next at {} (in {})", time::iso(at), format_duration(left))
+            format!(
+                "; goes on in {}, at {}",
+                format_duration(left),
+                local_clock(at)
+            )
         }
         (Some(at), Some(left)) => format!(
-            "; it was to act at {} ({})",
-            time::iso(at),
-            format_ago(-left)
+            "; it was to go on {}, at {}",
+            format_ago(-left),
+            local_clock(at)
         ),
         _ => String::new(),
     };
@@ -286,7 +298,8 @@ fn lives_on(label: &str, survivor: &Value, now_ms: i64) -> String {
         format!(", which was {}", format_ago(now_ms - at))
     });
     format!(
-        "lives on after its label's end{since} (process group {pid}); to stop it: dispatch cancel --label {label}"
+        "lives on after its label's end{since} (process group {pid}); to stop it: dispatch cancel --label {}",
+        labels::typed(label)
     )
 }
 

@@ -78,7 +78,7 @@ pub fn run(home: &Home, output: Output, args: &WaitArgs) -> Result<u8> {
         false => args.labels.clone(),
     };
     for label in &wanted {
-        labels::find(&book, label)?;
+        labels::find(home, &book, label)?;
     }
     let until = if args.any { Until::Any } else { Until::All };
     let waited = until_ended(home, &wanted, until, args.timeout)?;

@@ -110,7 +110,7 @@ fn follow_all(home: &Home) -> Result<u8> {
 
 fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
     let book = Ledger::new(home).read()?;
-    let entry = labels::find(&book, label)?;
+    let entry = labels::find(home, &book, label)?;
     drop(book);
     let home = &home.of_agent(entry.text("agent"));
     let generation = args.generation.map_or(entry.generation(), Generation::new);

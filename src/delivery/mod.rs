@@ -277,6 +277,7 @@ fn audience(entry: &Entry, kind: DeliveryKind) -> Vec<String> {
 
 /// What to do with a text that a stdout did not take and nobody else is to hear.
 pub fn nobody_else(label: &str) -> String {
+    let label = shell_words::quote(label);
     format!(
         "the label names nobody else to hear it; print it with 'watcher --label {label}', or read it with 'dispatch result --label {label}'"
     )

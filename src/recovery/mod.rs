@@ -144,11 +144,15 @@ fn candidates(book: &Book) -> Vec<(String, Entry)> {
 
 /// Every label of ours that needs a watcher, whether it has one or not.
 pub fn in_need(home: &Home, book: &Book) -> Vec<(String, Entry)> {
-    // What the scan would tell of the others is of no interest here.
-    let mut scan = Scan::default();
     let mut needy = candidates(book);
-    needy.retain(|(label, entry)| need(home, label, entry, &mut scan).is_some());
+    needy.retain(|(label, entry)| needs_watcher(home, label, entry));
     needy
+}
+
+/// The label needs a watcher, whether it has one or not.
+pub fn needs_watcher(home: &Home, label: &str, entry: &Entry) -> bool {
+    let needed = needed(label, entry, || owes_last_words(home, label, entry));
+    matches!(needed, Ok(Some(_)))
 }
 
 /// Why the label needs a watcher, if it does.

@@ -202,7 +202,7 @@ fn run_of(label: &str, entry: &Entry) -> Result<Option<RunRef>> {
     match RunRef::of_entry(label, entry) {
         Some(run) => Ok(Some(run)),
         None if entry.status().is_ended() => Ok(None),
-        None => bail!("label \"{label}\" names no session of dispatch: there is nothing to watch"),
+        None => bail!(super::nothing_to_watch(label)),
     }
 }
 

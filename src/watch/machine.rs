@@ -251,13 +251,13 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
                 return Step::new(
                     state,
                     "last-words",
-                    "the agent signalled done; following its run to the end",
+                    "the label is done; its run is followed to the end for its last words",
                 );
             }
             Step::new(
                 state,
                 "ended",
-                "the agent signalled done; its run goes on after ten minutes",
+                "the label is done; its run goes on after ten minutes, and is followed no longer",
             )
             .act(Action::Leave(Leaving::Ended))
         }

@@ -48,6 +48,13 @@ pub enum Reader {
 /// The most bytes of an artifact that are read back into memory.
 pub const MAX_ARTIFACT_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// Why a label that runs cannot be watched.
+fn nothing_to_watch(label: &str) -> String {
+    format!(
+        "label \"{label}\" names no session of dispatch; one that another tool started is taken over by: dispatch watcher-handoff --label {label}"
+    )
+}
+
 /// The artifact that a field of an entry names.
 pub fn artifact_path(entry: &Entry, field: &str) -> Option<PathBuf> {
     Some(PathBuf::from(entry.value(field)?.get("path")?.as_str()?))

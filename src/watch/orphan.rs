@@ -74,7 +74,9 @@ pub fn verdict(orphan: &Orphan, evidence: &Evidence, now_ms: i64) -> Verdict {
             "the gateway was restarted and no longer works on the run",
         ),
         Liveness::Alive => match orphan.policy.idle_failure {
-            Some(limit) if quiet >= limit && !evidence.open_tool => Verdict::Interrupted {
+            // A tool at work is no silence, as long as a run may last at all.
+            Some(_) if evidence.open_tool && age < orphan.policy.longest => Verdict::GoesOn,
+            Some(limit) if quiet >= limit => Verdict::Interrupted {
                 why: "the session went quiet without a reply",
             },
             _ => Verdict::GoesOn,
@@ -213,6 +215,17 @@ mod tests {
             kind(&verdict(&asked, &seen(Liveness::Alive, 60), NOW)),
             "interrupted"
         );
+    }
+
+    #[test]
+    fn an_open_tool_call_is_no_silence_within_its_allowance() {
+        let mut running = orphan(Phase::Running);
+        let mut waiting = seen(Liveness::Alive, 3_000);
+        waiting.open_tool = true;
+        assert_eq!(kind(&verdict(&running, &waiting, NOW)), "goes-on");
+        let longest_ms = i64::try_from(running.policy.longest.as_millis()).expect("hours");
+        running.spawned_at_ms = NOW - longest_ms;
+        assert_eq!(kind(&verdict(&running, &waiting, NOW)), "interrupted");
     }
 
     #[test]

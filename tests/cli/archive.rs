@@ -48,6 +48,21 @@ fn listed(house: &House, flags: &[&str]) -> (Vec<String>, Value) {
 }
 
 #[test]
+fn commands_that_need_a_label_of_the_ledger_say_that_it_is_archived() {
+    let house = house();
+    let line = "label \"d\" is archived: it ended as done; 'dispatch result --label' prints what is kept of it";
+    for words in [
+        &["wait", "d"][..],
+        &["logs", "--label", "d"],
+        &["send", "--label", "d", "--message", "Hi."],
+        &["cancel", "--label", "d"],
+        &["heartbeat", "--label", "d"],
+    ] {
+        super::refused(&house, words, 1, line);
+    }
+}
+
+#[test]
 fn the_last_to_leave_comes_first_and_each_comes_once() {
     let house = house();
     let all = [

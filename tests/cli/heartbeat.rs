@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::refused;
-use crate::support::House;
+use crate::support::{House, eventually};
 
 fn beat(house: &House, words: &[&str]) -> Value {
     let words = [&["heartbeat"], words].concat();
@@ -15,14 +15,17 @@ fn beat(house: &House, words: &[&str]) -> Value {
 #[test]
 fn a_session_that_was_just_updated_is_alive_by_label_and_by_key() {
     let house = House::new();
-    let asked = house.enqueue("work", "echo hi").json();
-    house.ended("work");
+    let gate = house.gate("gate");
+    let asked = house
+        .enqueue("work", &format!("echo hi; {}", gate.pass()))
+        .json();
+    house.runner_pid("work");
     let key = asked["sessionKey"].as_str().expect("a text");
     for words in [["--label", "work"], ["--session-key", key]] {
         let beat = beat(&house, &words);
         assert_eq!(beat["ok"], true, "{beat:#}");
         assert_eq!(beat["alive"], true, "{beat:#}");
-        assert_eq!(beat["carried"], false, "{beat:#}");
+        assert_eq!(beat["carried"], true, "{beat:#}");
         assert_eq!(beat["label"], "work");
         assert_eq!(beat["sessionKey"], key);
         let age = beat["ageMs"].as_i64().expect("a number");
@@ -31,6 +34,16 @@ fn a_session_that_was_just_updated_is_alive_by_label_and_by_key() {
     let table = house.dispatch(&["heartbeat", "--label", "work", "--output", "table"]);
     let table = table.exits(0).stdout;
     assert!(table.contains("alive") && table.contains("yes"), "{table}");
+    gate.open();
+    house.ended("work");
+    // The runner leaves a moment later.
+    for words in [["--label", "work"], ["--session-key", key]] {
+        eventually("the session is over", || {
+            let beat = beat(&house, &words);
+            assert_eq!(beat["ok"], true, "{beat:#}");
+            (beat["alive"] == false && beat["status"] == "done").then_some(())
+        });
+    }
 }
 
 #[test]

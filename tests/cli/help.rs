@@ -291,3 +291,13 @@ fn every_program_tells_its_version_and_an_example() {
         assert!(help.contains("Example"), "{help}");
     }
 }
+
+#[test]
+fn help_is_a_command_too() {
+    let house = House::new();
+    let said = |words: &[&str]| house.dispatch(words).exits(0).stdout;
+    for words in [&["help"][..], &["help", "help"]] {
+        assert_eq!(said(words), said(&["--help"]));
+    }
+    assert_eq!(said(&["help", "wait"]), said(&["wait", "--help"]));
+}

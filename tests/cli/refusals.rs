@@ -4,10 +4,26 @@ use super::{house_with_one_label, refused};
 use crate::support::run;
 
 /// Words apart by spaces; what is refused; its line.
-const COMMAND_LINES: [(&str, &str); 36] = [
+const COMMAND_LINES: [(&str, &str); 40] = [
     (
         "frob",
         "there is no command \"frob\"; see 'dispatch --help'",
+    ),
+    (
+        "help frob",
+        "there is no command \"frob\"; see 'dispatch --help'",
+    ),
+    (
+        "enqueue --label x --env DISPATCH_LABEL=y -- true",
+        "--env: DISPATCH_LABEL is set by dispatch itself, for each run; leave it out, or use another name",
+    ),
+    (
+        "enqueue --label x --model m --env DISPATCH_MODEL=y -- true",
+        "--env: DISPATCH_MODEL is set by --model; give one of the two",
+    ),
+    (
+        "enqueue --label x --monitor-timeout 1.5 -- true",
+        "--monitor-timeout: \"1.5\" has a fraction; give whole minutes (90) or a text with units such as 90s, 20m, 1h30m or \"2h 5m\"",
     ),
     (
         "lst",
@@ -159,7 +175,7 @@ fn a_duration_without_meaning_is_refused() {
     for (text, problem) in [
         ("0", "is zero"),
         ("-1", "is negative"),
-        ("1.5", "is not a whole number of seconds"),
+        ("1.5", "has a fraction"),
         ("5M", months),
         ("2y", months),
         ("", "is empty"),

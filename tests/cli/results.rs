@@ -216,3 +216,22 @@ fn the_last_reply_of_a_failure_is_what_was_said_before_it() {
         );
     }
 }
+
+#[test]
+fn a_label_in_another_tools_status_has_no_result_and_that_is_said() {
+    let house = House::new();
+    house.write_ledger(
+        r#"{"w": {"status": "spawn-warning", "sessionKey": "agent:main:subagent:1f"}}"#,
+    );
+    let answer = house.dispatch(&["result", "--label", "w"]).exits(1).json();
+    assert_eq!(
+        answer["message"],
+        "the label is spawn-warning, which is no end"
+    );
+    let words = ["result", "--label", "w", "--output", "table"];
+    let ran = house.dispatch(&words).exits(1);
+    assert_eq!(
+        ran.stderr,
+        "[dispatch] label \"w\" has no result yet: it is spawn-warning\n"
+    );
+}

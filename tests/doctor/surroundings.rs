@@ -32,7 +32,7 @@ fn doctor(house: &House) -> crate::support::Ran {
 fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
     let (house, gate) = running_house();
     let told = only(doctor(&house), "timers", "warn");
-    let never = "the recovery scan has never run here, and the stuck detector has never run here, while 1 labels run";
+    let never = "the recovery scan has never run here, and the stuck detector has never run here, while 1 label runs";
     assert!(told.message.starts_with(never), "{told:#?}");
     assert!(told.todo.contains("dispatch install-timers"), "{told:#?}");
     // Neither a dry run nor one for a single label is a scan.
@@ -51,7 +51,7 @@ fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
     // A while later the seconds are told, too.
     let said = told.message.strip_prefix("the recovery scan ran 11m");
     assert!(
-        said.is_some_and(|said| said.contains(" ago, while 1 labels run")),
+        said.is_some_and(|said| said.contains(" ago, while 1 label runs")),
         "{told:#?}"
     );
     fs::write(house.path("crontab"), "#* * * * * 529-recovery\n").expect("writable");

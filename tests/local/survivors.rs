@@ -44,6 +44,10 @@ fn a_command_that_lives_on_is_shown_wherever_its_label_is() {
         table.contains("lives on after its label's end") && table.contains(&said),
         "{table}"
     );
+    let doctor = house.dispatch(&["doctor", "--verbose", "--output", "table"]);
+    let watched =
+        "watchers: 1 alive, 1 of them with a label that has ended: for last words, or deliveries";
+    assert!(doctor.stdout.contains(watched), "{doctor:?}");
     let list = house.dispatch(&["list"]).exits(0).json();
     let row = |label: &str| -> Value {
         let rows = list["labels"].as_array().expect("rows");

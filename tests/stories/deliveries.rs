@@ -168,4 +168,46 @@ parked: "the report": result to telegram:1: parked after 3 tries: no such chat; 
 $ 529-recovery --dry-run
 "#,
     );
+    house.write_ledger(PARKED.replace(
+        "    ]",
+        r#", {"key": "l", "kind": "note", "state": "parked", "target": "telegram:2", "attempts": 1, "lastError": "no chat"}]"#,
+    ));
+    tells(
+        &house,
+        r#"
+$ dispatch prune --label 'the report' --output table
+the report: kept, because 2 deliveries of it are not delivered
+0 labels archived, 0 files of 0 bytes removed
+=> 1
+$ dispatch redeliver --label 'the report' --output table
+the report: was parked, is parked, not delivered to telegram:1: the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again
+the report: was parked, is parked, not delivered to telegram:2: the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again
+=> 1
+$ dispatch redeliver --label 'the report'
+{
+  "ok": false,
+  "count": 2,
+  "delivered": 0,
+  "deliveries": [
+    {
+      "label": "the report",
+      "key": "k",
+      "target": "telegram:1",
+      "was": "parked",
+      "state": "parked",
+      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again"
+    },
+    {
+      "label": "the report",
+      "key": "l",
+      "target": "telegram:2",
+      "was": "parked",
+      "state": "parked",
+      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again"
+    }
+  ]
+}
+=> 1
+"#,
+    );
 }

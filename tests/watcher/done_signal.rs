@@ -94,6 +94,23 @@ fn a_signal_of_an_older_generation_changes_nothing() {
         "{ran:?}"
     );
     assert_eq!(house.entry("s")["status"], "running");
+    let words = [
+        "done",
+        "--label",
+        "s",
+        "--generation",
+        "7",
+        "--checklist",
+        checklist,
+    ];
+    let ran = house.dispatch(&words).exits(1);
+    let current = &house.entry("s")["generation"];
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "[dispatch] REJECTED: label \"s\" has no generation 7, neither in the ledger nor in the archive; the current one is {current}\n"
+        )
+    );
     gate.open();
     house.ended("s");
     assert_eq!(house.full_text("s"), "second\n");

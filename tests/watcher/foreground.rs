@@ -214,3 +214,14 @@ fn a_watcher_that_begins_during_a_look_waits_for_its_end_and_stays() {
     assert_eq!(house.ended("w")["status"], "done");
     finish_soon(begins).exits(0);
 }
+
+#[test]
+fn a_look_at_another_tools_label_names_the_way_to_take_it_over() {
+    let house = House::new();
+    house.write_ledger(r#"{"w": {"status": "running", "sessionKey": "agent:main:subagent:1f"}}"#);
+    let ran = house.run("watcher", &["--label", "w", "--once"]).exits(1);
+    assert_eq!(
+        ran.stderr,
+        "[dispatch] label \"w\" names no session of dispatch; one that another tool started is taken over by: dispatch watcher-handoff --label w\n"
+    );
+}

@@ -53,7 +53,7 @@ impl EndLine {
         let status = match ending {
             Ending::Reply => {
                 set(&mut message, "stopReason", json!("stop"));
-                "done"
+                store_status(None)
             }
             Ending::Failed {
                 kind,
@@ -72,11 +72,7 @@ impl EndLine {
                 if let Some(ms) = retry_after_ms {
                     note.insert("retryAfterMs".to_owned(), json!(ms));
                 }
-                match kind {
-                    FailureKind::Timeout => "timeout",
-                    FailureKind::Aborted => "killed",
-                    _ => "failed",
-                }
+                store_status(Some(*kind))
             }
         };
         Self {
@@ -84,6 +80,16 @@ impl EndLine {
             note: Value::Object(note),
             status,
         }
+    }
+}
+
+/// The session store's word for a run that ended so; `None`: with a reply.
+pub fn store_status(failure: Option<FailureKind>) -> &'static str {
+    match failure {
+        None => "done",
+        Some(FailureKind::Timeout) => "timeout",
+        Some(FailureKind::Aborted) => "killed",
+        Some(_) => "failed",
     }
 }
 

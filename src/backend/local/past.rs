@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::end_line::store_status;
 use super::intrusion::Intrusion;
+use crate::record::FailureKind;
 use crate::session::line::{Line, Message};
 use crate::session::reader::read_all;
 
@@ -75,12 +77,10 @@ impl Past {
             self.streamed = offset;
         }
         if note.get("end") == Some(&Value::Bool(true)) {
-            self.end_status = Some(match note.get("kind").and_then(Value::as_str) {
-                None => "done",
-                Some("timeout") => "timeout",
-                Some("aborted") => "killed",
-                Some(_) => "failed",
-            });
+            // A kind that another version wrote is a failure, too.
+            let read =
+                |kind: &Value| serde_json::from_value(kind.clone()).unwrap_or(FailureKind::Unknown);
+            self.end_status = Some(store_status(note.get("kind").map(read)));
         }
     }
 }

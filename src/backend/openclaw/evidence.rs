@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::steers::{Followed, is_at_work};
-use crate::backend::{Evidence, Liveness, Settled, Text};
+use super::steers::{Followed, is_arriving, is_at_work, latest};
+use crate::backend::{Evidence, Liveness, RunRef, Settled, Text};
 use crate::failure::{self, Facts, Reading, policy};
 use crate::record::{Failure, FailureKind};
 use crate::session::line::{Message, Role, StopReason};
@@ -118,6 +118,41 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// What the first answers about a run show; of all else nothing is known yet. What was sent beside the run is in
+    /// `followed`.
+    pub fn of_run(
+        run: &RunRef,
+        leading: WaitAnswer,
+        followed: Vec<Followed>,
+        (row, is_active): (Option<SessionRow>, Option<bool>),
+        now_ms: i64,
+    ) -> Self {
+        // What the row tells of the turn that we stopped is not about ours.
+        let stopped = run
+            .interruption()
+            .filter(|steer| is_arriving(steer, now_ms));
+        Self {
+            wait: latest(leading, &followed),
+            row,
+            is_active,
+            task: None,
+            turn: Turn::Nothing,
+            observed: Facts::default(),
+            heard: String::new(),
+            is_copy: false,
+            limit_ms: None,
+            now_ms,
+            reused: stopped.is_some() || run.baseline.session_id.is_some(),
+            baseline_started_ms: match stopped {
+                Some(steer) => steer.found_started_at,
+                None => run.baseline.started_at,
+            },
+            since_ms: stopped.map_or(run.since_ms, |steer| steer.at),
+            followed,
+            is_unanswered: false,
+        }
+    }
+
     /// The row, if it tells of our run: in a session that was there before, one that began after the baseline's.
     fn current_row(&self) -> Option<&SessionRow> {
         let row = self.row.as_ref()?;

@@ -63,23 +63,9 @@ fn recorded(version: &str, run: &str) -> Seen {
 }
 
 fn blank() -> Seen {
-    Seen {
-        wait: WaitAnswer::default(),
-        row: None,
-        is_active: None,
-        task: None,
-        turn: Turn::Nothing,
-        observed: Facts::default(),
-        heard: String::new(),
-        is_copy: false,
-        limit_ms: None,
-        now_ms: 1_795_300_000_000,
-        reused: false,
-        baseline_started_ms: None,
-        since_ms: 0,
-        followed: Vec::new(),
-        is_unanswered: false,
-    }
+    let nothing = (None, None);
+    let (leading, now_ms) = (WaitAnswer::default(), 1_795_300_000_000);
+    Seen::of_run(&RunRef::default(), leading, Vec::new(), nothing, now_ms)
 }
 
 /// `done` or the failure's kind, and the text.

@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::evidence::{Seen, evidence};
-use super::{CONNECT_LIMIT, look, messages, turn};
+use super::quiet::{AtWork, Quiet};
+use super::{CONNECT_LIMIT, look, messages};
 use crate::backend::{Evidence, RunRef, Settled, Text};
 use crate::gateway::{Client, Endpoint, GatewayError, Generation, Transport};
 use crate::home::Home;
 use crate::record::{Failure, FailureKind};
-use crate::session::terminal::{Pending, Turn};
+use crate::session::terminal::Turn;
 use crate::wake::Waker;
 
 /// One wait for the run's end; the gateway answers at once when it comes.
@@ -26,8 +27,6 @@ const SOON: Duration = Duration::from_millis(500);
 
 /// As [`SOON`], where each call is a process: also the shortest pause before such a gateway is tried again.
 const COSTLY_SOON: Duration = Duration::from_secs(5);
-/// How often the messages of a session without other news are read.
-const QUIET_LOOK: Duration = Duration::from_secs(60);
 
 /// Pauses before the connection is tried again.
 const RECONNECT_PAUSES_MS: [u64; 6] = [100, 250, 500, 1_000, 2_000, 5_000];
@@ -141,48 +140,6 @@ struct Follower {
     quiet: Quiet,
 }
 
-/// A session without news, and what its messages said of it last.
-#[derive(Default)]
-struct Quiet {
-    /// The row's activity and tokens, and since when they are so.
-    since: Option<(Option<i64>, u64, Instant)>,
-    asked_at: Option<Instant>,
-    mid_turn: bool,
-    open_tool: bool,
-}
-
-impl Quiet {
-    /// Whether the messages are to be read: they tell of a tool at work, of which the row says nothing.
-    fn is_to_be_asked(&mut self, evidence: &Evidence) -> bool {
-        let row = (evidence.last_activity_ms, evidence.position);
-        let since = match self.since {
-            Some((activity, position, since)) if (activity, position) == row => since,
-            _ => {
-                *self = Self {
-                    since: Some((row.0, row.1, Instant::now())),
-                    ..Self::default()
-                };
-                return false;
-            }
-        };
-        let last = self.asked_at.unwrap_or(since);
-        evidence.settled.is_none() && last.elapsed() >= QUIET_LOOK
-    }
-
-    fn learn(&mut self, turn: &Turn) {
-        self.asked_at = Some(Instant::now());
-        let why = match turn {
-            Turn::MidTurn { why } => Some(why),
-            Turn::Nothing | Turn::Reply(_) | Turn::Failed(_) => None,
-        };
-        self.open_tool = matches!(why, Some(Pending::ToolCall));
-        self.mid_turn = matches!(
-            why,
-            Some(Pending::ToolCall | Pending::ToolResult | Pending::UserMessage | Pending::Chunk)
-        );
-    }
-}
-
 impl Follower {
     fn follow(mut self) {
         let mut failures = 0;
@@ -218,12 +175,11 @@ impl Follower {
             let seen = look(&self.home, &mut client, &self.run, slice)?;
             *failures = 0;
             let mut evidence = self.weigh(&seen, client.generation());
-            if self.quiet.is_to_be_asked(&evidence) {
+            if self.quiet.is_to_be_asked(&evidence, self.home.now_ms()) {
                 let all = messages(&mut client, &self.run.session_key)?;
-                self.quiet.learn(&turn(all, &self.run));
+                self.quiet.learn(AtWork::of(all, &self.run));
             }
-            evidence.mid_turn = self.quiet.mid_turn;
-            evidence.open_tool = self.quiet.open_tool;
+            self.quiet.known().show(&mut evidence);
             if matches!(evidence.settled, Some(Settled::Failed { .. }))
                 && !self.aborts.none_since(aborts)
             {

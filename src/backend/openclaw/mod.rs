@@ -7,6 +7,7 @@ mod evidence;
 mod gaps;
 mod link;
 mod pulse;
+mod quiet;
 mod sessions;
 mod spawn;
 mod steers;
@@ -27,13 +28,12 @@ pub use sessions::{
     take_baseline,
 };
 pub use spawn::{Account, Spawn, spawn, takes};
-pub use steers::{Fate, Followed, is_arriving, latest};
+pub use steers::{Fate, Followed};
 
 use self::link::Link;
 use self::sessions::{describe, messages, tasks};
 use self::spawn::{hard_limit_s, has_begun};
 use super::{Backend, Evidence, RunRef, Settled};
-use crate::failure::Facts;
 use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
@@ -203,33 +203,10 @@ fn look(
         })
     });
     let followed = followed.collect::<Result<Vec<_>, GatewayError>>()?;
-    let (row, is_active) = describe(client, &run.session_key)?;
-    let now_ms = home.now_ms();
-    let mut seen = Seen {
-        wait: steers::latest(leading.clone(), &followed),
-        row,
-        is_active,
-        task: None,
-        turn: Turn::Nothing,
-        observed: Facts::default(),
-        heard: String::new(),
-        is_copy: false,
-        limit_ms: hard_limit_s(run.timeout_s)
-            .and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
-        now_ms,
-        reused: run.baseline.session_id.is_some(),
-        baseline_started_ms: run.baseline.started_at,
-        since_ms: run.since_ms,
-        followed,
-        is_unanswered: false,
-    };
-    // What the row tells of the turn that we stopped is not about ours.
-    let interruption = run.interruption();
-    if let Some(steer) = interruption.filter(|steer| steers::is_arriving(steer, now_ms)) {
-        seen.reused = true;
-        seen.baseline_started_ms = steer.found_started_at;
-        seen.since_ms = steer.at;
-    }
+    let row = describe(client, &run.session_key)?;
+    let mut seen = Seen::of_run(run, leading.clone(), followed, row, home.now_ms());
+    seen.limit_ms =
+        hard_limit_s(run.timeout_s).and_then(|s| i64::try_from(s.saturating_mul(1000)).ok());
     if seen.is_left_behind() {
         seen.task = task(client, run)?;
     }
@@ -350,7 +327,12 @@ impl Backend for OpenclawBackend<'_> {
         }
         let mut client = self.reopen().map_err(io::Error::other)?;
         let seen = look(self.home, &mut client, run, Duration::ZERO).map_err(io::Error::other)?;
-        Ok(believed(&seen))
+        let mut evidence = believed(&seen);
+        if quiet::is_quiet(&evidence, self.home.now_ms()) {
+            let all = messages(&mut client, &run.session_key).map_err(io::Error::other)?;
+            quiet::AtWork::of(all, run).show(&mut evidence);
+        }
+        Ok(evidence)
     }
 
     fn abandoned(&self, run: &RunRef) -> io::Result<Option<Settled>> {

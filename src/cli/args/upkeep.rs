@@ -101,7 +101,7 @@ pub struct PruneArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dispatch stuck --threshold-min 30 --quiet")]
 pub struct StuckArgs {
-    /// No silence is too long before this (minutes, or a text such as 90s)
+    /// No silence is too long before this (minutes, or a text such as 90s); labels with --monitor-timeout have their own
     #[arg(long, value_name = "MIN", default_value = "15", value_parser = parse_minutes, allow_hyphen_values = true)]
     pub threshold_min: Duration,
     /// Print nothing when nothing is stuck

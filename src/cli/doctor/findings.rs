@@ -196,6 +196,14 @@ pub(super) fn words<'a>(paths: impl IntoIterator<Item = &'a Path>) -> String {
     named.join(" ")
 }
 
+/// `1 label runs`, `3 labels run`.
+pub(super) fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}
+
 /// ` and N more`, where a list is too long to be told whole.
 pub(super) fn and_more(count: usize) -> String {
     match count.saturating_sub(NAMED) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::findings::Findings;
+use super::findings::{Findings, counted};
 use crate::home::Home;
 use crate::ledger::Book;
 use crate::record::Status;
@@ -51,7 +51,8 @@ pub(super) fn check(home: &Home, book: &Book, found: &mut Findings) {
     let Some(scarce) = scarce(running, instances, watches) else {
         return found.fine("limits", "enough file events for what runs");
     };
-    let what = format!("{running} labels run, and the system offers {scarce}");
+    let runs = counted(running, "label runs", "labels run");
+    let what = format!("{runs}, and the system offers {scarce}");
     found.warn("limits", what).todo(raise(instances, running));
 }
 

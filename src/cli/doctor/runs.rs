@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::findings::{Findings, word};
+use super::findings::Findings;
 use super::watchers::unchanged;
 use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, RunSpec};
+use crate::cli::labels::typed;
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
@@ -125,7 +126,7 @@ fn check_strays(
         );
         let stop = match now.get(&spec.label) {
             Some(entry) if entry.generation().get() == spec.generation => {
-                format!("dispatch cancel --label {}", word(Path::new(&spec.label)))
+                format!("dispatch cancel --label {}", typed(&spec.label))
             }
             _ => format!("kill -TERM -{pid}"),
         };

@@ -1,7 +1,7 @@
 //! Whether somebody has the recovery scan and the stuck detector run by the clock, and when they ran last.
 
 use super::asking::ask;
-use super::findings::Findings;
+use super::findings::{Findings, counted};
 use crate::backend::BackendName;
 use crate::cli::timers::unit_dir;
 use crate::duration::format_duration;
@@ -67,8 +67,10 @@ pub(super) fn check(home: &Home, book: &Book, found: &mut Findings) {
         let told: Vec<&str> = late.iter().map(|(told, _)| *told).collect();
         let programs: Vec<&str> = late.iter().map(|(_, program)| *program).collect();
         let what = format!(
-            "{}, while {running} labels run and {owing} owe a delivery",
-            told.join(", and ")
+            "{}, while {} and {}",
+            told.join(", and "),
+            counted(running, "label runs", "labels run"),
+            counted(owing, "owes a delivery", "owe a delivery"),
         );
         let programs = programs.join("; ");
         found.warn("timers", what).todo(match timers {

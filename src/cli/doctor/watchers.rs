@@ -7,11 +7,12 @@ use super::findings::Findings;
 use crate::backend::RunRef;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
+use crate::process::FileLock;
 use crate::record::{Entry, Status};
 use crate::watchers::{Keeper, Post};
 
 pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
-    let mut alive = 0;
+    let mut alive: usize = 0;
     let mut outdated: Vec<String> = Vec::new();
     let mut unwatched = Vec::new();
     for (label, entry) in book.entries_containing("\"running\"") {
@@ -66,7 +67,22 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
             .warn("watcher", what)
             .todo("have fresh ones take over: dispatch watcher-handoff --all");
     }
-    found.fine("watchers", format!("{alive} alive"));
+    let others = held(home).saturating_sub(alive);
+    found.fine("watchers", match others {
+        0 => format!("{alive} alive"),
+        _ => format!("{} alive, {others} of them with a label that has ended: for last words, or deliveries", alive + others),
+    });
+}
+
+/// How many posts somebody is at.
+fn held(home: &Home) -> usize {
+    let dir = home.paths.watchers();
+    let names = home.storage.list(&dir).unwrap_or_default().into_iter();
+    names
+        .map(|name| dir.join(name))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "lock"))
+        .filter(|path| FileLock::is_held(path))
+        .count()
 }
 
 /// Those whose entries are still what was read a while ago; of a label that has changed since, somebody takes care.

@@ -13,8 +13,9 @@ use super::entry::GATEWAY_TIMEOUT_S;
 use super::profile;
 use super::requester;
 use super::target::{self, Target};
+use super::variables::variables;
 use crate::backend::BackendName;
-use crate::backend::local::LocalBackend;
+use crate::backend::local::{LocalBackend, store_path, transcript_path};
 use crate::backend::openclaw::take_baseline;
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
 use crate::cli::exit::{failure, usage};
@@ -99,13 +100,7 @@ pub fn plan(
     };
     check_runtime(args, backend)?;
     let watchdog = watchdog(home, args)?;
-    let mut variables = variables(&args.env)?;
-    if let Some(thinking) = args.thinking {
-        variables.push((
-            "DISPATCH_THINKING".to_owned(),
-            thinking_text(thinking).to_owned(),
-        ));
-    }
+    let variables = variables(args)?;
     let repeats = repeat.as_ref().map(|repeat| repeat.of);
     let (target, origin, known_prompt) = match repeat {
         Some(repeat) => (repeat.target, repeat.origin, Some(repeat.prompt)),
@@ -273,7 +268,14 @@ fn check_for_gateway(args: &EnqueueArgs, prompt: Option<&[u8]>) -> Result<()> {
 }
 
 fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
-    let here = || std::env::current_dir().context("the current directory is gone; give --cwd");
+    let here = || {
+        let here = std::env::current_dir();
+        here.map_err(|e| {
+            usage(format!(
+                "the current directory cannot be told ({e}); give --cwd"
+            ))
+        })
+    };
     let cwd = match given {
         Some(path) if path.is_absolute() => path.to_owned(),
         Some(path) => here()?.join(path),
@@ -322,20 +324,6 @@ fn search_path(program: &str, path: Option<OsString>) -> Option<PathBuf> {
 
 fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-fn variables(given: &[String]) -> Result<Vec<(String, String)>> {
-    given
-        .iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !value.contains('\0') => {
-                Ok((name.to_owned(), value.to_owned()))
-            }
-            _ => Err(usage(format!(
-                "--env: \"{pair}\" is not NAME=VALUE, for example LANG=C"
-            ))),
-        })
-        .collect()
 }
 
 /// The level as the ledger and the command see it.
@@ -403,9 +391,12 @@ fn session(
         }
         return Ok((key, String::new(), baseline));
     }
-    let known = backend
-        .session_id_of(&key)
-        .context("cannot read the session store")?;
+    let known = backend.session_id_of(&key).with_context(|| {
+        format!(
+            "cannot read the session store {}",
+            store_path(home).display()
+        )
+    })?;
     // A run that has just been entered has no row in the store yet.
     let entered = || {
         let last = last.filter(|last| last.text("sessionKey") == Some(&key))?;
@@ -416,9 +407,10 @@ fn session(
             "--mode reuse: there is no session {key}; use --mode fresh"
         ))
     })?;
-    let baseline = backend
-        .baseline(&id)
-        .context("cannot read the session's transcript")?;
+    let baseline = backend.baseline(&id).with_context(|| {
+        let path = transcript_path(home, &id);
+        format!("cannot read the session's transcript {}", path.display())
+    })?;
     Ok((key, id, baseline))
 }
 

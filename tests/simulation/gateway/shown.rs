@@ -1,8 +1,7 @@
 //! What the simulated gateway shows of a run, as a real [`Seen`].
 
 use dispatch::backend::RunRef;
-use dispatch::backend::openclaw::{Followed, Seen, WaitAnswer, is_arriving, latest};
-use dispatch::failure::Facts;
+use dispatch::backend::openclaw::{Followed, Seen, WaitAnswer};
 use dispatch::record::Steer;
 use dispatch::session::store::{SessionRow, SessionStatus};
 use dispatch::session::terminal::{FailedStop, Failure, Pending, Reply, Turn};
@@ -120,28 +119,9 @@ impl Gateway {
                 is_seen: is_line_seen(steer),
             })
             .collect();
-        let mut seen = Seen {
-            wait: latest(leading, &followed),
-            row: session.map(|session| self.row(session, now)),
-            is_active: session.map(|session| session.live.is_some()),
-            task: None,
-            turn: Turn::Nothing,
-            observed: Facts::default(),
-            heard: String::new(),
-            is_copy: false,
-            limit_ms: None,
-            now_ms,
-            reused: run.baseline.session_id.is_some(),
-            baseline_started_ms: run.baseline.started_at,
-            since_ms: run.since_ms,
-            followed,
-            is_unanswered: false,
-        };
-        if let Some(steer) = run.interruption().filter(|s| is_arriving(s, now_ms)) {
-            seen.reused = true;
-            seen.baseline_started_ms = steer.found_started_at;
-            seen.since_ms = steer.at;
-        }
+        let row = session.map(|session| self.row(session, now));
+        let is_active = session.map(|session| session.live.is_some());
+        let mut seen = Seen::of_run(run, leading, followed, (row, is_active), now_ms);
         if let Some(session) = session
             && (seen.is_ended() || seen.is_left_behind())
         {
