@@ -109,11 +109,16 @@ pub fn starting(rounds: usize) {
         let budget = is_ours.then_some(Budget::Times(2.0));
         let truth = Limit::time("/bin/true", limit.time);
         row(name, Figure::Time(run.time), truth, budget);
-        if let (Some(busy), Some(least)) = (run.processor, limit.processor) {
-            let truth = Limit::time("/bin/true's", least);
-            let name = format!("  {name}: the processor's time");
-            row(&name, Figure::Time(busy), truth, None);
-        }
+        processor(name, run.processor, limit.processor);
+    }
+}
+
+/// The processor's time of a program beside that of `/bin/true`, where the system tells them.
+fn processor(name: &str, busy: Option<Duration>, least: Option<Duration>) {
+    if let (Some(busy), Some(least)) = (busy, least) {
+        let truth = Limit::time("/bin/true's", least);
+        let name = format!("  {name}: the processor's time");
+        row(&name, Figure::Time(busy), truth, None);
     }
 }
 
@@ -138,6 +143,8 @@ pub fn sized(labels: usize, rounds: usize) {
         Limit::time("/bin/true + reading the ledger", truth + read),
         budget(20),
     );
+    let name = format!("status, {labels} labels");
+    processor(&name, runs[1].processor, runs[0].processor);
     let mut count = 0;
     let mut copies = Vec::new();
     let done = in_turns(
@@ -161,6 +168,8 @@ pub fn sized(labels: usize, rounds: usize) {
         ),
         budget(80),
     );
+    let name = format!("done, {labels} labels");
+    processor(&name, done[0].processor, runs[0].processor);
 }
 
 fn millis(ms: u64) -> Figure {
