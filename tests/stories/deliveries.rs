@@ -180,8 +180,8 @@ the report: kept, because 2 deliveries of it are not delivered
 0 labels archived, 0 files of 0 bytes removed
 => 1
 $ dispatch redeliver --label 'the report' --output table
-the report: was parked, is parked, not delivered to telegram:1: channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL
-the report: was parked, is parked, not delivered to telegram:2: channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL
+the report: was parked, is parked, not delivered to telegram:1: the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again
+the report: was parked, is parked, not delivered to telegram:2: the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again
 => 1
 $ dispatch redeliver --label 'the report'
 {
@@ -195,7 +195,7 @@ $ dispatch redeliver --label 'the report'
       "target": "telegram:1",
       "was": "parked",
       "state": "parked",
-      "lastError": "channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL"
+      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again"
     },
     {
       "label": "the report",
@@ -203,7 +203,7 @@ $ dispatch redeliver --label 'the report'
       "target": "telegram:2",
       "was": "parked",
       "state": "parked",
-      "lastError": "channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL"
+      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again"
     }
   ]
 }
