@@ -122,6 +122,12 @@ $ dispatch note --label bad hi
 $ dispatch redeliver --label bad
 2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52; see what can be saved by: dispatch doctor
 => 3
+"#,
+    );
+    // The words of a signal are kept before the ledger is asked.
+    tells(
+        &house,
+        r#"
 $ dispatch done --label bad --checklist '{"work_complete":true}'
 2> [dispatch] the ledger ROOT/state/labels.json is damaged: the entry of label "bad" cannot be read: number out of range at line 1 column 52; nothing was changed; run 'dispatch doctor' to see what can be saved
 => 3
