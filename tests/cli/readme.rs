@@ -143,7 +143,7 @@ fn the_examples_of_the_help_do_what_they_say() {
         ("dispatch result --label notes --full", 0, "All summed up."),
         ("dispatch list --status error --limit 5", 0, "\"count\": 0"),
         ("dispatch logs --label notes -f", 0, "All summed up."),
-        ("dispatch heartbeat --label notes", 0, "\"alive\": true"),
+        ("dispatch heartbeat --label notes", 0, "\"alive\": false"),
         ("dispatch redeliver --label notes", 0, ""),
         ("dispatch watcher-handoff --all", 0, ""),
         ("dispatch doctor", 0, "\"ok\": true"),

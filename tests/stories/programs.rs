@@ -25,10 +25,10 @@ $ watcher --label broken
 the command exited with code 3: boo
 => 1
 $ watcher --label theirs --once
-2> [dispatch] label "theirs" names no session of dispatch: there is nothing to watch
+2> [dispatch] label "theirs" names no session of dispatch; one that another tool started is taken over by: dispatch watcher-handoff --label theirs
 => 1
 $ watcher --label theirs
-2> [dispatch] label "theirs" names no session of dispatch: there is nothing to watch
+2> [dispatch] label "theirs" names no session of dispatch; one that another tool started is taken over by: dispatch watcher-handoff --label theirs
 => 1
 $ watcher --label biult
 2> [dispatch] no session found for label "biult"; did you mean "built"?

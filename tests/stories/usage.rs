@@ -240,7 +240,7 @@ $ dispatch stuck --threshold-min 0
 2> [dispatch] --threshold-min: "0" is zero; give whole minutes (90) or a text with units such as 90s, 20m, 1h30m or "2h 5m"
 => 2
 $ dispatch stuck --threshold-min 1.5
-2> [dispatch] --threshold-min: "1.5" is not a whole number of seconds; give whole minutes (90) or a text with units such as 90s, 20m, 1h30m or "2h 5m"
+2> [dispatch] --threshold-min: "1.5" has a fraction; give whole minutes (90) or a text with units such as 90s, 20m, 1h30m or "2h 5m"
 => 2
 $ dispatch wait a --timeout 11y
 2> [dispatch] --timeout: "11y" uses months or years, which have no fixed length (m is minutes, d is days, w is weeks); give whole seconds (90) or a text with units such as 90s, 20m, 1h30m or "2h 5m"

@@ -197,7 +197,7 @@ $ dispatch heartbeat --label hello
   "label": "hello",
   "sessionKey": "agent:main:subagent:UUID-1",
   "backend": "local",
-  "alive": true,
+  "alive": false,
   "ageMs": N,
   "updatedAt": "TIME",
   "status": "done",
@@ -209,7 +209,7 @@ $ dispatch heartbeat --label hello
 $ dispatch heartbeat --label hello --output table
 label    hello
 session  agent:main:subagent:UUID-1
-alive    yes
+alive    no
 updated  AGO
 "#,
     );
