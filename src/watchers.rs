@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::home::Home;
 use crate::process::{
-    Detached, FileLock, LockHolder, ProcessIdentity, Signal, signal_process, spawn_detached,
+    Detached, FileLock, LockHolder, ProcessIdentity, Signal, log_of, signal_process, spawn_detached,
 };
 use crate::record::{Generation, file_stem_of};
 use crate::storage::{replace_synced, sweep_temporaries};
@@ -273,15 +273,7 @@ pub fn start_successor(home: &Home, label: &str, generation: Generation) -> io::
 fn start(home: &Home, label: &str, generation: Generation, more: &[&str]) -> io::Result<Detached> {
     let post = Post::of(home, label, generation);
     home.storage.create_dir_all(&post.dir)?;
-    let log = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-        .open(post.log_path())?;
-    if log.metadata()?.len() > MAX_LOG_BYTES {
-        log.set_len(0)?;
-    }
+    let log = log_of(&post.log_path(), MAX_LOG_BYTES)?;
     let mut command = Command::new(&home.programs.watcher);
     command
         .arg(format!("--label={label}"))

@@ -109,7 +109,7 @@ fn cost(what: &str, pids: &[u32]) {
     // The budget is a single watcher's.
     let budget = |most| (pids.len() > 1 || !what.contains("--all")).then_some(Budget::AtMost(most));
     row(
-        &format!("{what}: memory of their own, the middle one"),
+        &format!("{what}: memory of its own"),
         Figure::Kilobytes(memory[memory.len() / 2]),
         Some(limit),
         budget(Figure::Kilobytes(4096)),

@@ -102,7 +102,7 @@ pub fn starting(rounds: usize) {
         "dispatch --version",
         "status, 10 labels",
         "(an empty Rust program)",
-        "(a Rust program that reads the ledger)",
+        "(one that reads the ledger)",
     ];
     for (n, (name, run)) in names.iter().zip(&runs).enumerate() {
         let is_ours = (1..=2).contains(&n);
@@ -111,7 +111,7 @@ pub fn starting(rounds: usize) {
         row(name, Figure::Time(run.time), truth, budget);
         if let (Some(busy), Some(least)) = (run.processor, limit.processor) {
             let truth = Limit::time("/bin/true's", least);
-            let name = format!("{name}: the processor's time");
+            let name = format!("  {name}: the processor's time");
             row(&name, Figure::Time(busy), truth, None);
         }
     }

@@ -66,7 +66,7 @@ impl Limit {
 /// The columns: what, figure, limit, what the limit is, ratio, budget, met.
 pub fn heading() {
     println!(
-        "{:<52} {:>10}  {:>10} {:<40} {:>7}  {:<12} ",
+        "{:<54} {:>10}  {:>10} {:<40} {:>7}  {:<12} ",
         "what", "figure", "limit", "which is", "ratio", "budget"
     );
 }
@@ -90,7 +90,7 @@ pub fn row(what: &str, figure: Figure, limit: Option<Limit>, budget: Option<Budg
     };
     let ratio = ratio.filter(|ratio| ratio.is_finite());
     let line = format!(
-        "{what:<52} {figure:>10}  {:>10} {:<40} {:>7}  {allowed:<12} {verdict}",
+        "{what:<54} {figure:>10}  {:>10} {:<40} {:>7}  {allowed:<12} {verdict}",
         limit
             .as_ref()
             .map_or(String::new(), |l| l.figure.to_string()),

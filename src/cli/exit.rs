@@ -44,6 +44,15 @@ pub fn failure(sentence: impl Into<String>) -> anyhow::Error {
     .into()
 }
 
+/// A part of the ledger that the command needs is damaged.
+pub fn damaged(sentence: impl Into<String>) -> anyhow::Error {
+    Refusal {
+        code: DAMAGED,
+        sentence: sentence.into(),
+    }
+    .into()
+}
+
 /// The sentence of a refusal, be it of the command line or of what was asked; `None` for any other error.
 pub fn refusal(error: &anyhow::Error) -> Option<String> {
     let is_refusal = error.chain().any(|cause| cause.is::<Refusal>());

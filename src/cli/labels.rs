@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::Result;
 
-use super::exit::failure;
+use super::exit::{damaged, failure};
 use crate::duration::format_ago;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
@@ -14,20 +14,17 @@ use crate::record::Entry;
 /// The label's entry.
 ///
 /// # Errors
-/// A sentence when the ledger has no such label: that it is archived, or else the nearest labels.
+/// A sentence when the ledger has no such label: that it is archived, or else the nearest labels; and when its entry
+/// cannot be read.
 pub fn find(home: &Home, book: &Book, label: &str) -> Result<Entry> {
     if let Some(entry) = book.get(label) {
         return Ok(entry);
     }
-    let is_known = book.unreadable(label).is_some();
-    let kept = match is_known {
-        true => None,
-        false => Archive::new(home).latest(label)?,
-    };
-    Err(failure(match kept {
-        Some(entry) => archived(home, label, &entry),
-        None => unknown(book, label),
-    }))
+    check_readable(book, label)?;
+    match Archive::new(home).latest(label)? {
+        Some(entry) => Err(failure(archived(home, label, &entry))),
+        None => Err(absent(book, label)),
+    }
 }
 
 /// The label as it is typed into a shell.
@@ -47,11 +44,29 @@ pub fn archived(home: &Home, label: &str, entry: &Entry) -> String {
     )
 }
 
-/// The sentence for a label without an entry, or with one that cannot be read.
-pub fn unknown(book: &Book, label: &str) -> String {
-    if let Some(damage) = book.unreadable(label) {
-        return damage.to_string();
+/// The error for a label without an entry, or with one that cannot be read.
+pub fn absent(book: &Book, label: &str) -> anyhow::Error {
+    match book.unreadable(label) {
+        Some(damage) => damaged(format!(
+            "{damage}; see what can be saved by: dispatch doctor"
+        )),
+        None => failure(unknown(book, label)),
     }
+}
+
+/// Refuses a label whose entry cannot be read: what the archive has of it is older.
+///
+/// # Errors
+/// A sentence with the place that cannot be read.
+pub fn check_readable(book: &Book, label: &str) -> Result<()> {
+    match book.unreadable(label) {
+        Some(_) => Err(absent(book, label)),
+        None => Ok(()),
+    }
+}
+
+/// The sentence for a label without an entry.
+pub fn unknown(book: &Book, label: &str) -> String {
     let near = nearest(label, book.labels());
     let hint = match near.is_empty() {
         true => "; 'dispatch list' shows what there is".to_owned(),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::choice::{Verdict, Wanted, end_of};
 use self::files::{Removed, remove_old};
 use super::args::PruneArgs;
-use super::exit::{FAILURE, OK, failure, usage};
+use super::exit::{FAILURE, OK, usage};
 use super::labels;
 use super::output::Output;
 use crate::backend::BackendName;
@@ -96,9 +96,10 @@ fn check_labels(home: &Home, book: &Book, wanted: &Wanted) -> Result<Vec<String>
         if book.get(label).is_some() {
             continue;
         }
+        labels::check_readable(book, label)?;
         match Archive::new(home).latest(label)? {
             Some(_) => archived.push(label.clone()),
-            None => return Err(failure(labels::unknown(book, label))),
+            None => return Err(labels::absent(book, label)),
         }
     }
     Ok(archived)

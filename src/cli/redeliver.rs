@@ -11,13 +11,14 @@ use super::exit::{FAILURE, OK};
 use super::labels;
 use super::output::Output;
 use crate::delivery::outbox::hurry;
-use crate::delivery::{STDOUT, pass_on_stdout};
+use crate::delivery::{STDOUT, lacks_gateway, pass_on_stdout};
+use crate::gateway::configured;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::record::{Delivery, DeliveryState, Entry, Generation};
 use crate::storage::parent_of;
 use crate::wake::Wake;
-use crate::watchers::{Post, ensure_watcher};
+use crate::watchers::{Keeper, Post, ensure_watcher, start_successor};
 
 /// How long the outcome is waited for.
 const OUTCOME_WAIT: Duration = Duration::from_secs(30);
@@ -34,6 +35,8 @@ struct Hurried {
     was: DeliveryState,
     /// Tries before.
     attempts: u32,
+    /// Its watcher knew of no gateway.
+    lacked_gateway: bool,
 }
 
 impl Hurried {
@@ -44,6 +47,7 @@ impl Hurried {
             key: delivery.key.clone(),
             was,
             attempts: delivery.attempts,
+            lacked_gateway: false,
         }
     }
 }
@@ -75,10 +79,14 @@ pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
             hurried.extend(take_from_stdout(home, &label, &mut entry, book.now_ms()));
             for mut delivery in entry.deliveries() {
                 let was = delivery.state;
+                let lacked_gateway = lacks_gateway(&delivery);
                 if delivery.target == STDOUT || !hurry(&mut delivery, book.now_ms()) {
                     continue;
                 }
-                hurried.push(Hurried::of(&label, &entry, &delivery, was));
+                hurried.push(Hurried {
+                    lacked_gateway,
+                    ..Hurried::of(&label, &entry, &delivery, was)
+                });
                 entry.put_delivery(&delivery);
             }
             if hurried.len() > before {
@@ -88,10 +96,25 @@ pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
         hurried
     })?;
     for record in &hurried {
-        ensure_watcher(home, &record.label, record.generation);
+        send_now(home, record);
     }
     let outcome = wait_for_outcome(home, &ledger, &hurried)?;
     tell(output, &hurried, &outcome)
+}
+
+/// Has the record's watcher send it. One that was parked by a watcher which knows of no gateway is sent by another, with
+/// what our environment names.
+fn send_now(home: &Home, record: &Hurried) {
+    let (label, generation) = (&record.label, record.generation);
+    let is_known = || configured(&home.paths, &home.environment).is_some();
+    let keeper = || Post::of(home, label, generation).keeper();
+    if record.lacked_gateway && is_known() && matches!(keeper(), Keeper::Detached(_)) {
+        match start_successor(home, label, generation) {
+            Ok(_) => return,
+            Err(e) => home.say(&format!("cannot start a fresh watcher of \"{label}\": {e}")),
+        }
+    }
+    ensure_watcher(home, label, generation);
 }
 
 /// What no stdout took, and nobody is printing now, goes to whom the label names; where it names nobody the record stays,

@@ -113,6 +113,9 @@ fn find(home: &Home, output: Output, args: &ResultArgs) -> Result<Option<Entry>>
     let label = args.label.as_str();
     let current = book.get(label);
     let wanted = args.generation.map(Generation::new);
+    if wanted.is_none() {
+        labels::check_readable(&book, label)?;
+    }
     let found = match (wanted, current) {
         (None, None) => Archive::new(home).latest(label)?,
         (None, current) => current,

@@ -34,11 +34,12 @@ const ORIGIN_MARK: &str = "ORIGIN_CHAT_ID: ";
 pub fn run(home: &Home, output: Output, args: &RetryArgs, env: Environment<'_>) -> Result<u8> {
     let label = args.label.as_str();
     let book = Ledger::new(home).read()?;
+    labels::check_readable(&book, label)?;
     let entry = match book.get(label) {
         Some(entry) => entry,
         None => Archive::new(home)
             .latest(label)?
-            .ok_or_else(|| failure(labels::unknown(&book, label)))?,
+            .ok_or_else(|| labels::absent(&book, label))?,
     };
     if entry.status() == Status::Running {
         return Err(failure(format!(

@@ -61,6 +61,7 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
 
 /// Says that the ledger has no such label, and whether the archive has.
 fn absent(home: &Home, output: Output, book: &Book, label: &str) -> Result<u8> {
+    labels::check_readable(book, label)?;
     let archived = Archive::new(home).latest(label)?;
     let message = match &archived {
         Some(entry) => labels::archived(home, label, entry),

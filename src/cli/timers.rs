@@ -8,6 +8,7 @@ mod units;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -17,7 +18,12 @@ use super::args::TimersArgs;
 use super::exit::{FAILURE, OK, failure};
 use super::output::{Output, write_stdout};
 use crate::home::Home;
+use crate::process::output_within;
 use crate::storage::{Storage, replace_synced};
+
+/// A user manager that takes longer hangs; what it would say is read up to this size.
+const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(30);
+const SYSTEMCTL_MOST_BYTES: u64 = 1024 * 1024;
 
 /// What is to happen to one file.
 struct Step {
@@ -270,12 +276,17 @@ fn texts(words: &[String]) -> Vec<&str> {
 
 /// Asks systemd's user manager. The error is what it said.
 fn systemctl(words: &[&str]) -> Result<(), String> {
-    let ran = Command::new("systemctl").arg("--user").args(words).output();
-    match ran {
-        Ok(ran) if ran.status.success() => Ok(()),
-        Ok(ran) => {
-            let said = String::from_utf8_lossy(&ran.stderr);
-            Err(said.lines().next().unwrap_or("it failed").trim().to_owned())
+    let mut command = Command::new("systemctl");
+    command.arg("--user").args(words);
+    match output_within(&mut command, SYSTEMCTL_LIMIT, SYSTEMCTL_MOST_BYTES) {
+        Ok(Some(ran)) if ran.success => Ok(()),
+        Ok(Some(ran)) => {
+            let said = ran.stderr.lines().next().unwrap_or("it failed");
+            Err(said.trim().to_owned())
+        }
+        Ok(None) => {
+            let seconds = SYSTEMCTL_LIMIT.as_secs();
+            Err(format!("systemctl has not ended within {seconds} s"))
         }
         Err(e) => Err(format!("systemctl: {e}")),
     }

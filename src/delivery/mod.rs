@@ -6,6 +6,8 @@
 pub mod outbox;
 pub mod sinks;
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Status};
@@ -275,9 +277,27 @@ fn audience(entry: &Entry, kind: DeliveryKind) -> Vec<String> {
 
 /// What to do with a text that a stdout did not take and nobody else is to hear.
 pub fn nobody_else(label: &str) -> String {
+    let label = shell_words::quote(label);
     format!(
         "the label names nobody else to hear it; print it with 'watcher --label {label}', or read it with 'dispatch result --label {label}'"
     )
+}
+
+/// How the reason begins of a record that was parked because its watcher knew of no gateway.
+const NO_GATEWAY: &str = "the environment of its watcher names no OpenClaw gateway";
+
+/// Why a record for `channel` cannot be sent by a watcher that knows of no gateway, and what to do.
+pub fn no_gateway(channel: &str, openclaw_config: &Path) -> String {
+    format!(
+        "{NO_GATEWAY}, through which {channel} is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no {}); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again",
+        openclaw_config.display()
+    )
+}
+
+/// The record was parked because its watcher knew of no gateway; whoever knows of one can have it sent.
+pub fn lacks_gateway(record: &Delivery) -> bool {
+    let why = record.last_error.as_deref().unwrap_or_default();
+    record.state == DeliveryState::Parked && why.starts_with(NO_GATEWAY)
 }
 
 /// Carries what an older generation still owes into its successor, so that no record is dropped by overwriting it.

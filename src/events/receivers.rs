@@ -1,16 +1,15 @@
 //! Telling a receiver: each takes some events, oldest first, and says how many it took and what went wrong.
 
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::process::CommandExt;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq::Agent;
 
 use super::event::Event;
 use super::loki;
 use crate::config::Webhook;
-use crate::process::{Signal, close_inherited_on_exec, signal_group};
+use crate::process::{status_within, stdin_of};
 use crate::signature::{SIGNATURE_HEADER, signature};
 
 /// A receiver that takes longer is left.
@@ -83,38 +82,25 @@ fn attempt(argv: &[String], events: &[Event]) -> io::Result<Result<(), String>> 
     let Some((program, arguments)) = argv.split_first() else {
         return Ok(Err("the command is empty".to_owned()));
     };
-    close_inherited_on_exec();
-    // A file, not a pipe: a command that reads nothing cannot block us.
-    let mut input = tempfile::tempfile()?;
-    for event in events {
-        writeln!(input, "{}", event.line())?;
-    }
-    input.seek(SeekFrom::Start(0))?;
-    let mut child = Command::new(program)
+    let input = stdin_of(|input| {
+        events
+            .iter()
+            .try_for_each(|event| writeln!(input, "{}", event.line()))
+    })?;
+    let mut command = Command::new(program);
+    command
         .args(arguments)
-        .stdin(Stdio::from(input))
+        .stdin(input)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()?;
-    let end = Instant::now() + TIME_OUT;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(match status.success() {
-                true => Ok(()),
-                false => Err(format!("the command ended with {status}")),
-            });
-        }
-        if Instant::now() >= end {
-            signal_group(child.id(), Signal::KILL)?;
-            child.wait()?;
-            return Ok(Err(format!(
-                "the command took longer than {} s and was ended",
-                TIME_OUT.as_secs()
-            )));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        .stderr(Stdio::null());
+    Ok(match status_within(&mut command, TIME_OUT)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("the command ended with {status}")),
+        None => Err(format!(
+            "the command took longer than {} s and was ended",
+            TIME_OUT.as_secs()
+        )),
+    })
 }
 
 fn post(url: &str, headers: &[(&str, String)], body: &str) -> Result<(), String> {

@@ -2,9 +2,8 @@
 //!
 //! One sends at a time and one waits behind it: whoever appends an event while somebody waits knows that it will be read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::thread;
 
@@ -13,7 +12,7 @@ use super::history::{History, Mark};
 use super::receivers::{Unheard, post_to_webhook, push_to_loki, run_command};
 use crate::config::EventReceivers;
 use crate::home::Home;
-use crate::process::{FileLock, LockError};
+use crate::process::{FileLock, LockError, log_of};
 use crate::storage::replace_synced;
 
 /// Events older than this are news to nobody: receivers were down, or named only now.
@@ -78,16 +77,7 @@ pub(super) fn is_about_to_send(home: &Home) -> bool {
 
 /// The log, to be written to.
 pub(super) fn log(home: &Home) -> io::Result<File> {
-    let log = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-        .open(log_path(home))?;
-    if log.metadata()?.len() > MAX_LOG_BYTES {
-        log.set_len(0)?;
-    }
-    Ok(log)
+    log_of(&log_path(home), MAX_LOG_BYTES)
 }
 
 /// Sends every event that is news, to each receiver, once. Leaves at once where somebody else will.

@@ -8,7 +8,9 @@
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
@@ -57,6 +59,23 @@ pub fn spawn_detached(mut command: Command, log: Option<fs::File>) -> io::Result
         });
     }
     command.spawn().map(|child| Detached { child })
+}
+
+/// The log of a detached child, which is begun anew above `max_bytes`. A symbolic link is not followed.
+///
+/// # Errors
+/// When it cannot be opened or cut.
+pub fn log_of(path: &Path, max_bytes: u64) -> io::Result<fs::File> {
+    let log = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+        .open(path)?;
+    if log.metadata()?.len() > max_bytes {
+        log.set_len(0)?;
+    }
+    Ok(log)
 }
 
 /// Marks every descriptor above stderr close-on-exec, so that no child keeps a pipe or a lock of our caller open.

@@ -11,11 +11,11 @@ mod output;
 mod programs;
 mod signals;
 
-pub use detach::{Detached, close_inherited_on_exec, spawn_detached};
+pub use detach::{Detached, close_inherited_on_exec, log_of, spawn_detached};
 pub use group::{led_group_alive, signal_group, signal_process};
 pub use identity::ProcessIdentity;
 pub use lock::{FileLock, LockError, LockHolder};
-pub use output::{Output, output_within};
+pub use output::{Output, output_within, status_within, stdin_of};
 pub use programs::{Programs, is_script};
 pub use rustix::process::Signal;
 pub use signals::{StopSignal, on_stop_signals, survive_size_limits};

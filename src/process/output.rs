@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Signal, close_inherited_on_exec, signal_group};
@@ -33,25 +33,36 @@ pub fn output_within(
     limit: Duration,
     max_bytes: u64,
 ) -> io::Result<Option<Output>> {
-    close_inherited_on_exec();
     // Files, not pipes: nothing that the program leaves behind can block us.
     let stdout = tempfile::tempfile()?;
     let stderr = tempfile::tempfile()?;
-    let mut child = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::from(stdout.try_clone()?))
-        .stderr(Stdio::from(stderr.try_clone()?))
-        .process_group(0)
-        .spawn()?;
+        .stderr(Stdio::from(stderr.try_clone()?));
+    let Some(status) = status_within(command, limit)? else {
+        return Ok(None);
+    };
+    Ok(Some(Output {
+        success: status.success(),
+        stdout: read(stdout, max_bytes)?,
+        stderr: read(stderr, max_bytes)?,
+    }))
+}
+
+/// Runs a program to its end, in a process group of its own, with the streams that the command has: files, lest somebody
+/// who inherits a pipe blocks us. `None` when it took longer than `limit` and was ended with all that it had started.
+///
+/// # Errors
+/// It cannot be started or waited for.
+pub fn status_within(command: &mut Command, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    close_inherited_on_exec();
+    let mut child = command.process_group(0).spawn()?;
     let end = Instant::now() + limit;
     let mut look = FIRST_LOOK;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(Output {
-                success: status.success(),
-                stdout: read(stdout, max_bytes)?,
-                stderr: read(stderr, max_bytes)?,
-            }));
+            return Ok(Some(status));
         }
         if Instant::now() >= end {
             signal_group(child.id(), Signal::KILL)?;
@@ -61,6 +72,17 @@ pub fn output_within(
         std::thread::sleep(look);
         look = (look * 2).min(LAST_LOOK);
     }
+}
+
+/// A stdin that holds what `write` writes: a program that reads nothing cannot block us.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn stdin_of(write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Stdio> {
+    let mut input = tempfile::tempfile()?;
+    write(&mut input)?;
+    input.seek(SeekFrom::Start(0))?;
+    Ok(Stdio::from(input))
 }
 
 fn read(mut file: File, max_bytes: u64) -> io::Result<String> {
@@ -77,6 +99,8 @@ fn read(mut file: File, max_bytes: u64) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn shell(script: &str) -> Command {
@@ -101,6 +125,15 @@ mod tests {
             ),
             (false, "a\n", "b\n")
         );
+    }
+
+    #[test]
+    fn what_it_is_given_it_reads() {
+        let stdin = stdin_of(|input| input.write_all(b"7")).expect("writable");
+        let mut command = shell("read code; exit $code");
+        let ended = status_within(command.stdin(stdin), Duration::from_secs(60));
+        let status = ended.expect("it starts").expect("it ends");
+        assert_eq!(status.code(), Some(7));
     }
 
     #[test]

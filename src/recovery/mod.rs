@@ -8,6 +8,7 @@
 
 mod adopt;
 pub mod fallback;
+mod gateway;
 mod last_run;
 pub mod overloads;
 pub mod retries;
@@ -25,6 +26,7 @@ use crate::process::{FileLock, Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::watchers::{Post, start_watcher};
 
+use self::gateway::take_up_parked;
 use self::overloads::retry_overloads;
 pub use adopt::{adopt_forgotten_runs, forgotten_runs};
 pub use last_run::LastRun;
@@ -83,6 +85,7 @@ pub struct Scan {
 /// When the ledger cannot be read.
 pub fn scan(home: &Home, options: &Options) -> Result<Scan, LedgerError> {
     let mut scan = Scan::default();
+    take_up_parked(home, options)?;
     let book = Ledger::new(home).read()?;
     for (label, entry) in candidates(&book) {
         if !options.concerns(&label) {

@@ -41,8 +41,15 @@ pub fn sent(gateway: &Gateway, chat: &str, text: &str) -> Vec<String> {
 
 /// Lets the chat answer the next `count` messages to it with this status.
 pub fn refuse_messages(gateway: &Gateway, chat: &str, status: u16, count: u32) {
+    refuse_messages_after(gateway, chat, 0, status, count);
+}
+
+/// As [`refuse_messages`], once `after` messages have gone through.
+pub fn refuse_messages_after(gateway: &Gateway, chat: &str, after: u32, status: u16, count: u32) {
     let url = format!("http://127.0.0.1:{}/__fake/fail", gateway.chat_port());
-    let order = json!({"chat": chat, "method": "sendMessage", "status": status, "count": count});
+    let order = json!({
+        "chat": chat, "method": "sendMessage", "status": status, "count": count, "after": after,
+    });
     let asked = ureq::post(&url).content_type("application/json");
     asked.send(order.to_string()).expect("the stand-in answers");
 }

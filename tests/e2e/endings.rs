@@ -43,12 +43,7 @@ fn a_hanging_run_is_cancelled(#[values(Version::Old, Version::New)] version: Ver
     let Some(house) = version.house() else { return };
     house.ask("hang", "Hang on. @fake hang", &[]);
     house.model_is_asked("Hang on.");
-    let cancelled = house
-        .dispatch(&["cancel", "--label", "hang", "--reason", "enough"])
-        .exits(0);
-    assert_eq!(cancelled.json()["status"], "cancelled");
-    let entry = house.entry("hang");
-    assert_eq!(entry["status"], "cancelled");
+    house.cancelled("hang");
 }
 
 #[rstest]
@@ -62,9 +57,7 @@ fn what_a_stopped_run_had_said_is_no_result_and_kept(
     let mut listener = version.gateway().expect("it runs").listener();
     house.ask("cut", &prompt, &[]);
     listener.hears("alpha beta");
-    house.dispatch(&["cancel", "--label", "cut"]).exits(0);
-    let entry = house.entry("cut");
-    assert_eq!(entry["status"], "cancelled", "{entry:#}");
+    house.cancelled("cut");
     let kept = String::from_utf8(house.artifact("cut")).expect("UTF-8");
     assert!(kept.contains("alpha beta"), "{kept}");
     assert!(!kept.contains("omikron pi"), "{kept}");
@@ -96,7 +89,7 @@ fn a_reply_that_breaks_off_is_no_result_and_its_run_is_stopped_after_two_request
 fn a_cancelled_label_stays_so(#[values(Version::Old, Version::New)] version: Version) {
     let Some(house) = version.house() else { return };
     house.ask("stay", "Stay away. @fake hang", &[]);
-    house.dispatch(&["cancel", "--label", "stay"]).exits(0);
+    house.cancelled("stay");
     eventually("the watcher leaves", || {
         house.processes().is_empty().then_some(())
     });

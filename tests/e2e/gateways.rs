@@ -479,6 +479,19 @@ impl GatewayHouse {
         self.full_text(label)
     }
 
+    /// Cancels the label and waits for that end: a gateway with much else to do may take longer than the command waits for it,
+    /// and then the watcher sees to it.
+    #[track_caller]
+    pub fn cancelled(&self, label: &str) -> Value {
+        let ran = self.dispatch(&["cancel", "--label", label]);
+        let told = ran.json()["message"].to_string();
+        let is_recorded = told.starts_with("\"cancellation is recorded; ");
+        assert!(ran.code == Some(0) || is_recorded, "{ran:?}");
+        let entry = self.settled(label);
+        assert_eq!(entry["status"], "cancelled", "{entry:#}");
+        entry
+    }
+
     /// What the label's watcher has said.
     pub fn watcher_log(&self, label: &str) -> String {
         let name = format!("{label}.{}.log", self.entry(label)["generation"]);

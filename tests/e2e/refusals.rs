@@ -3,8 +3,18 @@
 use rstest::rstest;
 use serde_json::json;
 
-use super::gateways::Version;
-use crate::support::eventually;
+use super::gateways::{GatewayHouse, Version, in_a_runs_time};
+use crate::support::{Ran, eventually};
+
+/// What doctor says once the gateway, which may have much else to do, answers it within the seconds that it waits.
+fn doctor(house: &GatewayHouse, words: &[&str]) -> Ran {
+    in_a_runs_time("the gateway answers doctor", || {
+        let ran = house.dispatch(words);
+        let is_late = ["did not answer within", "it took the connection"];
+        let is_late = is_late.iter().any(|words| ran.stdout.contains(words));
+        (!is_late).then_some(ran)
+    })
+}
 
 #[rstest]
 fn a_wrong_token_is_told_before_anything_is_written(
@@ -20,7 +30,7 @@ fn a_wrong_token_is_told_before_anything_is_written(
     assert!(ran.stderr.contains("token mismatch"), "{ran:?}");
     assert!(house.entry("door").is_null());
     assert!(house.model_requests("Let me in.").is_empty());
-    let ran = house.dispatch(&["doctor"]).exits(1);
+    let ran = doctor(&house, &["doctor"]).exits(1);
     assert!(!ran.stdout.contains("not-the-secret"), "{ran:?}");
     let file = house.root().join("user/.openclaw/openclaw.json");
     let told = format!(
@@ -38,9 +48,7 @@ fn a_wrong_token_is_told_before_anything_is_written(
 fn doctor_says_which_gateway_lets_us_in(#[values(Version::Old, Version::New)] version: Version) {
     let Some(house) = version.house() else { return };
     let gateway = version.gateway().expect("it runs");
-    let ran = house
-        .dispatch(&["doctor", "--verbose", "--output", "table"])
-        .exits(0);
+    let ran = doctor(&house, &["doctor", "--verbose", "--output", "table"]).exits(0);
     let sessions = match version {
         Version::Old => "files (up to 2026.7)",
         Version::New => "SQLite (from 2026.8)",

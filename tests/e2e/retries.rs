@@ -14,7 +14,7 @@ fn an_overloaded_run_is_tried_again_in_its_session_and_answers(
         return;
     };
     let house = gateway.house();
-    house.configure(&json!({"retry": {"overloadSeconds": 5, "rateLimitSeconds": 5}}));
+    house.configure(&json!({"retry": {"overloadSeconds": 3600, "rateLimitSeconds": 3600}}));
     gateway.force("error=529", 10_000);
     house.ask("busy", "Count the sheep.", &[]);
     let first = house.waits_for_its_retry("busy");
@@ -22,6 +22,9 @@ fn an_overloaded_run_is_tried_again_in_its_session_and_answers(
     gateway.force("reply=\"Twelve.\"", 1);
     // Whoever watches when the retry is due makes it.
     kill_hard(house.watcher_pid("busy"));
+    let mut ledger = house.ledger();
+    ledger["busy"]["retryAt"] = json!("2026-01-01T00:00:00.000Z");
+    house.write_ledger(format!("{ledger:#}\n"));
     house.recover();
     assert_eq!(house.reply("busy"), "Twelve.");
     let entry = house.entry("busy");

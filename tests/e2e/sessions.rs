@@ -35,7 +35,7 @@ fn a_failure_in_a_reused_session_is_not_covered_by_the_old_reply(
     assert!(!told().contains("All went well."), "{}", told());
     house.ask("talk", "Hang. @fake hang", &["--mode", "reuse"]);
     house.model_is_asked("Hang.");
-    house.dispatch(&["cancel", "--label", "talk"]).exits(0);
+    house.cancelled("talk");
     assert!(!told().contains("All went well."), "{}", told());
 }
 

@@ -25,11 +25,19 @@ fn ask(house: &GatewayHouse, label: &str, command: &str, rounds: u8) {
     house.ask(label, &prompt, &[]);
 }
 
-/// Moves the start of a label's run into the past, between two of its writes.
-fn began_long_ago(house: &GatewayHouse) -> String {
+/// Moves the start of a label's run, between two of its writes, to what the shell makes of this.
+fn began(house: &GatewayHouse, time: &str) -> String {
     let ledger = house.ledger_path().display().to_string();
-    let earlier = "s/\"spawnedAt\": \"[^\"]*\"/\"spawnedAt\": \"2026-01-01T00:00:00.000Z\"/";
-    format!("flock {ledger}.lock sed -i '{earlier}' {ledger}")
+    let moved = format!("s/\\\"spawnedAt\\\": \\\"[^\\\"]*\\\"/\\\"spawnedAt\\\": \\\"{time}\\\"/");
+    format!("flock {ledger}.lock sed -i \"{moved}\" {ledger}")
+}
+
+fn began_long_ago(house: &GatewayHouse) -> String {
+    began(house, "2026-01-01T00:00:00.000Z")
+}
+
+fn began_just_now(house: &GatewayHouse) -> String {
+    began(house, "$(date -u +%Y-%m-%dT%H:%M:%S.000Z)")
 }
 
 fn is_signalled(entry: &Value) -> bool {
@@ -45,7 +53,11 @@ fn a_signal_after_a_moment_is_turned_away_unless_it_is_forced(
     ask(
         &house,
         "quick",
-        &format!("{plain} 2> {}", house.path("why").display()),
+        &format!(
+            "{}; {plain} 2> {}",
+            began_just_now(&house),
+            house.path("why").display()
+        ),
         1,
     );
     let entry = house.settled("quick");

@@ -3,7 +3,8 @@
 use rstest::rstest;
 use serde_json::Value;
 
-use super::gateways::{GatewayHouse, Version};
+use super::gateways::{GatewayHouse, Version, in_a_runs_time};
+use crate::support::finish;
 
 #[track_caller]
 fn send(house: &GatewayHouse, label: &str, message: &str, more: &[&str]) -> Value {
@@ -18,7 +19,7 @@ fn a_message_is_seen_by_the_model_and_its_answer_is_the_result(
     let Some(house) = version.house() else { return };
     house.ask(
         "work",
-        "Work for a while. @fake delay=8 reply=\"Worked.\"",
+        "Work for a while. @fake gate=work reply=\"Worked.\"",
         &[],
     );
     house.model_is_asked("Work for a while.");
@@ -34,6 +35,7 @@ fn a_message_is_seen_by_the_model_and_its_answer_is_the_result(
         "{sent:#}"
     );
     assert_eq!(house.entry("work")["runIds"][1], sent["runId"]);
+    version.gateway().expect("it runs").open_gate("work");
     assert_eq!(house.reply("work"), "Worked, a word.");
     assert_eq!(house.model_requests("Add a word.").len(), 1);
     let entry = house.entry("work");
@@ -45,15 +47,17 @@ fn a_message_between_tool_calls_joins_the_turn(
     #[values(Version::Old, Version::New)] version: Version,
 ) {
     let Some(house) = version.house() else { return };
-    let prompt = "Use a tool. @fake delay=5 tool=exec args={\"command\":\"echo hi\"} rounds=3 reply=\"Used it.\"";
+    let prompt = "Use a tool. @fake gate=tool delay=5 tool=exec args={\"command\":\"echo hi\"} rounds=3 reply=\"Used it.\"";
     house.ask("tool", prompt, &[]);
     house.model_is_asked("Use a tool.");
-    let waited = send(
-        &house,
-        "tool",
-        "Stop using it. @fake reply=\"Not used.\"",
-        &["--wait"],
-    );
+    let message = "Stop using it. @fake reply=\"Not used.\"";
+    let words = ["send", "--label", "tool", "--message", message, "--wait"];
+    let sending = house.start("dispatch", &words);
+    in_a_runs_time("the message is on its way", || {
+        house.entry("tool")["runIds"][1].is_string().then_some(())
+    });
+    version.gateway().expect("it runs").open_gate("tool");
+    let waited = finish(sending).exits(0).json();
     assert_eq!(waited["status"], "done", "{waited:#}");
     assert_eq!(waited["lastReply"], "Not used.", "{waited:#}");
     assert_eq!(house.model_requests("Stop using it.").len(), 1);

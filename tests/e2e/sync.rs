@@ -80,7 +80,7 @@ fn sessions_that_vanished_are_told_and_unknown_ones_are_imported(
         version == Version::Old || entry["sessionKey"] != key,
         "{entry:#}"
     );
-    house.dispatch(&["cancel", "--label", "gone"]).exits(0);
+    house.cancelled("gone");
 
     let told = house.dispatch(&["sync"]).exits(0).json();
     assert_eq!(told["changes"], 1, "{told:#}");
@@ -108,7 +108,7 @@ fn status_resolves_a_label_that_nobody_watches(
     let Some(house) = version.house() else { return };
     house.ask(
         "alone",
-        "Work alone. @fake delay=3 reply=\"Done alone.\"",
+        "Work alone. @fake gate=alone reply=\"Done alone.\"",
         &[],
     );
     let status = house
@@ -117,7 +117,8 @@ fn status_resolves_a_label_that_nobody_watches(
         .json();
     assert_eq!(status["syncAction"], json!(null), "{status:#}");
     leave_alone(&house, "alone");
-    let status = eventually("the label is resolved", || {
+    version.gateway().expect("it runs").open_gate("alone");
+    let status = in_a_runs_time("the label is resolved", || {
         let status = house
             .dispatch(&["status", "--label", "alone"])
             .exits(0)

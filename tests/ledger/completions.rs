@@ -133,7 +133,7 @@ fn a_completion_for_a_name_that_leads_nowhere_waits_until_it_does(#[case] mended
     done(&house, "new").exits(0);
     let record = record_in(&house, "new", "result", "parked");
     let why = format!(
-        "\"aliases\" of {} has no @typo; add it, or mend \"deliverTo\", then run 'dispatch redeliver'",
+        "\"aliases\" of {} has no @typo; add it, or mend \"deliverTo\"",
         house.state().join("config.json").display()
     );
     assert_eq!(record["lastError"], *why);

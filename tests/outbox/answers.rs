@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::receiver::{Answer, Receiver};
 use super::{enqueue_to, house_with, quiet, record_in, records, webhook};
-use crate::support::House;
+use crate::support::{House, Ran, run};
 
 /// What is parked is told by `status`, `list` and `doctor`, with the reason.
 #[track_caller]
@@ -222,10 +222,61 @@ fn a_chat_channel_is_parked_with_the_reason() {
     is_parked_and_shown(
         &house,
         "w",
-        "channel telegram is reached through an OpenClaw gateway, and none is configured",
+        "the environment of its watcher names no OpenClaw gateway, through which telegram is reached",
     );
     assert_eq!(records(&house, "w").len(), 1);
     assert_eq!(house.full_text("w"), "hi\n");
+}
+
+/// Runs a program where the variables name a gateway, at which nobody answers.
+fn run_with_gateway(house: &House, name: &str, words: &[&str]) -> Ran {
+    let mut command = house.command(name);
+    let url = format!("ws://127.0.0.1:{}", Receiver::free_port());
+    command.args(words).env("OPENCLAW_GATEWAY_URL", url);
+    run(command, b"")
+}
+
+#[test]
+fn what_lacked_a_gateway_goes_out_by_whoever_knows_of_one() {
+    let words = [
+        ("dispatch", &["redeliver", "--label", "w"][..]),
+        ("529-recovery", &[]),
+    ];
+    for (program, words) in words {
+        let house = House::new();
+        enqueue_to(&house, "telegram:-100", "w", &[], "echo hi");
+        let parked = record_in(&house, "w", "result", "parked");
+        quiet(&house);
+        let why = format!(
+            "the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no {}); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again",
+            house.path("user/.openclaw/openclaw.json").display()
+        );
+        assert_eq!(parked["lastError"], *why);
+        house.run("529-recovery", &[]).exits(0);
+        assert_eq!(records(&house, "w")[0]["state"], "parked");
+        run_with_gateway(&house, program, words);
+        let tried = record_in(&house, "w", "result", "retrying");
+        let why = tried["lastError"].as_str().expect("a reason");
+        assert!(
+            why.contains("no gateway answers at ws://127.0.0.1:"),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_watcher_that_knows_of_no_gateway_gives_way_to_one_that_does() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    enqueue_to(&house, "telegram:-100", "w", &[], &gate.pass());
+    let ignorant = house.watcher_pid("w");
+    house.dispatch(&["note", "--label", "w", "half"]).exits(0);
+    record_in(&house, "w", "note", "parked");
+    run_with_gateway(&house, "dispatch", &["redeliver", "--label", "w"]);
+    record_in(&house, "w", "note", "retrying");
+    assert_ne!(house.watcher_pid("w"), ignorant);
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
 }
 
 #[test]

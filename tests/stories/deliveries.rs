@@ -168,4 +168,46 @@ parked: "the report": result to telegram:1: parked after 3 tries: no such chat; 
 $ 529-recovery --dry-run
 "#,
     );
+    house.write_ledger(PARKED.replace(
+        "    ]",
+        r#", {"key": "l", "kind": "note", "state": "parked", "target": "telegram:2", "attempts": 1, "lastError": "no chat"}]"#,
+    ));
+    tells(
+        &house,
+        r#"
+$ dispatch prune --label 'the report' --output table
+the report: kept, because 2 deliveries of it are not delivered
+0 labels archived, 0 files of 0 bytes removed
+=> 1
+$ dispatch redeliver --label 'the report' --output table
+the report: was parked, is parked, not delivered to telegram:1: channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL
+the report: was parked, is parked, not delivered to telegram:2: channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL
+=> 1
+$ dispatch redeliver --label 'the report'
+{
+  "ok": false,
+  "count": 2,
+  "delivered": 0,
+  "deliveries": [
+    {
+      "label": "the report",
+      "key": "k",
+      "target": "telegram:1",
+      "was": "parked",
+      "state": "parked",
+      "lastError": "channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL"
+    },
+    {
+      "label": "the report",
+      "key": "l",
+      "target": "telegram:2",
+      "was": "parked",
+      "state": "parked",
+      "lastError": "channel telegram is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL"
+    }
+  ]
+}
+=> 1
+"#,
+    );
 }

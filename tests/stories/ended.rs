@@ -1,4 +1,4 @@
-//! Work that is told of, stopped, signalled done and put away: `note`, `cancel`, `done`, `prune`, and what is left then.
+//! Work that is told of, stopped and put away: `note`, `cancel`, `prune`, and what is left then.
 
 use super::{left, tells};
 use crate::support::{House, eventually};
@@ -154,77 +154,6 @@ run      UUID-2
          Session spawned. Its result is read with 'dispatch result' and waited for with 'dispatch wait'.
 $ dispatch cancel --label slow --output table
 slow: cancelled
-"#,
-    );
-}
-
-#[test]
-fn an_agent_signals_that_it_is_done() {
-    let house = House::new();
-    tells(
-        &house,
-        r#"
-$ dispatch done --label mine --summary 'Rebuilt the index and ran its tests' --checklist '{"work_complete":true}'
-{
-  "ok": true,
-  "label": "mine",
-  "status": "done",
-  "phase": null,
-  "summary": "Rebuilt the index and ran its tests",
-  "completion": {
-    "version": 2,
-    "recordedAt": "TIME",
-    "summary_human": "Rebuilt the index and ran its tests",
-    "summary": "Rebuilt the index and ran its tests",
-    "details_technical": {
-      "checklist": {
-        "work_complete": true
-      }
-    },
-    "deliveryText": "Rebuilt the index and ran its tests",
-    "prose": "Rebuilt the index and ran its tests",
-    "checklist": {
-      "work_complete": true
-    },
-    "sha": null,
-    "debug": {
-      "rawSummary": "Rebuilt the index and ran its tests",
-      "normalizedSummary": "Rebuilt the index and ran its tests",
-      "synthesizedReply": null,
-      "deliverySource": "summary_human"
-    },
-    "unfenced": true
-  },
-  "generation": MS,
-  "delivery": {
-    "status": "missing",
-    "mode": null,
-    "channel": null,
-    "target": null,
-    "reason": "delivery target missing or not recorded"
-  },
-  "message": "Label not previously registered; marked done."
-}
-2> [dispatch] warn: no session found for label "mine" -- registering as done
-2> [dispatch] warn: no deliverTo in config -- completion not delivered for "mine"
-$ dispatch done --label mine --summary 'Once more' --checklist '{"work_complete":true}' | grep message
-  "message": "Label was done already; nothing changed."
-$ dispatch done --label mine --checklist '{"work_complete":true}' --output table
-mine: Label was done already; nothing changed.
-$ dispatch done --label yours --checklist '{"work_complete":true,"tests_passed":true}' --output table
-yours: Label not previously registered; marked done.
-2> [dispatch] warn: no session found for label "yours" -- registering as done
-2> [dispatch] warn: no deliverTo in config -- completion not delivered for "yours"
-$ dispatch done --label mine --generation 5 --checklist '{"work_complete":true}'
-2> [dispatch] REJECTED: label "mine" has no generation 5, neither in the ledger nor in the archive; the current one is MS
-=> 1
-$ dispatch done --label mine --generation 5 --checklist '{"work_complete":true}' --output table
-2> [dispatch] REJECTED: label "mine" has no generation 5, neither in the ledger nor in the archive; the current one is MS
-=> 1
-$ dispatch result --label mine --output table
-🌶️ *dispatch* [mine] completed:
-
-Rebuilt the index and ran its tests
 "#,
     );
 }

@@ -7,20 +7,24 @@
 mod deliveries;
 mod ended;
 mod gateway;
+mod listing;
 mod programs;
 mod reading;
 mod shell;
+mod signals;
 mod surroundings;
+mod unstarted;
 mod upkeep;
 mod usage;
 mod working;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 
 use self::shell::named;
 pub use self::shell::typed;
-use crate::support::{House, eventually, holder_of};
+use crate::support::{House, eventually};
 
 /// A ledger with what may be found in one: an end, a failure, and what other tools wrote. Its times lie in the future, so
 /// that "ago" is always "just now".
@@ -102,12 +106,19 @@ fn kept(house: &House) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Waits until no watcher is at the label's post.
+/// Waits until no watcher is at the label's post, and no runner at its run, who closes the session's row last.
 #[track_caller]
 fn left(house: &House, label: &str) {
-    eventually(&format!("the watcher of {label} has left"), || {
-        holder_of(&house.post_lock(label)).is_none().then_some(())
-    });
+    let locks = [
+        house.post_lock(label),
+        house.run_dir(label).join("runner.lock"),
+    ];
+    for lock in locks {
+        eventually(&format!("{} is free", lock.display()), || {
+            let file = fs::File::open(&lock).expect("it was held");
+            fs2::FileExt::try_lock_shared(&file).ok()
+        });
+    }
 }
 
 /// A text that does not end its last line would hide what comes next.

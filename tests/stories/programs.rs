@@ -1,7 +1,7 @@
 //! The programs that cron, systemd and schedulers start: `watcher`, `529-recovery`, `stuck-detector`.
 
 use super::{FOUND, left, refuses, tells};
-use crate::support::House;
+use crate::support::{House, eventually, kill_hard};
 
 fn house() -> House {
     let house = House::new();
@@ -71,6 +71,26 @@ The command exited with code 0 and printed nothing.
 }
 
 #[test]
+fn a_look_leaves_to_others_what_is_theirs() {
+    let house = House::new();
+    house.configure(&serde_json::json!({"commands": {"mail": ["true"]}}));
+    let owed = r#"{"key": "owing/5/1/result/command:mail", "kind": "result", "state": "retrying", "target": "command:mail", "attempts": 1,
+        "nextAt": 32472144000000, "at": 1, "content": {"header": "h", "text": "t", "bytes": 1}}"#;
+    house.write_ledger(format!(
+        r#"{{"owing": {{"status": "done", "generation": 5, "attempt": 1, "summary": "made", "deliverTo": "mail", "deliverChannel": "command", "deliveries": [{owed}]}}}}"#
+    ));
+    tells(
+        &house,
+        r#"
+$ watcher --label owing --once
+2> [dispatch] WATCHER_PENDING label=owing reason=its last word is on its way to command:mail
+$ watcher --label owing --generation 4
+2> [dispatch] watcher [owing] generation 4 is over; leaving
+"#,
+    );
+}
+
+#[test]
 fn the_recovery_scan_tells_of_what_it_leaves_alone_where_it_is_asked() {
     tells(
         &house(),
@@ -101,6 +121,104 @@ $ 529-recovery --label built --dry-run
 $ 529-recovery --label biult
 2> [dispatch] no session found for label "biult"; did you mean "built"?
 => 1
+"#,
+    );
+}
+
+#[test]
+fn work_that_nobody_watches_is_taken_up() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("slow", &gate.pass());
+    eventually("the run is seen", || {
+        (house.entry("slow")["phase"] == "running").then_some(())
+    });
+    kill_hard(house.watcher_pid("slow"));
+    tells(
+        &house,
+        r#"
+$ 529-recovery --dry-run
+would start a watcher for "slow": it is running without a watcher
+$ 529-recovery --dry-run --json
+{
+  "ok": true,
+  "dryRun": true,
+  "retried": [],
+  "givenUp": [],
+  "revived": [
+    {
+      "label": "slow",
+      "reason": "it is running without a watcher"
+    }
+  ],
+  "closed": [],
+  "wedged": [],
+  "failed": [],
+  "skipped": []
+}
+$ dispatch status --label slow --output table
+label    slow
+status   running
+started  AGO
+updated  AGO
+backend  local
+session  agent:main:subagent:UUID-1
+watcher  dead; '529-recovery' starts a new one
+$ dispatch sync --dry-run --output table
+LABEL  WHAT     NOW  WHY
+slow   watched       it goes on and gets a watcher
+2> [dispatch] 0 would be changed
+$ 529-recovery
+started a watcher for "slow": it is running without a watcher
+"#,
+    );
+    house.watcher_pid("slow");
+    tells(
+        &house,
+        r#"
+$ 529-recovery
+"#,
+    );
+    kill_hard(house.watcher_pid("slow"));
+    gate.open();
+    eventually("the end is seen", || {
+        let told = house.dispatch(&["sync", "--dry-run"]).exits(0).json();
+        (told["changes"] == 1).then_some(())
+    });
+    tells(
+        &house,
+        r#"
+$ dispatch sync --dry-run
+{
+  "ok": true,
+  "dryRun": true,
+  "changes": 1,
+  "details": [
+    {
+      "label": "slow",
+      "sessionKey": "agent:main:subagent:UUID-1",
+      "action": "resolved",
+      "from": "running",
+      "to": "done",
+      "reason": "the session has its reply"
+    }
+  ]
+}
+$ dispatch sync --dry-run --output table
+LABEL  WHAT      NOW   WHY
+slow   resolved  done  the session has its reply
+2> [dispatch] 1 would be changed
+$ dispatch sync --output table
+LABEL  WHAT      NOW   WHY
+slow   resolved  done  the session has its reply
+2> [dispatch] 1 changed
+$ dispatch sync
+{
+  "ok": true,
+  "dryRun": false,
+  "changes": 0,
+  "details": []
+}
 "#,
     );
 }

@@ -1,4 +1,4 @@
-//! `status`, `result`, `list`, `logs`, `wait`, `heartbeat` on a ledger as it may be found.
+//! `status`, `result`, `logs`, `wait` on a ledger as it may be found.
 
 use super::{FOUND, refuses, tells};
 use crate::support::House;
@@ -119,6 +119,37 @@ $ dispatch status --label 'of another tool' --output table
 label    of another tool
 status   spawn-warning
 backend  openclaw
+"#,
+    );
+}
+
+#[test]
+fn status_of_a_label_that_waits_and_is_to_be_cancelled() {
+    let house = House::new();
+    house.write_ledger(
+        r#"{"waiting": {"status": "running", "phase": "retry-wait", "generation": 5, "attempt": 2, "backend": "local",
+        "sessionKey": "agent:main:subagent:1f", "runId": "r1", "retryAt": "2020-01-02T03:04:05.000Z",
+        "failure": {"kind": "overload", "message": "529 overloaded", "at": 1577934245000},
+        "cancelRequested": {"at": "2020-01-02T03:04:05.000Z", "reason": null}}}"#,
+    );
+    refuses(
+        &house,
+        r#"
+$ dispatch status --label waiting --output table
+label          waiting
+status         running (to be cancelled)
+failed before  overload: 529 overloaded
+attempt        2
+retry          due
+backend        local
+session        agent:main:subagent:1f
+watcher        dead; '529-recovery' starts a new one
+$ dispatch list --output table
+LABEL    STATUS                     UPDATED  TOOK  SUMMARY
+waiting  running (to be cancelled)
+$ dispatch logs --label waiting --output table
+2> [dispatch] label "waiting" names no run of its session, so there is no transcript
+=> 1
 "#,
     );
 }
@@ -271,98 +302,6 @@ $ dispatch result --label biult
 => 1
 $ dispatch result --label biult --output table
 2> [dispatch] no session found for label "biult"; did you mean "built"?
-=> 1
-"#,
-    );
-}
-
-#[test]
-fn list_in_both_forms() {
-    tells(
-        &house(),
-        r#"
-$ dispatch list --status error
-{
-  "ok": true,
-  "count": 1,
-  "total": 1,
-  "labels": [
-    {
-      "label": "broken",
-      "status": "error",
-      "generation": 6,
-      "backend": "local",
-      "sessionKey": "agent:main:subagent:21111111-2222-4333-8444-555555555555",
-      "spawnedAt": "2999-01-02T03:04:05.000Z",
-      "endedAt": "2999-01-02T05:04:05.000Z",
-      "updatedAt": "2999-01-02T05:04:05.000Z",
-      "error": "the command exited with code 3: boo",
-      "failure": {
-        "kind": "command",
-        "message": "the command exited with code 3: boo",
-        "at": 32472144000000
-      },
-      "summary": null,
-      "delivery": {
-        "status": "missing",
-        "mode": null,
-        "channel": null,
-        "target": null,
-        "reason": "delivery target missing or not recorded"
-      }
-    }
-  ]
-}
-$ dispatch list --status error --output table
-LABEL   STATUS  UPDATED   TOOK  SUMMARY
-broken  error   just now  2h    the command exited with code 3: boo
-$ dispatch list --output table
-LABEL            STATUS         UPDATED   TOOK    SUMMARY
-broken           error          just now  2h      the command exited with code 3: boo
-built            done           just now  3m 20s  built and tested
-theirs           running        just now  0s
-of another tool  spawn-warning
-signalled        done
-$ dispatch list --archived
-{
-  "ok": true,
-  "count": 0,
-  "more": false,
-  "labels": []
-}
-$ dispatch list --archived --output table
-nothing is in the archive
-$ dispatch list --archived --label built --output table
-nothing of that is in the archive
-$ dispatch list --archived --status done --output table
-nothing of that is in the archive
-"#,
-    );
-}
-
-#[test]
-fn list_warns_of_what_it_cannot_read() {
-    let house = House::new();
-    house.write_ledger("{\"good\": {\"status\": \"done\"}, \"bad\": {\"status\": 1e999}}");
-    tells(
-        &house,
-        r#"
-$ dispatch list --output table
-LABEL  STATUS  UPDATED  TOOK  SUMMARY
-good   done
-2> [dispatch] warn: 1 of the ledger's entries cannot be read and are not listed; 'dispatch doctor' names them
-$ dispatch status --label bad
-{
-  "ok": true,
-  "label": "bad",
-  "found": false,
-  "message": "the entry of label \"bad\" cannot be read: number out of range at line 1 column 52"
-}
-$ dispatch cancel --label bad
-2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52
-=> 1
-$ dispatch logs --label bad --output table
-2> [dispatch] the entry of label "bad" cannot be read: number out of range at line 1 column 52
 => 1
 "#,
     );

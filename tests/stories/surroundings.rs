@@ -210,3 +210,38 @@ $ dispatch prune --output table
 "#,
     );
 }
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_refused_with_its_path() {
+    let house = House::new();
+    let config = house.state().join("config.json");
+    fs::create_dir_all(&config).expect("creatable");
+    refuses(
+        &house,
+        r#"
+$ dispatch list
+2> [dispatch] cannot read the configuration ROOT/state/config.json: Is a directory (os error 21)
+=> 2
+$ dispatch list --output table
+2> [dispatch] cannot read the configuration ROOT/state/config.json: Is a directory (os error 21)
+=> 2
+$ dispatch enqueue --label x -- true
+2> [dispatch] cannot read the configuration ROOT/state/config.json: Is a directory (os error 21)
+=> 2
+$ watcher --label x
+2> [dispatch] cannot read the configuration ROOT/state/config.json: Is a directory (os error 21); going on with the default
+2> [dispatch] no session found for label "x"; 'dispatch list' shows what there is
+=> 1
+"#,
+    );
+    fs::remove_dir(&config).expect("it is there");
+    fs::write(&config, vec![b' '; 5_000_000]).expect("writable");
+    refuses(
+        &house,
+        r#"
+$ dispatch list
+2> [dispatch] the configuration ROOT/state/config.json is not usable: it has 5000000 bytes, at most 4194304 are read; mend it or move it away
+=> 2
+"#,
+    );
+}

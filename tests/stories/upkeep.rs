@@ -1,6 +1,7 @@
 //! The operator's commands: `sync`, `watcher-handoff`, `install-timers`, `doctor`, `man`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::{FOUND, refuses, tells};
 use crate::support::{House, eventually, finish, holder_of};
@@ -53,7 +54,7 @@ fn a_watcher_in_the_foreground_is_left_alone() {
     let house = House::new();
     let gate = house.gate("gate");
     house.enqueue("slow", &gate.pass());
-    house.watcher_pid("slow");
+    let detached = house.watcher_pid("slow");
     let foreground = house.start("watcher", &["--label", "slow"]);
     let pid = foreground.id();
     eventually("the foreground watcher has the post", || {
@@ -87,6 +88,12 @@ $ watcher --label slow
     );
     gate.open();
     let ran = finish(foreground).exits(0);
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "[dispatch] watcher [slow] taken over from detached watcher (pid {detached})\n[dispatch] watcher [slow] watching: the run is at work\n[dispatch] watcher [slow] concluding: the result is complete\n"
+        )
+    );
     assert_eq!(
         ran.stdout,
         "🌶️ *dispatch* [slow] completed:\n\nThe command exited with code 0 and printed nothing.\n"
@@ -264,6 +271,88 @@ unchanged ROOT/user/.config/systemd/user/dispatch-stuck.service
 leave alone (not ours) ROOT/user/.config/systemd/user/dispatch-stuck.timer
 systemctl --user disable --now dispatch-recovery.timer dispatch-stuck.timer
 Our timers are gone; what somebody else wrote is left.
+"#,
+    );
+}
+
+#[test]
+fn timers_that_systemd_does_not_take_can_still_be_started_by_hand() {
+    let house = house();
+    let bin = house.path("bin");
+    fs::create_dir(&bin).expect("creatable");
+    fs::write(
+        bin.join("systemctl"),
+        "#!/bin/sh\necho no bus >&2\nexit 1\n",
+    )
+    .expect("writable");
+    fs::set_permissions(bin.join("systemctl"), fs::Permissions::from_mode(0o755)).expect("ours");
+    refuses(
+        &house,
+        r#"
+$ dispatch install-timers --yes
+{
+  "ok": false,
+  "files": [
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-recovery.service",
+      "action": "write"
+    },
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-recovery.timer",
+      "action": "write"
+    },
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-stuck.service",
+      "action": "write"
+    },
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-stuck.timer",
+      "action": "write"
+    }
+  ],
+  "enabled": false,
+  "message": "The files are written, but systemd's user manager did not take them: no bus; run 'systemctl --user enable --now dispatch-recovery.timer dispatch-stuck.timer' where it runs, or use --cron."
+}
+=> 1
+$ dispatch install-timers --yes --output table
+unchanged ROOT/user/.config/systemd/user/dispatch-recovery.service
+unchanged ROOT/user/.config/systemd/user/dispatch-recovery.timer
+unchanged ROOT/user/.config/systemd/user/dispatch-stuck.service
+unchanged ROOT/user/.config/systemd/user/dispatch-stuck.timer
+systemctl --user enable --now dispatch-recovery.timer dispatch-stuck.timer
+The files are written, but systemd's user manager did not take them: no bus; run 'systemctl --user enable --now dispatch-recovery.timer dispatch-stuck.timer' where it runs, or use --cron.
+=> 1
+$ dispatch install-timers --remove --yes
+{
+  "ok": true,
+  "files": [
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-recovery.service",
+      "action": "remove"
+    },
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-recovery.timer",
+      "action": "remove"
+    },
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-stuck.service",
+      "action": "remove"
+    },
+    {
+      "path": "ROOT/user/.config/systemd/user/dispatch-stuck.timer",
+      "action": "remove"
+    }
+  ],
+  "enabled": null,
+  "message": "The timers are gone."
+}
+$ dispatch install-timers --remove --yes --output table
+unchanged ROOT/user/.config/systemd/user/dispatch-recovery.service
+unchanged ROOT/user/.config/systemd/user/dispatch-recovery.timer
+unchanged ROOT/user/.config/systemd/user/dispatch-stuck.service
+unchanged ROOT/user/.config/systemd/user/dispatch-stuck.timer
+systemctl --user disable --now dispatch-recovery.timer dispatch-stuck.timer
+The timers are gone.
 "#,
     );
 }

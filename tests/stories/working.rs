@@ -414,29 +414,3 @@ once more
 "#,
     );
 }
-
-#[test]
-fn what_cannot_be_done_once_more_says_why() {
-    let house = House::new();
-    house.write_ledger(super::FOUND);
-    super::refuses(
-        &house,
-        r#"
-$ dispatch retry --label built
-2> [dispatch] label "built" cannot be retried: its command is not stored any more (ROOT/state/sessions/runs/12111111-2222-4333-8444-555555555555 is gone)
-=> 1
-$ dispatch retry --label broken --output table
-2> [dispatch] label "broken" cannot be retried: it names no run, so its command is not known
-=> 1
-$ dispatch retry --label signalled
-2> [dispatch] label "signalled" cannot be retried: its prompt was never stored
-=> 1
-$ dispatch retry --label theirs
-2> [dispatch] label "theirs" is running (generation 0); wait for it, or cancel it first
-=> 1
-$ dispatch retry --label biult
-2> [dispatch] no session found for label "biult"; did you mean "built"?
-=> 1
-"#,
-    );
-}

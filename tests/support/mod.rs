@@ -98,6 +98,8 @@ impl House {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", user)
             .env("DISPATCH_HOME", self.state())
+            // Of many at once on a slow disk the last one waits long; a test that is about giving up says when.
+            .env("DISPATCH_LOCK_TIMEOUT", PATIENCE.as_secs().to_string())
             .current_dir(self.root())
             .stdin(Stdio::null());
         command

@@ -15,7 +15,7 @@ use super::requester;
 use super::target::{self, Target};
 use super::variables::variables;
 use crate::backend::BackendName;
-use crate::backend::local::LocalBackend;
+use crate::backend::local::{LocalBackend, store_path, transcript_path};
 use crate::backend::openclaw::take_baseline;
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
 use crate::cli::exit::{failure, usage};
@@ -268,7 +268,14 @@ fn check_for_gateway(args: &EnqueueArgs, prompt: Option<&[u8]>) -> Result<()> {
 }
 
 fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
-    let here = || std::env::current_dir().context("the current directory is gone; give --cwd");
+    let here = || {
+        let here = std::env::current_dir();
+        here.map_err(|e| {
+            usage(format!(
+                "the current directory cannot be told ({e}); give --cwd"
+            ))
+        })
+    };
     let cwd = match given {
         Some(path) if path.is_absolute() => path.to_owned(),
         Some(path) => here()?.join(path),
@@ -384,9 +391,12 @@ fn session(
         }
         return Ok((key, String::new(), baseline));
     }
-    let known = backend
-        .session_id_of(&key)
-        .context("cannot read the session store")?;
+    let known = backend.session_id_of(&key).with_context(|| {
+        format!(
+            "cannot read the session store {}",
+            store_path(home).display()
+        )
+    })?;
     // A run that has just been entered has no row in the store yet.
     let entered = || {
         let last = last.filter(|last| last.text("sessionKey") == Some(&key))?;
@@ -397,9 +407,10 @@ fn session(
             "--mode reuse: there is no session {key}; use --mode fresh"
         ))
     })?;
-    let baseline = backend
-        .baseline(&id)
-        .context("cannot read the session's transcript")?;
+    let baseline = backend.baseline(&id).with_context(|| {
+        let path = transcript_path(home, &id);
+        format!("cannot read the session's transcript {}", path.display())
+    })?;
     Ok((key, id, baseline))
 }
 

@@ -10,6 +10,7 @@ use crate::cli::exit::{FAILURE, OK};
 use crate::cli::labels;
 use crate::cli::output::{Output, write_stdout};
 use crate::cli::views::open_delivery_line;
+use crate::delivery::STDOUT;
 use crate::duration::format_duration;
 use crate::events::{Event, EventKind};
 use crate::home::Home;
@@ -220,12 +221,16 @@ fn lines(report: &Report) -> Vec<String> {
         ));
     }
     for parked in &report.parked {
-        lines.push(format!(
-            "parked: \"{}\": {}; send it again by: dispatch redeliver --label {}",
-            parked.label,
-            open_delivery_line(&parked.delivery, now_ms),
-            labels::typed(&parked.label),
-        ));
+        let (label, line) = (&parked.label, open_delivery_line(&parked.delivery, now_ms));
+        // What a stdout did not take says itself what to do.
+        let todo = match parked.delivery.target == STDOUT {
+            true => String::new(),
+            false => format!(
+                "; send it again by: dispatch redeliver --label {}",
+                labels::typed(label)
+            ),
+        };
+        lines.push(format!("parked: \"{label}\": {line}{todo}"));
     }
     let unknown: Vec<&Case> = report.of(Standing::Unknown).collect();
     let is_gateways = |case: &&&Case| Some(&case.verdict.reason) == report.gateway.as_ref();

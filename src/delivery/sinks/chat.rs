@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Payload;
+use crate::delivery::no_gateway;
 use crate::delivery::outbox::Outcome;
 use crate::failure::retry_after;
 use crate::gateway::{Client, GatewayError, Refused, configured, endpoint};
@@ -104,9 +105,7 @@ pub(super) fn send(
 pub(super) fn connect(home: &Home, channel: &str) -> Result<Client, Outcome> {
     if configured(&home.paths, &home.environment).is_none() {
         return Err(Outcome::Refused {
-            why: format!(
-                "channel {channel} is reached through an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL"
-            ),
+            why: no_gateway(channel, &home.paths.openclaw_config),
         });
     }
     let connected = endpoint(home).and_then(|gateway| Client::connect(&gateway, CONNECT_LIMIT));

@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{Payload, excerpt};
 use crate::delivery::outbox::Outcome;
-use crate::process::{Signal, close_inherited_on_exec, signal_group};
+use crate::process::{status_within, stdin_of};
 
 /// A command that takes longer is ended, unless the configuration says otherwise; what it did by then is unknown.
 const TIME_OUT: Duration = Duration::from_secs(60);
@@ -43,41 +42,30 @@ fn attempt(argv: &[String], payload: &Payload, limit: Duration) -> std::io::Resu
             why: "the command is empty".to_owned(),
         });
     };
-    close_inherited_on_exec();
-    // Files, not pipes: a command that reads or writes nothing, or leaves a child behind, cannot block us.
-    let mut input = tempfile::tempfile()?;
-    serde_json::to_writer(&mut input, payload)?;
-    input.write_all(b"\n")?;
-    input.seek(SeekFrom::Start(0))?;
+    let input = stdin_of(|input| {
+        serde_json::to_writer(&mut *input, payload)?;
+        input.write_all(b"\n")
+    })?;
     let output = tempfile::tempfile()?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env("DISPATCH_DELIVERY_KEY", &payload.key)
         .env("DISPATCH_DELIVERY_KIND", payload.kind.as_str())
         .env("DISPATCH_LABEL", &payload.label)
-        .stdin(Stdio::from(input))
+        .stdin(input)
         .stdout(Stdio::from(output.try_clone()?))
-        .stderr(Stdio::from(output.try_clone()?))
-        .process_group(0)
-        .spawn()?;
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(judge(status.code(), &said(output)));
-        }
-        if Instant::now() >= end {
-            signal_group(child.id(), Signal::KILL)?;
-            child.wait()?;
-            return Ok(Outcome::Unknown {
-                why: format!(
-                    "the command took longer than {} s and was ended",
-                    limit.as_secs_f64()
-                ),
-                retry_after: None,
-            });
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        .stderr(Stdio::from(output.try_clone()?));
+    Ok(match status_within(&mut command, limit)? {
+        Some(status) => judge(status.code(), &said(output)),
+        None => Outcome::Unknown {
+            why: format!(
+                "the command took longer than {} s and was ended",
+                limit.as_secs_f64()
+            ),
+            retry_after: None,
+        },
+    })
 }
 
 /// A sentence with the command's own words, where it said any.

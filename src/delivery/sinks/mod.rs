@@ -143,12 +143,10 @@ fn led_to(home: &Home, name: &str) -> Result<String, Outcome> {
     let (channel, to) = found.map_err(|e| {
         let path = home.paths.config.display();
         let why = match e {
-            NoAlias::Unknown => format!(
-                "\"aliases\" of {path} has no {name}; add it, or mend \"deliverTo\", then run 'dispatch redeliver'"
-            ),
-            circle => format!(
-                "the alias {name} of {path} {circle}; mend it, then run 'dispatch redeliver'"
-            ),
+            NoAlias::Unknown => {
+                format!("\"aliases\" of {path} has no {name}; add it, or mend \"deliverTo\"")
+            }
+            circle => format!("the alias {name} of {path} {circle}"),
         };
         Outcome::Refused { why }
     })?;
