@@ -78,10 +78,10 @@ yours: Label not previously registered; marked done.
 2> [dispatch] warn: no session found for label "yours" -- registering as done
 2> [dispatch] warn: no deliverTo in config -- completion not delivered for "yours"
 $ dispatch done --label mine --generation 5 --checklist '{"work_complete":true}'
-2> [dispatch] REJECTED: generation 5 of label "mine" is over; the current one is MS
+2> [dispatch] REJECTED: label "mine" has no generation 5, neither in the ledger nor in the archive; the current one is MS
 => 1
 $ dispatch done --label mine --generation 5 --checklist '{"work_complete":true}' --output table
-2> [dispatch] REJECTED: generation 5 of label "mine" is over; the current one is MS
+2> [dispatch] REJECTED: label "mine" has no generation 5, neither in the ledger nor in the archive; the current one is MS
 => 1
 $ dispatch result --label mine --output table
 🌶️ *dispatch* [mine] completed:
