@@ -11,7 +11,7 @@ use super::args::CancelArgs;
 use super::exit::{FAILURE, OK, failure};
 use super::output::Output;
 use super::{labels, views};
-use crate::backend::local::{LocalBackend, Survivor};
+use crate::backend::local::{LocalBackend, Survivor, command_at_work};
 use crate::backend::openclaw::OpenclawBackend;
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
@@ -186,7 +186,11 @@ fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>)
             Cancelling::Recorded => book.put(label, entry.clone()),
         }
         Some(Ok(entry))
-    })?;
+    });
+    let requested = match requested {
+        Ok(requested) => requested,
+        Err(e) => return Err(with_way_out(home, label, e.into())),
+    };
     let entry = match requested {
         None => {
             return Ok(Stop {
@@ -229,6 +233,21 @@ fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>)
         unheard,
         survivor: None,
     })
+}
+
+/// A request that could not be recorded stops nothing. Where a command of this machine is at work (it may be what fills the
+/// disk), the error says how it is ended all the same.
+fn with_way_out(home: &Home, label: &str, error: anyhow::Error) -> anyhow::Error {
+    let entry = Ledger::new(home).read().ok().and_then(|b| b.get(label));
+    let run = entry
+        .filter(|e| BackendName::of_entry(e) == Some(BackendName::Local))
+        .and_then(|e| RunRef::of_entry(label, &e));
+    match run.and_then(|run| command_at_work(home, &run)) {
+        Some(pid) => failure(format!(
+            "{error:#}; the command of label \"{label}\" works on; it is stopped without a record by: kill -TERM -- -{pid}"
+        )),
+        None => error,
+    }
 }
 
 /// Asks the gateway to stop the run. Returns why it could not be asked.

@@ -203,7 +203,7 @@ fn heed_survivor(home: &Home, ledger: &Ledger, args: &EnqueueArgs, label: &str) 
         Mode::Reuse => "is at work yet, and this one waits for it in the session",
     };
     home.say(&format!(
-        "warn: the command of label \"{label}\" lived on after its label's end and {beside} (process group {pid}); to stop it: kill -TERM -{pid}; another time, --replace does so first"
+        "warn: the command of label \"{label}\" lived on after its label's end and {beside} (process group {pid}); to stop it: kill -TERM -- -{pid}; another time, --replace does so first"
     ));
     Ok(())
 }

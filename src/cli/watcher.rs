@@ -1,12 +1,14 @@
 //! The `watcher` program.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use rustix::fs::FileType;
 
 use super::args::parse_generation;
 use super::definition::whole;
@@ -14,7 +16,8 @@ use super::exit::{self, FAILURE, OK};
 use super::{complain, labels, open_home, parse, prepare};
 use crate::config::Strictness;
 use crate::delivery::{
-    Telling, is_owed_to_stdout, mark_told, nobody_else, pass_on_stdout, settle_stdout, telling,
+    Telling, has_other_audience, is_owed_to_stdout, mark_told, nobody_else, pass_on_stdout,
+    settle_stdout, telling,
 };
 use crate::duration::parse_seconds;
 use crate::home::Home;
@@ -298,11 +301,35 @@ fn hand_over(
     }
 }
 
-/// Notes that this stdout has the result. Failing that, it may be printed again: better twice than never.
+/// Notes that this stdout has the result. Failing that, it may be printed again: better twice than never. A stdout that
+/// nobody can read has nothing, where the label names somebody who can.
 fn mark_printed(home: &Home, label: &str, generation: Generation) {
-    note_printed(home, label, generation, |entry, _| {
+    let is_discarded = discards(io::stdout());
+    let mut passed_on = None;
+    note_printed(home, label, generation, |entry, now_ms| {
+        if is_discarded && has_other_audience(label, entry) {
+            passed_on = pass_on_stdout(label, entry, DISCARDED, false, now_ms);
+            return passed_on.is_some();
+        }
         settle_stdout(label, entry)
     });
+    if let Some(targets) = passed_on {
+        let targets = targets.join(", ");
+        home.say(&format!(
+            "{DISCARDED}: the result of \"{label}\" goes to {targets}"
+        ));
+    }
+}
+
+/// What is said of a stdout that keeps nothing.
+const DISCARDED: &str = "stdout is closed, or /dev/null";
+
+/// Nobody will read what is written there: a closed stdout, too, is `/dev/null` by the time that `main` runs.
+fn discards(stream: impl AsFd) -> bool {
+    let device = |stat: rustix::fs::Stat| (FileType::from_raw_mode(stat.st_mode), stat.st_rdev);
+    let place = rustix::fs::fstat(stream).map(device);
+    let null = rustix::fs::stat("/dev/null").map(device);
+    matches!((place, null), (Ok(place), Ok(null)) if place == null && place.0.is_char_device())
 }
 
 /// What stdout did not take is handed to whom the label names, or stays where every look at the label shows it. The exit
@@ -417,6 +444,9 @@ fn tell_recorded(home: &Home, label: &str, entry: &Entry) -> Result<u8> {
     }
     if is_owed_to_stdout(label, entry) {
         mark_printed(home, label, generation);
+        if still_owes(home, label, generation) {
+            ensure_watcher(home, label, generation);
+        }
     }
     Ok(code_for(&entry.status()))
 }

@@ -264,6 +264,13 @@ pub fn pass_on_stdout(
     Some(told)
 }
 
+/// Somebody is named who would hear of what the entry's own generation owes to a stdout.
+pub fn has_other_audience(label: &str, entry: &Entry) -> bool {
+    owed_to_stdout(label, entry)
+        .iter()
+        .any(|delivery| !audience(entry, delivery.kind).is_empty())
+}
+
 /// Whom an entry names to hear of `kind`, whatever watches it.
 fn audience(entry: &Entry, kind: DeliveryKind) -> Vec<String> {
     if DeliveryMode::from_text(entry.text("deliveryMode")) == DeliveryMode::None {

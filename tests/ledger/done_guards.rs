@@ -95,7 +95,7 @@ fn a_signal_of_another_generation_is_rejected_and_nothing_is_written(#[case] gen
         assert_eq!(
             ran.stderr,
             format!(
-                "[dispatch] REJECTED: generation {generation} of label \"work\" is over; the current one is 7\n"
+                "[dispatch] REJECTED: label \"work\" has no generation {generation}, neither in the ledger nor in the archive; the current one is 7\n"
             )
         );
         let mut after = files_below(house.root());

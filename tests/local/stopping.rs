@@ -1,9 +1,11 @@
 //! How a run is stopped: at its time limit, or because somebody cancelled it.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::ledger::full_disk::SmallDisk;
 use crate::support::{House, eventually, finish_soon, is_alive, kill_hard};
 
 /// A command with a child and a grandchild that ignore TERM, all of which write down who they are.
@@ -214,4 +216,26 @@ fn a_runner_that_takes_over_a_stopping_run_still_ends_its_whole_group() {
     assert_eq!(house.ended("c")["status"], "cancelled");
     assert!(!is_alive(child), "a child outlived its cancelled run");
     finish_soon(cancel).exits(0);
+}
+
+#[test]
+fn where_a_request_cannot_be_recorded_it_says_how_the_command_is_ended() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::under(&house, 4096) else {
+        return;
+    };
+    house.enqueue("much", "exec sleep 3600");
+    let waiter = house.waiter_pid("much");
+    let filler = disk.fill(0);
+    let ran = house.dispatch(&["cancel", "--label", "much"]).exits(1);
+    let advice = format!(
+        "; the command of label \"much\" works on; it is stopped without a record by: kill -TERM -- -{waiter}\n"
+    );
+    assert!(ran.stderr.ends_with(&advice), "{ran:?}");
+    assert!(ran.stderr.contains("No space left on device"), "{ran:?}");
+    fs::remove_file(filler).expect("removable");
+    let group = format!("-{waiter}");
+    let sent = Command::new("kill").args(["-TERM", "--", &group]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+    assert_eq!(house.ended("much")["status"], "error");
 }

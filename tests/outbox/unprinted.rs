@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
@@ -69,6 +69,40 @@ fn what_a_full_device_did_not_take_goes_to_the_labels_target() {
     );
     assert_eq!(told["mayBeRepeat"], false);
     assert_eq!(records(&house, "w").len(), 1);
+}
+
+#[test]
+fn what_nobody_can_read_goes_to_the_labels_target() {
+    for stdout in ["/dev/null", "&-"] {
+        let receiver = Receiver::answering(&[]);
+        let house = house_with(&receiver);
+        let gate = told_to_ops(&house, "echo result");
+        let shell = house.command("watcher");
+        let words = format!("exec \"$0\" --label w >{stdout}");
+        let program = shell.get_program().to_owned();
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(words).arg(program);
+        command.env_clear().envs(
+            shell
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        command.stderr(Stdio::piped());
+        let watcher = command.spawn().expect("a shell starts");
+        eventually("the hand-over", || {
+            (house.watcher_pid("w") == watcher.id()).then_some(())
+        });
+        gate.open();
+        let ran = finish_soon(watcher).exits(0);
+        assert_eq!(
+            ran.stderr.lines().last(),
+            Some(
+                "[dispatch] stdout is closed, or /dev/null: the result of \"w\" goes to webhook:ops"
+            )
+        );
+        record_in(&house, "w", "result", "delivered");
+        assert_eq!(receiver.received(1)[0].json()["mayBeRepeat"], false);
+    }
 }
 
 #[test]

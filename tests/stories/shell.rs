@@ -43,7 +43,7 @@ static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
             "N",
             r#"("(?:ageMs|nextInMs|position|startTime)": )(\d+|"[^"]+")"#,
         ),
-        ("LEFT", r"(goes on in )([\w ]+)"),
+        ("LEFT", r"(goes on at CLOCK \(in )([\w ]+)"),
         ("TOOK", r"(\btook +)(\d+m?s(?: \d+ms)?)"),
         ("PID", r#"(\bpid |"(?:pid|oldPid|newPid)": )(\d+)"#),
         ("AGO", r"()(\b(?:just now|\d+s ago)\b)"),

@@ -24,7 +24,7 @@ pub use run_files::{RunFiles, RunSpec};
 pub use runner::run;
 use store::open_rows;
 pub use store::{remove_rows, store_path, transcript_path};
-pub use survivor::Survivor;
+pub use survivor::{Survivor, command_at_work};
 pub use waiter::wait_for_command;
 
 use self::run_files::{StopReason, StopRecord};

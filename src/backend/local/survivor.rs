@@ -27,7 +27,7 @@ impl Survivor {
             return None;
         }
         let run = RunRef::of_entry(label, entry)?;
-        let pid = group_at_work(home.storage.as_ref(), &RunFiles::of(home, &run.run_id))?;
+        let pid = command_at_work(home, &run)?;
         Some(Self {
             pid,
             since_ms: entry.time("endedAt"),
@@ -58,6 +58,11 @@ impl Survivor {
             false => backend.carry(&self.run).map(|_| ()),
         }
     }
+}
+
+/// The process group of a run's command that is at work. What cannot be read counts as over.
+pub fn command_at_work(home: &Home, run: &RunRef) -> Option<u32> {
+    group_at_work(home.storage.as_ref(), &RunFiles::of(home, &run.run_id))
 }
 
 /// The process group of a run whose command has not ended. What a command that has ended left in the background is nobody's

@@ -128,7 +128,7 @@ fn check_strays(
             Some(entry) if entry.generation().get() == spec.generation => {
                 format!("dispatch cancel --label {}", typed(&spec.label))
             }
-            _ => format!("kill -TERM -{pid}"),
+            _ => format!("kill -TERM -- -{pid}"),
         };
         found.warn("runs", what).todo(format!("to stop it: {stop}"));
     }
