@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::HeartbeatArgs;
 use super::exit::{OK, failure, usage};
 use super::labels;
 use super::output::Output;
-use crate::backend::local::LocalBackend;
+use crate::backend::local::{LocalBackend, Survivor};
 use crate::backend::openclaw::{OpenclawBackend, session_row};
 use crate::backend::{BackendName, Liveness, RunRef, backend_of};
 use crate::duration::format_ago;
@@ -65,7 +65,7 @@ pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
     let active_at = observed.and_then(|(active_at, _)| active_at);
     let updated_at = row.updated_at_ms.max(active_at);
     let age_ms = updated_at.map(|at| home.now_ms().saturating_sub(at).max(0));
-    let alive = is_alive(age_ms) && !is_over(&asked, &row, observed);
+    let alive = is_alive(age_ms) && !is_over(home, &asked, &row);
     if output.is_json() {
         output.json(&json!({
             "ok": true,
@@ -98,15 +98,19 @@ pub fn run(home: &Home, output: Output, args: &HeartbeatArgs) -> Result<u8> {
     Ok(OK)
 }
 
-/// A local session whose run has ended by everybody's word: its last update was its end. One that another label has begun
-/// to work in since is not over.
-fn is_over(asked: &Asked, row: &SessionRow, observed: Option<(Option<i64>, bool)>) -> bool {
-    let has_ended = |entry: &Entry| entry.status().is_ended();
-    let is_carried = observed.is_some_and(|(_, carried)| carried);
+/// A local session whose label has ended, and its command with it: its last update was its end. One that another label
+/// works in by now is not over.
+fn is_over(home: &Home, asked: &Asked, row: &SessionRow) -> bool {
+    let (Some(label), Some(entry)) = (&asked.label, &asked.entry) else {
+        return false;
+    };
+    let run_of_row = row.extra.get("runId").and_then(Value::as_str);
+    let is_anothers =
+        row.status == Some(SessionStatus::Running) && run_of_row != entry.text("runId");
     asked.backend == BackendName::Local
-        && asked.entry.as_ref().is_some_and(has_ended)
-        && row.status != Some(SessionStatus::Running)
-        && !is_carried
+        && entry.status().is_ended()
+        && !is_anothers
+        && Survivor::of(home, label, entry).is_none()
 }
 
 fn is_alive(age_ms: Option<i64>) -> bool {

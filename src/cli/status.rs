@@ -273,17 +273,15 @@ fn saying(watcher: &Value) -> String {
     let next = watcher.get("nextAt").and_then(Value::as_i64);
     let left = watcher.get("nextInMs").and_then(Value::as_i64);
     let next = match (next, left) {
-        (Some(at), Some(left)) if left >= 0 => {
-            format!(
-                "; goes on in {}, at {}",
-                format_duration(left),
-                local_clock(at)
-            )
-        }
+        (Some(at), Some(left)) if left >= 0 => format!(
+            "; goes on at {} (in {})",
+            local_clock(at),
+            format_duration(left)
+        ),
         (Some(at), Some(left)) => format!(
-            "; it was to go on {}, at {}",
-            format_ago(-left),
-            local_clock(at)
+            "; it was to go on at {} ({})",
+            local_clock(at),
+            format_ago(-left)
         ),
         _ => String::new(),
     };

@@ -6,8 +6,6 @@
 pub mod outbox;
 pub mod sinks;
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Status};
@@ -287,10 +285,9 @@ pub fn nobody_else(label: &str) -> String {
 const NO_GATEWAY: &str = "the environment of its watcher names no OpenClaw gateway";
 
 /// Why a record for `channel` cannot be sent by a watcher that knows of no gateway, and what to do.
-pub fn no_gateway(channel: &str, openclaw_config: &Path) -> String {
+pub fn no_gateway(channel: &str) -> String {
     format!(
-        "{NO_GATEWAY}, through which {channel} is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no {}); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again",
-        openclaw_config.display()
+        "{NO_GATEWAY}, through which {channel} is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again"
     )
 }
 

@@ -102,8 +102,6 @@ fn a_command_knows_its_run_and_what_it_was_given() {
         "elsewhere",
         "--env",
         "GIVEN=a=b $c 'd'",
-        "--env",
-        "DISPATCH_LABEL=forged",
         "--model",
         "opus",
         "--thinking",

@@ -180,8 +180,8 @@ the report: kept, because 2 deliveries of it are not delivered
 0 labels archived, 0 files of 0 bytes removed
 => 1
 $ dispatch redeliver --label 'the report' --output table
-the report: was parked, is parked, not delivered to telegram:1: the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again
-the report: was parked, is parked, not delivered to telegram:2: the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again
+the report: was parked, is parked, not delivered to telegram:1: the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again
+the report: was parked, is parked, not delivered to telegram:2: the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again
 => 1
 $ dispatch redeliver --label 'the report'
 {
@@ -195,7 +195,7 @@ $ dispatch redeliver --label 'the report'
       "target": "telegram:1",
       "was": "parked",
       "state": "parked",
-      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again"
+      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again"
     },
     {
       "label": "the report",
@@ -203,7 +203,7 @@ $ dispatch redeliver --label 'the report'
       "target": "telegram:2",
       "was": "parked",
       "state": "parked",
-      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached (OPENCLAW_GATEWAY_URL is not set there, and there is no ROOT/user/.openclaw/openclaw.json); set it, and OPENCLAW_GATEWAY_TOKEN, in the shell that sends it again"
+      "lastError": "the environment of its watcher names no OpenClaw gateway, through which telegram is reached; set OPENCLAW_GATEWAY_URL and OPENCLAW_GATEWAY_TOKEN where you send it again"
     }
   ]
 }

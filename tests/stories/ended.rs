@@ -25,7 +25,7 @@ started  AGO
 updated  AGO
 backend  local
 session  agent:main:subagent:UUID-1
-watcher  alive: watching: the run is at work; goes on in LEFT, at CLOCK
+watcher  alive: watching: the run is at work; goes on at CLOCK (in LEFT)
 $ dispatch result --label slow --output table
 2> [dispatch] label "slow" has no result yet: it is running; wait for its end by: dispatch wait slow
 => 1

@@ -83,7 +83,7 @@ fn status_tells_state_reason_and_when_the_watcher_acts_next() {
     let line = table.lines().find(|line| line.starts_with("watcher"));
     let line = line.expect("a line about the watcher");
     assert!(
-        line.contains("alive: watching: the run is at work; goes on in ") && line.contains(", at "),
+        line.contains("alive: watching: the run is at work; goes on at ") && line.contains(" (in "),
         "{line}"
     );
     gate.open();

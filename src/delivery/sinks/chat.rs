@@ -105,7 +105,7 @@ pub(super) fn send(
 pub(super) fn connect(home: &Home, channel: &str) -> Result<Client, Outcome> {
     if configured(&home.paths, &home.environment).is_none() {
         return Err(Outcome::Refused {
-            why: no_gateway(channel, &home.paths.openclaw_config),
+            why: no_gateway(channel),
         });
     }
     let connected = endpoint(home).and_then(|gateway| Client::connect(&gateway, CONNECT_LIMIT));
