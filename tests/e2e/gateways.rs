@@ -20,7 +20,7 @@ use crate::support::{House, Ran, is_alive, kill_hard};
 const NODE: &str = "24.21.0";
 
 /// How long one run on a gateway may take on the slowest machine.
-pub const RUN_PATIENCE: Duration = Duration::from_secs(480);
+pub const RUN_PATIENCE: Duration = Duration::from_secs(900);
 
 /// The gateways that are supported: one of each generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::support::{Ran, eventually};
 fn doctor(house: &GatewayHouse, words: &[&str]) -> Ran {
     in_a_runs_time("the gateway answers doctor", || {
         let ran = house.dispatch(words);
-        let is_late = ["did not answer within", "it took the connection"];
+        let is_late = [" did not answer ", "it took the connection"];
         let is_late = is_late.iter().any(|words| ran.stdout.contains(words));
         (!is_late).then_some(ran)
     })

@@ -43,10 +43,10 @@ static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
             "N",
             r#"("(?:ageMs|nextInMs|position|startTime)": )(\d+|"[^"]+")"#,
         ),
-        ("LEFT", r"(goes on at CLOCK \(in )([\w ]+)"),
-        ("TOOK", r"(\btook +)(\d+m?s(?: \d+ms)?)"),
+        ("LEFT", r"(goes on (?:at CLOCK \()?in )([\w ]+)"),
+        ("TOOK", r"(\btook +)(\d+(?:ms|s|m)(?: \d+m?s)?)"),
         ("PID", r#"(\bpid |"(?:pid|oldPid|newPid)": )(\d+)"#),
-        ("AGO", r"()(\b(?:just now|\d+s ago)\b)"),
+        ("AGO", r"()(\b(?:just now|\d+[sm] ago)\b)"),
         ("SIZE", r"()(\b\d+ [GM]iB\b)"),
     ]
     .map(|(name, pattern)| (name, Regex::new(pattern).expect("a pattern")))
