@@ -39,8 +39,9 @@ pub fn archived(home: &Home, label: &str, entry: &Entry) -> String {
         format!(" {}", format_ago(home.now_ms() - at))
     });
     format!(
-        "label \"{label}\" is archived: it ended as {}{when}; 'dispatch result --label' prints what is kept of it",
-        entry.status()
+        "label \"{label}\" is archived: it ended as {}{when}; what is kept of it is printed by: dispatch result --label {}",
+        entry.status(),
+        typed(label)
     )
 }
 

@@ -74,9 +74,7 @@ pub fn adopt_forgotten_runs(home: &Home, ledger: &Ledger) -> Result<Vec<String>,
             if is_known(home, book, &spec, &mut archive) {
                 continue;
             }
-            let mut entry = Entry::from_fields(spec.entry);
-            entry.set("adopted", true);
-            book.put(&spec.label, entry);
+            book.put(&spec.label, taken_up(Entry::from_fields(spec.entry)));
             adopted.push((spec.label, Generation::new(spec.generation)));
         }
         adopted
@@ -85,4 +83,37 @@ pub fn adopt_forgotten_runs(home: &Home, ledger: &Ledger) -> Result<Vec<String>,
         ensure_watcher(home, label, *generation);
     }
     Ok(adopted.into_iter().map(|(label, _)| label).collect())
+}
+
+/// The entry of a run that the ledger forgot. Of what it owes nobody knows any more whether it was told.
+fn taken_up(mut entry: Entry) -> Entry {
+    entry.set("adopted", true);
+    for mut record in entry.deliveries() {
+        record.may_be_repeat = true;
+        entry.put_delivery(&record);
+    }
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Content, Delivery, DeliveryKind};
+
+    #[test]
+    fn what_a_forgotten_run_owes_may_have_been_told_before() {
+        let mut entry = Entry::default();
+        let key = "l/5/1/starting/webhook:ops".to_owned();
+        let kind = DeliveryKind::Starting;
+        entry.put_delivery(&Delivery::new(
+            key,
+            kind,
+            "webhook:ops",
+            Content::default(),
+            0,
+        ));
+        let records = taken_up(entry).deliveries();
+        assert_eq!(records.len(), 1);
+        assert!(records[0].may_be_repeat);
+    }
 }

@@ -50,7 +50,7 @@ fn listed(house: &House, flags: &[&str]) -> (Vec<String>, Value) {
 #[test]
 fn commands_that_need_a_label_of_the_ledger_say_that_it_is_archived() {
     let house = house();
-    let line = "label \"d\" is archived: it ended as done; 'dispatch result --label' prints what is kept of it";
+    let line = "label \"d\" is archived: it ended as done; what is kept of it is printed by: dispatch result --label d";
     for words in [
         &["wait", "d"][..],
         &["logs", "--label", "d"],

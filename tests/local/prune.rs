@@ -359,7 +359,7 @@ fn a_pruned_label_says_where_it_is_and_what_is_left_of_it() {
     });
     let entry = house.entry("l");
     prune(&house, &["--label", "l"]).exits(0);
-    let sentence = "label \"l\" is archived: it ended as done just now; 'dispatch result --label' prints what is kept of it";
+    let sentence = "label \"l\" is archived: it ended as done just now; what is kept of it is printed by: dispatch result --label l";
     let status = house.dispatch(&["status", "--label", "l"]).exits(0).json();
     assert_eq!(
         status,
