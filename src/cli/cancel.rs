@@ -244,7 +244,7 @@ fn with_way_out(home: &Home, label: &str, error: anyhow::Error) -> anyhow::Error
         .and_then(|e| RunRef::of_entry(label, &e));
     match run.and_then(|run| command_at_work(home, &run)) {
         Some(pid) => failure(format!(
-            "{error:#}; the command of label \"{label}\" works on; it is stopped without a record by: kill -TERM -- -{pid}"
+            "{error}; the command of label \"{label}\" works on; it is stopped without a record by: kill -TERM -- -{pid}"
         )),
         None => error,
     }

@@ -59,9 +59,13 @@ pub fn salvage(bytes: &[u8]) -> Salvage {
                 found.entries.push((label, entry.get().to_owned()));
                 at = end;
             }
-            _ => {
+            other => {
                 found.broken.push(label);
-                at = next_label(bytes, value);
+                // A whole value of another kind is where it ends, however the text is laid out.
+                at = match other.filter(|(_, end)| is_followed(bytes, *end)) {
+                    Some((_, end)) => end,
+                    None => next_label(bytes, value),
+                };
             }
         }
     }
@@ -90,6 +94,11 @@ fn first_label(bytes: &[u8]) -> usize {
 /// The next place where a label can start: two spaces after a line break. Deeper lines belong to an entry.
 fn next_label(bytes: &[u8], from: usize) -> usize {
     find(bytes, from, b"\n  \"").map_or(bytes.len(), |n| n + 3)
+}
+
+/// What stands there goes on with the next label, or ends the ledger.
+fn is_followed(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes.get(skip_space(bytes, at)), Some(b',' | b'}'))
 }
 
 fn skip_space(bytes: &[u8], from: usize) -> usize {
@@ -266,6 +275,22 @@ mod tests {
         let found = salvage(text.as_bytes());
         assert_eq!(labels(&found), ["a", "c"]);
         assert_eq!(found.broken, ["b"]);
+    }
+
+    #[test]
+    fn a_value_that_is_no_entry_costs_only_itself_however_the_text_is_laid_out() {
+        for value in ["5", "null", "\"a text\"", "[1, {\"x\": 2}]", "true"] {
+            for text in [
+                format!("{{\"a\":{{\"n\":1}},\"b\":{value},\"c\":{{\"n\":3}}}}"),
+                format!(
+                    "{{\n  \"a\": {{\"n\": 1}},\n  \"b\": {value} ,\n  \"c\": {{\"n\": 3}}\n}}\n"
+                ),
+            ] {
+                let found = salvage(text.as_bytes());
+                assert_eq!(labels(&found), ["a", "c"], "{text}");
+                assert_eq!(found.broken, ["b"], "{text}");
+            }
+        }
     }
 
     #[test]
