@@ -50,8 +50,12 @@ fn runs_that_a_lost_ledger_forgot_are_found_and_taken_up_again() {
             .filter(|run| run.path().join("started.json").exists());
         (started.count() == 2).then_some(())
     });
+    // Not in the middle of a watcher's change, which would bring the ledger back.
+    let lock = fs::File::open(house.state().join("labels.json.lock")).expect("it is there");
+    fs2::FileExt::lock_exclusive(&lock).expect("lockable");
     fs::remove_file(house.ledger_path()).expect("removable");
     fs::remove_file(house.state().join("labels.json.bak")).expect("removable");
+    drop(lock);
     let ran = house.dispatch(&["doctor"]).exits(1);
     assert!(
         ran.stdout
