@@ -260,6 +260,16 @@ pub fn parent_of(path: &Path) -> &Path {
     }
 }
 
+/// Replaces `path` with exactly `bytes`, all or nothing for every reader, and syncs nothing: for what tells of a process
+/// that a power cut ends, too. After one the file may be the old one, the new one, or empty.
+///
+/// # Errors
+/// The failing call's error; the old content is then intact.
+pub fn replace_unsynced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = write_temporary(storage, path, bytes, |_| Ok(()))?;
+    put_in_place(storage, &temporary, path)
+}
+
 /// Creates `path` with exactly `bytes`, all or nothing: written and synced under a temporary name, then linked to its
 /// own name, then the directory is synced.
 ///
@@ -267,7 +277,7 @@ pub fn parent_of(path: &Path) -> &Path {
 /// `AlreadyExists` when `path` exists (its content is then complete, whoever wrote it); else the failing call's error.
 /// The temporary file is removed in every case.
 pub fn create_synced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(storage, path, bytes)?;
+    let temporary = write_temporary(storage, path, bytes, |file| file.sync())?;
     let linked = storage.hard_link(&temporary, path);
     if storage.remove(&temporary).is_err() {
         // The content is in place or not, whatever becomes of its second name.
@@ -283,11 +293,8 @@ pub fn create_synced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Re
 /// The failing call's error; the old content is then intact (or, when only the last directory sync failed, the new
 /// content is in place but may not outlast a power cut).
 pub fn replace_synced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(storage, path, bytes)?;
-    if let Err(e) = storage.rename(&temporary, path) {
-        let _ = storage.remove(&temporary);
-        return Err(e);
-    }
+    let temporary = write_temporary(storage, path, bytes, |file| file.sync())?;
+    put_in_place(storage, &temporary, path)?;
     storage.sync_dir(parent_of(path))
 }
 
@@ -345,14 +352,25 @@ pub fn sweep_temporaries(
     }
 }
 
-fn write_temporary(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+fn write_temporary(
+    storage: &dyn Storage,
+    path: &Path,
+    bytes: &[u8],
+    settle: impl FnOnce(&mut dyn DurableFile) -> io::Result<()>,
+) -> io::Result<PathBuf> {
     let temporary = temporary_beside(path);
     let mut file = storage.create_new(&temporary)?;
-    let written = write_all(file.as_mut(), bytes).and_then(|()| file.sync());
+    let written = write_all(file.as_mut(), bytes).and_then(|()| settle(file.as_mut()));
     drop(file);
     if let Err(e) = written {
         let _ = storage.remove(&temporary);
         return Err(e);
     }
     Ok(temporary)
+}
+
+fn put_in_place(storage: &dyn Storage, temporary: &Path, path: &Path) -> io::Result<()> {
+    storage.rename(temporary, path).inspect_err(|_| {
+        let _ = storage.remove(temporary);
+    })
 }

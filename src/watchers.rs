@@ -13,7 +13,7 @@ use crate::process::{
     Detached, FileLock, LockHolder, ProcessIdentity, Signal, log_of, signal_process, spawn_detached,
 };
 use crate::record::{Generation, file_stem_of};
-use crate::storage::{replace_synced, sweep_temporaries};
+use crate::storage::{replace_unsynced, sweep_temporaries};
 
 /// A watcher's log is begun anew above this size.
 const MAX_LOG_BYTES: u64 = 256 * 1024;
@@ -237,14 +237,14 @@ impl Post {
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Writes a heartbeat.
+    /// Writes a heartbeat. It need not outlast a power cut, which ends the watcher, too.
     ///
     /// # Errors
     /// When it cannot be written; the one before is then still there.
     pub fn write_heartbeat(&self, home: &Home, heartbeat: &Heartbeat) -> io::Result<()> {
         let mut bytes = serde_json::to_vec_pretty(heartbeat)?;
         bytes.push(b'\n');
-        replace_synced(home.storage.as_ref(), &self.heartbeat_path(), &bytes)
+        replace_unsynced(home.storage.as_ref(), &self.heartbeat_path(), &bytes)
     }
 }
 
@@ -307,6 +307,7 @@ pub fn ensure_watcher(home: &Home, label: &str, generation: Generation) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Strictness;
 
     fn beat(next_at: Option<i64>, acts_at: Option<i64>) -> Heartbeat {
         Heartbeat {
@@ -374,6 +375,24 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(count(), 1);
+    }
+
+    #[test]
+    fn a_heartbeat_that_a_power_cut_emptied_is_none() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = dir.path().as_os_str().to_owned();
+        let env = |name: &str| (name == "DISPATCH_HOME").then(|| state.clone());
+        let home = Home::open(&env, "a test", Strictness::Refuse).expect("a home");
+        let post = Post {
+            dir: dir.path().to_owned(),
+            stem: "w.1".to_owned(),
+        };
+        assert_eq!(post.heartbeat(&home), None);
+        let written = beat(Some(105_000), None);
+        post.write_heartbeat(&home, &written).expect("writable");
+        assert_eq!(post.heartbeat(&home), Some(written));
+        std::fs::write(post.heartbeat_path(), "").expect("writable");
+        assert_eq!(post.heartbeat(&home), None);
     }
 
     #[test]

@@ -86,7 +86,8 @@ pub fn launch(
                 home.say(&format!(
                     "label \"{label}\" is running; its session goes on with this once that has ended"
                 ));
-                wait::until_ended(home, &[label], wait::Until::All, None)?;
+                let watchers = wait::Watchers::Unknown;
+                wait::until_ended(home, &[label], wait::Until::All, watchers, None)?;
             }
             Entered::Outdated => {}
             _ => break,
@@ -143,7 +144,11 @@ pub fn launch(
         print(output, &answer)?;
         return Ok(OK);
     }
-    let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, None)?;
+    let watchers = match is_watched {
+        true => wait::Watchers::Started,
+        false => wait::Watchers::Unknown,
+    };
+    let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, watchers, None)?;
     let entry = ledger.read()?.get(label).unwrap_or(entry);
     if output.is_json() {
         answer.extend(views::result_fields(home, label, &entry));

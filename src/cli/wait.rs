@@ -37,6 +37,15 @@ pub enum Until {
     Any,
 }
 
+/// What is known of the watchers when a wait begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watchers {
+    /// Nothing: they are looked for at once.
+    Unknown,
+    /// They were just started, and may not be at their posts yet: they are looked for at the next check.
+    Started,
+}
+
 /// How a wait ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Waited {
@@ -81,7 +90,7 @@ pub fn run(home: &Home, output: Output, args: &WaitArgs) -> Result<u8> {
         labels::find(home, &book, label)?;
     }
     let until = if args.any { Until::Any } else { Until::All };
-    let waited = until_ended(home, &wanted, until, args.timeout)?;
+    let waited = until_ended(home, &wanted, until, Watchers::Unknown, args.timeout)?;
     print(home, output, &waited)?;
     Ok(waited.code())
 }
@@ -94,6 +103,7 @@ pub fn until_ended(
     home: &Home,
     wanted: &[String],
     until: Until,
+    watchers: Watchers,
     timeout: Option<Duration>,
 ) -> Result<Waited> {
     let ledger = Ledger::new(home);
@@ -101,7 +111,10 @@ pub fn until_ended(
     wake.watch(parent_of(ledger.path()));
     let clock = home.clock.as_ref();
     let begun = clock.monotonic();
-    let mut next_check = begun;
+    let mut next_check = match watchers {
+        Watchers::Unknown => begun,
+        Watchers::Started => begun + WATCHER_CHECK,
+    };
     let mut seen = None;
     let mut waited = Waited {
         ended: Vec::new(),

@@ -134,11 +134,11 @@ impl Runner<'_> {
             self.have_waiter(&mut waiter)?;
             let exit = self.files.exit(storage.as_ref())?;
             let is_free = self.is_free(exit.as_ref())?;
-            if !self.is_over(is_free)? {
+            if !self.is_over(is_free, &mut waiter)? {
                 self.heed_intrusion()?;
                 self.enforce(is_free)?;
             }
-            if self.is_over(is_free)? {
+            if self.is_over(is_free, &mut waiter)? {
                 // Written between the look above and the end of the group.
                 let exit = self.files.exit(storage.as_ref())?;
                 let stop = self.files.stop(storage.as_ref())?;
@@ -209,10 +209,12 @@ impl Runner<'_> {
     }
 
     /// A run whose command did not end by itself is over only when nothing of its group is left.
-    fn is_over(&self, is_free: bool) -> io::Result<bool> {
+    fn is_over(&self, is_free: bool, waiter: &mut Waiter) -> io::Result<bool> {
         if is_free {
             return Ok(true);
         }
+        // Reaped, it is no member of its group: the kernel can say that the group is gone, and no process is looked at.
+        waiter.is_running();
         // Not claimed yet: the waiter is on its way, or died on it.
         let start = self.files.start(self.home.storage.as_ref())?;
         Ok(start.is_some_and(|start| !led_group_alive(&start.waiter)))
