@@ -9,6 +9,7 @@ mod pulse;
 mod room;
 pub mod run_files;
 mod runner;
+pub mod runtimes;
 mod store;
 mod survivor;
 mod transcript;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub use output::OutputReader;
-pub use run_files::{RunFiles, RunSpec};
+pub use run_files::{RunFiles, RunRuntime, RunSpec};
 pub use runner::run;
 use store::open_rows;
 pub use store::{remove_rows, store_path, transcript_path};
@@ -29,6 +30,7 @@ pub use waiter::wait_for_command;
 
 use self::run_files::{StopReason, StopRecord};
 use super::{Backend, Evidence, Liveness, RunRef, Settled, Text};
+use crate::config::runtimes::COMMAND;
 use crate::failure::{self, policy};
 use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
@@ -36,6 +38,7 @@ use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Selection};
 use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// A session that is written to for so long after another program took it over is not waited for any more.
@@ -69,6 +72,22 @@ impl<'a> LocalBackend<'a> {
     /// When the store cannot be read.
     pub fn row(&self, session_key: &str) -> io::Result<Option<SessionRow>> {
         read_row(&store_path(self.home), session_key).map_err(io::Error::other)
+    }
+
+    /// The id of the runtime that the session with this key is pinned to, if there is one. A session from before there
+    /// were runtimes has run commands.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn runtime_of(&self, session_key: &str) -> io::Result<Option<String>> {
+        let row = self.row(session_key)?;
+        Ok(row.map(|row| {
+            let pinned = row.extra.get("agentHarnessId").and_then(Value::as_str);
+            pinned
+                .filter(|id| !id.is_empty())
+                .unwrap_or(COMMAND)
+                .to_owned()
+        }))
     }
 
     /// The session as it is before a run.
@@ -213,7 +232,7 @@ impl Backend for LocalBackend<'_> {
         spec.env.retain(|(name, _)| name != ATTEMPT_VARIABLE);
         spec.env
             .push((ATTEMPT_VARIABLE.to_owned(), number.to_string()));
-        spec.model = selection.model.clone();
+        spec.set_model(selection.model.clone());
         spec.auth_profile = selection.auth_profile.clone();
         let mut entry = Entry::from_fields(std::mem::take(&mut spec.entry));
         entry.set_baseline(&baseline);

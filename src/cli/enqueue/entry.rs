@@ -165,7 +165,8 @@ fn describe_run(
         generation: generation.get(),
         session_key: plan.session_key.clone(),
         session_id: plan.session_id.clone(),
-        argv: plan.argv.clone(),
+        argv: plan.work.argv.clone(),
+        runtime: plan.work.runtime.clone(),
         cwd: plan.cwd.clone(),
         env,
         prompt_path: plan.prompt_path.clone(),
@@ -262,6 +263,9 @@ pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms
     }
     entry.set("attempt", 1);
     entry.set("backend", plan.backend.as_str());
+    if plan.backend == BackendName::Local {
+        entry.set("runtime", plan.work.runtime_id());
+    }
     if !plan.session_id.is_empty() {
         entry.set("sessionId", plan.session_id.as_str());
     }
