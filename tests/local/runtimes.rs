@@ -194,6 +194,8 @@ fn what_was_enqueued_stays_what_it_was_when_the_configuration_changes() {
     program(&house, "teller", &waiting);
     configure(&house, &json!({"retry": crate::retries::quick()}));
     ask(&house, &["--model", "told/x"]).exits(0);
+    // Each of them has read the configuration by then.
+    house.watcher_pid("l");
     house.waiter_pid("l");
     house.configure(&json!({
         "retry": crate::retries::quick(),
@@ -217,18 +219,20 @@ fn what_was_enqueued_stays_what_it_was_when_the_configuration_changes() {
 #[test]
 fn a_session_goes_on_with_its_runtime() {
     let house = house();
-    ask(&house, &["--runtime", "teller"]).exits(0);
-    ended(&house);
+    let told = |model: &str| format!("<a b><--model><{model}>|the task|the task|{model}|\n");
+    ask(&house, &["--runtime", "teller", "--model", "m/1"]).exits(0);
+    assert_eq!(ended(&house).1, told("m/1"));
     let key = house.entry("l")["sessionKey"].clone();
     let key = key.as_str().expect("a key");
     let id = house.entry("l")["sessionId"].clone();
     configure(&house, &json!({"agents": {"main": {"runtime": "other"}}}));
     let reuse = ["--mode", "reuse"];
     ask_with(&house, ("OPENCLAW_AGENT_RUNTIME", "other"), &reuse).exits(0);
-    assert_eq!(ended(&house).0, "teller");
+    assert_eq!(ended(&house), of("teller", &told("m/1")));
     assert_eq!(house.entry("l")["sessionId"], id);
-    ask(&house, &["--mode", "reuse", "--runtime", "teller"]).exits(0);
-    assert_eq!(ended(&house).0, "teller");
+    let named = ["--runtime", "teller", "--model", "m/2"];
+    ask(&house, &[&reuse[..], &named].concat()).exits(0);
+    assert_eq!(ended(&house), of("teller", &told("m/2")));
     let pinned = format!("the session {key} is pinned to the runtime \"teller\"");
     let other = format!("{pinned}; leave it out, or start a fresh session");
     refused(
@@ -257,7 +261,7 @@ fn a_session_goes_on_with_its_runtime() {
     );
     house.configure(&json!({"runtimes": {"tell": {"command": ["./teller"]}}}));
     let gone = format!(
-        "{pinned}, and the configuration ROOT/state/config.json names none such under \"runtimes\" any more; add it, or start a fresh session"
+        "{pinned}, which is not registered under \"runtimes\" in ROOT/state/config.json any more; add it, or start a fresh session"
     );
     refused(&house, ask(&house, &reuse), &gone);
 }

@@ -30,7 +30,6 @@ pub use waiter::wait_for_command;
 
 use self::run_files::{StopReason, StopRecord};
 use super::{Backend, Evidence, Liveness, RunRef, Settled, Text};
-use crate::config::runtimes::COMMAND;
 use crate::failure::{self, policy};
 use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
@@ -38,7 +37,6 @@ use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Selection};
 use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
-use serde_json::Value;
 use uuid::Uuid;
 
 /// A session that is written to for so long after another program took it over is not waited for any more.
@@ -72,22 +70,6 @@ impl<'a> LocalBackend<'a> {
     /// When the store cannot be read.
     pub fn row(&self, session_key: &str) -> io::Result<Option<SessionRow>> {
         read_row(&store_path(self.home), session_key).map_err(io::Error::other)
-    }
-
-    /// The id of the runtime that the session with this key is pinned to, if there is one. A session from before there
-    /// were runtimes has run commands.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn runtime_of(&self, session_key: &str) -> io::Result<Option<String>> {
-        let row = self.row(session_key)?;
-        Ok(row.map(|row| {
-            let pinned = row.extra.get("agentHarnessId").and_then(Value::as_str);
-            pinned
-                .filter(|id| !id.is_empty())
-                .unwrap_or(COMMAND)
-                .to_owned()
-        }))
     }
 
     /// The session as it is before a run.

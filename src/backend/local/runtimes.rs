@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::config::runtimes::{AUTO, COMMAND};
 use crate::config::{Runtime, Runtimes};
 use crate::nearest::nearest;
+use crate::session::store::SessionRow;
 
 /// Names the runtime of sessions whose call names none, as for OpenClaw.
 pub const RUNTIME_VARIABLE: &str = "OPENCLAW_AGENT_RUNTIME";
@@ -51,6 +52,12 @@ pub struct Session<'a> {
     pub key: &'a str,
     /// The id of the runtime that it is pinned to.
     pub runtime: &'a str,
+}
+
+/// The id of the runtime that a session is pinned to. One from before there were runtimes has run commands.
+pub fn pinned(row: &SessionRow) -> &str {
+    let id = row.extra.get("agentHarnessId").and_then(|id| id.as_str());
+    id.filter(|id| !id.is_empty()).unwrap_or(COMMAND)
 }
 
 /// What runs the session.
@@ -140,7 +147,7 @@ pub enum NoRuntime {
     },
     /// The runtime of the session that goes on is not registered any more.
     #[error(
-        "the session {key} is pinned to the runtime \"{pinned}\", and the configuration {config} names none such under \"runtimes\" any more; add it, or start a fresh session"
+        "the session {key} is pinned to the runtime \"{pinned}\", which is not registered under \"runtimes\" in {config} any more; add it, or start a fresh session"
     )]
     SessionsGone {
         /// The session.
@@ -232,6 +239,7 @@ impl<'a> Asked<'a> {
             config: self.config.display().to_string(),
             todo: match near.first() {
                 Some(near) => format!("did you mean {near}?"),
+                None if id.is_empty() => "give an id, or leave it out".to_owned(),
                 None => "add it".to_owned(),
             },
         })

@@ -120,7 +120,7 @@ fn what_was_chosen_by_its_id_is_there_or_refused() {
         ),
         (
             (Some(""), false, None, None, opus),
-            &unknown("--runtime", "", "add it"),
+            &unknown("--runtime", "", "give an id, or leave it out"),
         ),
         (
             (None, false, Some("pi"), Some("claude"), opus),
@@ -187,7 +187,7 @@ fn a_session_goes_on_with_the_runtime_that_it_began_with() {
             "{by}: the session agent:main:s is pinned to the runtime \"{pinned}\"; leave it out, or start a fresh session"
         )
     };
-    let gone = "the session agent:main:s is pinned to the runtime \"gone\", and the configuration /c/config.json names none such under \"runtimes\" any more; add it, or start a fresh session";
+    let gone = "the session agent:main:s is pinned to the runtime \"gone\", which is not registered under \"runtimes\" in /c/config.json any more; add it, or start a fresh session";
     table(
         &[
             ((None, false, codex, codex, gpt), "claude"),

@@ -175,7 +175,7 @@ fn describe_run(
             .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
         entry: entry.fields().clone(),
-        model: plan.model.clone(),
+        model: plan.work.model.clone(),
         auth_profile: plan.auth_profile.clone(),
     };
     let storage = home.storage.as_ref();
@@ -201,7 +201,7 @@ pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms
             "fresh"
         },
     );
-    entry.set("model", plan.model.clone());
+    entry.set("model", plan.work.model.clone());
     for (field, value) in [
         ("authProfile", &plan.auth_profile),
         ("fallbackModel", &args.fallback_model),

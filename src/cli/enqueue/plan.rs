@@ -41,7 +41,7 @@ pub struct Plan {
     pub baseline: Baseline,
     /// How far the label's work was when the session was looked at.
     pub over: Planned,
-    /// What is run; nothing where a gateway runs it.
+    /// What is run, with which model; where a gateway runs it, the model alone.
     pub work: Work,
     pub cwd: PathBuf,
     pub env: Vec<(String, String)>,
@@ -49,7 +49,6 @@ pub struct Plan {
     pub origin: Option<String>,
     pub content_hash: String,
     pub auth_profile: Option<String>,
-    pub model: Option<String>,
     /// When it counts as stuck; `None` where nobody is to be told.
     pub watchdog: Option<Watchdog>,
     /// The generation whose work is done again, by `retry`.
@@ -97,18 +96,21 @@ pub fn plan(
         Some(_) => BackendName::Openclaw,
         None => BackendName::Local,
     };
-    let model = model(home, args);
+    let named_model = model(home, args);
     let work = match backend {
         BackendName::Local => {
             let stored = repeat.as_ref().and_then(|repeat| repeat.runtime.as_ref());
             let place = Place {
                 label: label.as_str(),
                 cwd: &cwd,
-                model: model.as_deref(),
+                model: named_model.as_deref(),
             };
             runtime::work(home, args, stored, &place, env)?
         }
-        BackendName::Openclaw => Work::default(),
+        BackendName::Openclaw => Work {
+            model: named_model,
+            ..Work::default()
+        },
     };
     let watchdog = watchdog(home, args)?;
     let variables = variables(args)?;
@@ -191,7 +193,6 @@ pub fn plan(
         auth_profile,
         watchdog,
         repeats,
-        model,
     })
 }
 
@@ -210,10 +211,11 @@ impl Plan {
         let label = self.label.as_str();
         self.over = planned_over(home, label)?;
         if self.backend == BackendName::Local {
+            let model = model(home, args);
             let place = Place {
                 label,
                 cwd: &self.cwd,
-                model: self.model.as_deref(),
+                model: model.as_deref(),
             };
             let stored = self.work.runtime.clone();
             let stored = stored.filter(|_| self.repeats.is_some());

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::plan::{given_key, last_entry};
 use crate::backend::BackendName;
 use crate::backend::local::runtimes::{
-    Asked, Chosen, FALLBACK_VARIABLE, RUNTIME_VARIABLE, Session, choose,
+    Asked, Chosen, FALLBACK_VARIABLE, RUNTIME_VARIABLE, Session, choose, pinned,
 };
 use crate::backend::local::{LocalBackend, RunRuntime, store_path};
 use crate::cli::args::{BackendChoice, EnqueueArgs, Mode};
@@ -18,12 +18,14 @@ use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::paths::Environment;
 use crate::process::find_program;
+use crate::record::Entry;
 
-/// A command line, and the registered runtime that it was made of, if it was.
+/// A command line, the registered runtime that it was made of, if it was, and the model that it is told of.
 #[derive(Debug, Default, Clone)]
 pub struct Work {
     pub argv: Vec<String>,
     pub runtime: Option<RunRuntime>,
+    pub model: Option<String>,
 }
 
 impl Work {
@@ -33,7 +35,7 @@ impl Work {
     }
 }
 
-/// Where the work is done, and with which model.
+/// Where the work is done, and with which model; `None` where none is named.
 pub struct Place<'a> {
     pub label: &'a str,
     pub cwd: &'a Path,
@@ -43,7 +45,8 @@ pub struct Place<'a> {
 /// Chooses the runtime. `stored` is that of work which is repeated: it stays what it was, whatever is registered now.
 ///
 /// # Errors
-/// Usage errors: no runtime, one that contradicts the call or the session, a program that is not there.
+/// Usage errors: no runtime, one that contradicts the call or the session, a program that is not there. A session store or
+/// ledger that cannot be read.
 pub fn work(
     home: &Home,
     args: &EnqueueArgs,
@@ -57,7 +60,7 @@ pub fn work(
     };
     let only = stored.map(|stored| Runtimes::new([(stored.id.clone(), stored.definition.clone())]));
     let variable = text(RUNTIME_VARIABLE);
-    let session = session_of(home, args, place.label)?;
+    let past = past(home, args, place.label)?;
     let asked = Asked {
         flag: stored
             .map(|stored| stored.id.as_str())
@@ -72,9 +75,10 @@ pub fn work(
             .get(&args.agent)
             .map(String::as_str),
         model: place.model,
-        session: session
-            .as_ref()
-            .map(|(key, runtime)| Session { key, runtime }),
+        session: past.as_ref().map(|past| Session {
+            key: &past.key,
+            runtime: &past.runtime,
+        }),
         chose_local: args.backend == Some(BackendChoice::Local),
         registered: only.as_ref().unwrap_or(&home.config.runtimes),
         config: &home.paths.config,
@@ -83,6 +87,7 @@ pub fn work(
         Chosen::Command => Ok(Work {
             argv: command_line(&args.command, place.cwd, env)?,
             runtime: None,
+            model: place.model.map(str::to_owned),
         }),
         Chosen::Registered(id, runtime) => {
             let todo = match stored {
@@ -92,14 +97,30 @@ pub fn work(
                     home.paths.config.display()
                 ),
             };
-            registered(id, runtime, place, env, &todo)
+            // The agent itself does not know with which model the session has gone on. Repeated work is given what it had.
+            let past = past.as_ref().filter(|_| stored.is_none());
+            let of_session = past.and_then(|past| past.model.as_deref());
+            let place = Place {
+                model: place.model.or(of_session),
+                ..*place
+            };
+            registered(id, runtime, &place, env, &todo)
         }
     }
 }
 
-/// The session that goes on and the runtime that it is pinned to; `None` for one that begins. One from before there were
-/// runtimes has run commands.
-fn session_of(home: &Home, args: &EnqueueArgs, label: &str) -> Result<Option<(String, String)>> {
+/// A session that has run before.
+#[derive(Debug)]
+struct Past {
+    key: String,
+    /// The runtime that it is pinned to.
+    runtime: String,
+    /// The model that it had last.
+    model: Option<String>,
+}
+
+/// The session that goes on; `None` for one that begins.
+fn past(home: &Home, args: &EnqueueArgs, label: &str) -> Result<Option<Past>> {
     let key = match given_key(args)? {
         Some(key) => Some(key),
         None if args.mode == Mode::Fresh => None,
@@ -111,23 +132,33 @@ fn session_of(home: &Home, args: &EnqueueArgs, label: &str) -> Result<Option<(St
     let Some(key) = key else {
         return Ok(None);
     };
-    let pinned = LocalBackend::new(home).runtime_of(&key).with_context(|| {
+    let row = LocalBackend::new(home).row(&key).with_context(|| {
         let store = store_path(home);
         format!("cannot read the session store {}", store.display())
     })?;
-    if let Some(runtime) = pinned {
-        return Ok(Some((key, runtime)));
-    }
     // A run that has just been entered has no row in the store yet.
     let book = Ledger::new(home).read()?;
-    let mut entered = book.entries_containing(&key).map(|(_, entry)| entry);
-    let entered = entered.find(|entry| {
-        entry.text("sessionKey") == Some(&key)
-            && BackendName::of_entry(entry) == Some(BackendName::Local)
-    });
-    Ok(entered.map(|entry| {
-        let runtime = entry.text("runtime").unwrap_or(COMMAND).to_owned();
-        (key.clone(), runtime)
+    let entries = book.entries_containing(&key).map(|(_, entry)| entry);
+    let entered = entries
+        .filter(|entry| {
+            entry.text("sessionKey") == Some(&key)
+                && BackendName::of_entry(entry) == Some(BackendName::Local)
+        })
+        .max_by_key(Entry::generation);
+    if row.is_none() && entered.is_none() {
+        return Ok(None);
+    }
+    let of_entry = |name: &str| entered.as_ref()?.text(name).map(str::to_owned);
+    let runtime = match &row {
+        Some(row) => Some(pinned(row).to_owned()),
+        None => of_entry("runtime"),
+    };
+    // What the row says may be the fallback of a single attempt.
+    let model = of_entry("model").or_else(|| row?.model);
+    Ok(Some(Past {
+        runtime: runtime.unwrap_or_else(|| COMMAND.to_owned()),
+        model,
+        key: key.clone(),
     }))
 }
 
@@ -157,6 +188,7 @@ fn registered(
             id: id.to_owned(),
             definition,
         }),
+        model: place.model.map(str::to_owned),
     })
 }
 

@@ -247,7 +247,7 @@ const RUNTIME: (&str, &str) = (
 );
 const NO_FALLBACK: (&str, &str) = (
     "OPENCLAW_AGENT_HARNESS_FALLBACK",
-    "Refused where a runtime is chosen: a runtime never falls back to another.",
+    "Refused by local calls with --runtime or without a command: a runtime never falls back to another.",
 );
 const EVENTS: (&str, &str) = (
     "LOKI_PUSH_URL, DISPATCH_WEBHOOK_URL, DISPATCH_WEBHOOK_SECRET, DISPATCH_HOST",
