@@ -7,6 +7,7 @@ pub mod aliases;
 mod keys;
 mod live;
 mod receivers;
+pub mod runtimes;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use self::keys::known_keys;
 use self::keys::{Slip, sound};
 pub use self::receivers::EventReceivers;
+pub use self::runtimes::{Runtime, Runtimes};
 pub use self::windows::{LivenessWindows, RetryWindows};
 use crate::duration::{self, Unit};
 use crate::paths::Environment;
@@ -86,6 +88,10 @@ pub struct Config {
     pub brand: String,
     /// The names that messages and log lines of single agents carry.
     pub agent_brands: BTreeMap<String, String>,
+    /// The runtimes that single agents' local sessions are given, by their ids.
+    pub agent_runtimes: BTreeMap<String, String>,
+    /// The command lines of agents that local sessions may run.
+    pub runtimes: Runtimes,
     /// The model of an enqueue that names none.
     pub default_model: Option<String>,
     /// Where results of labels go that nobody enqueued.
@@ -131,6 +137,8 @@ impl Default for Config {
         Self {
             brand: "dispatch".to_owned(),
             agent_brands: BTreeMap::new(),
+            agent_runtimes: BTreeMap::new(),
+            runtimes: Runtimes::default(),
             default_model: None,
             deliver_to: None,
             delivery_channel: "telegram".to_owned(),
@@ -186,6 +194,16 @@ pub enum ConfigError {
         expected: String,
         /// What it is.
         found: String,
+    },
+    /// A key is there that stands for nothing any more, or cannot stand where it does.
+    #[error("the configuration {path} is not usable: \"{key}\": {why}")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Why, and what to do instead.
+        why: String,
     },
     /// An environment variable has a value that cannot be used.
     #[error("{name} must be {expected}, not \"{value}\"")]
@@ -309,6 +327,11 @@ impl Config {
                     expected,
                     found,
                 }),
+                Slip::Refused { key, why } => unusable.push(ConfigError::Refused {
+                    path: path.to_owned(),
+                    key,
+                    why,
+                }),
             }
         }
         unusable
@@ -320,14 +343,10 @@ impl Config {
         match key {
             "name" => self.brand = text().unwrap_or_else(|| self.brand.clone()),
             "agents" => {
-                let agents = value.as_object().into_iter().flatten();
-                self.agent_brands = agents
-                    .filter_map(|(id, agent)| {
-                        Some((id.clone(), agent.get("name")?.as_str()?.to_owned()))
-                    })
-                    .filter(|(_, name)| !name.is_empty())
-                    .collect();
+                self.agent_brands = texts_of_agents(value, "name");
+                self.agent_runtimes = texts_of_agents(value, "runtime");
             }
+            "runtimes" => self.runtimes = Runtimes::of(value),
             "defaultModel" => self.default_model = text().or(self.default_model.take()),
             // The older place of the same setting.
             "dispatch" if self.default_model.is_none() => {
@@ -376,6 +395,15 @@ impl Config {
             _ => {}
         }
     }
+}
+
+/// What each agent's key of this name says, where it says something.
+fn texts_of_agents(agents: &Value, key: &str) -> BTreeMap<String, String> {
+    let agents = agents.as_object().into_iter().flatten();
+    agents
+        .filter_map(|(id, agent)| Some((id.clone(), agent.get(key)?.as_str()?.to_owned())))
+        .filter(|(_, text)| !text.is_empty())
+        .collect()
 }
 
 fn read_object(storage: &dyn Storage, path: &Path) -> Result<Map<String, Value>, ConfigError> {

@@ -28,7 +28,7 @@ const STOREYS: [&[&str]; 19] = [
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 38] = [
+const PURE: [&str; 40] = [
     "cron.rs",
     "brief.rs",
     "brief/",
@@ -61,6 +61,8 @@ const PURE: [&str; 38] = [
     "watch/sighting.rs",
     "delivery/mod.rs",
     "backend/local/ending.rs",
+    "backend/local/runtimes.rs",
+    "config/runtimes.rs",
     "backend/openclaw/evidence.rs",
     "backend/openclaw/steers.rs",
     "gateway/cli_answer.rs",

@@ -7,6 +7,7 @@ mod entry;
 mod plan;
 mod profile;
 mod requester;
+mod runtime;
 pub(super) mod target;
 mod variables;
 
@@ -93,7 +94,7 @@ pub fn launch(
             _ => break,
         }
         // What its session said meanwhile is no word of the new run.
-        plan.renew(home, args, gateway.as_mut())?;
+        plan.renew(home, args, env, gateway.as_mut())?;
         entered = enter_once(home, &ledger, args, &plan)?;
     }
     let (entry, repeated) = match entered {
@@ -264,21 +265,22 @@ fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) 
 
 fn choose_backend(home: &Home, args: &EnqueueArgs, env: Environment<'_>) -> Result<BackendName> {
     let has_command = !args.command.is_empty();
-    match (args.backend, has_command) {
-        (Some(BackendChoice::Openclaw), true) => Err(usage(
-            "--backend openclaw takes no COMMAND: a gateway runs its own agents; leave one of the two out",
-        )),
-        (Some(BackendChoice::Openclaw), false) => Ok(BackendName::Openclaw),
-        (_, true) => Ok(BackendName::Local),
-        (Some(BackendChoice::Local), false) => Err(usage(
-            "the local backend needs a command to run: add -- COMMAND [ARG...]",
-        )),
-        (None, false) if gateway::configured(&home.paths, env).is_some() => {
-            Ok(BackendName::Openclaw)
+    let chosen = match (args.backend, has_command) {
+        (Some(BackendChoice::Openclaw), true) => {
+            return Err(usage(
+                "--backend openclaw takes no COMMAND: a gateway runs its own agents; leave one of the two out",
+            ));
         }
-        (None, false) => Err(usage(
-            "no gateway is configured, so the local backend is chosen, and it needs a command to run: add -- COMMAND [ARG...]",
+        (Some(BackendChoice::Openclaw), false) => BackendName::Openclaw,
+        (Some(BackendChoice::Local), _) | (None, true) => BackendName::Local,
+        (None, false) if gateway::configured(&home.paths, env).is_some() => BackendName::Openclaw,
+        (None, false) => BackendName::Local,
+    };
+    match (chosen, &args.runtime) {
+        (BackendName::Openclaw, Some(_)) => Err(usage(
+            "--runtime is for local sessions; a gateway chooses for itself what runs its agents: leave it out, or add --backend local",
         )),
+        _ => Ok(chosen),
     }
 }
 
@@ -299,6 +301,9 @@ fn answer(label: &str, entry: &Entry, repeated: bool) -> serde_json::Map<String,
         "backend".to_owned(),
         entry.value("backend").cloned().unwrap_or_default(),
     );
+    if let Some(runtime) = entry.value("runtime") {
+        answer.insert("runtime".to_owned(), runtime.clone());
+    }
     answer.insert("generation".to_owned(), json!(entry.generation()));
     if let Some(repeated) = entry.value("retryOf") {
         answer.insert("retryOf".to_owned(), repeated.clone());

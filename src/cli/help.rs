@@ -53,7 +53,7 @@ const HEADINGS: [(&str, &[&str]); 6] = [
 ];
 
 /// What `enqueue` says of flags whose own text, which the manual has, takes more than a line.
-const IN_SHORT: [(&str, &str); 14] = [
+const IN_SHORT: [(&str, &str); 15] = [
     (
         "message",
         "The prompt; or --message-file FILE (- is stdin), --message-env VAR, --message-stdin",
@@ -62,6 +62,7 @@ const IN_SHORT: [(&str, &str); 14] = [
     ("thinking", "How hard the model thinks"),
     ("mode", "New, or the label's last"),
     ("backend", "Where it runs"),
+    ("runtime", "Registered runtime, command or auto"),
     ("timeout", "Stop it after this time (90, 20m)"),
     ("idle_threshold", "Stop it after so long without progress"),
     (

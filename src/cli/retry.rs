@@ -16,7 +16,7 @@ use super::exit::{failure, refusal};
 use super::labels;
 use super::output::Output;
 use crate::backend::BackendName;
-use crate::backend::local::RunFiles;
+use crate::backend::local::{RunFiles, RunRuntime};
 use crate::delivery::DeliveryMode;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
@@ -114,11 +114,13 @@ fn stored(home: &Home, label: &str, entry: &Entry) -> Result<(EnqueueArgs, Repea
     asked.session_key = text("sessionKey")
         .filter(|key| asked.mode == Mode::Reuse || !SessionKey::is_fresh_subagent(key, &agent));
     asked.agent = agent;
-    if backend == Some(BackendName::Local) {
-        add_command(home, label, entry, &mut asked)?;
-    }
+    let runtime = match backend {
+        Some(BackendName::Local) => add_command(home, label, entry, &mut asked)?,
+        Some(BackendName::Openclaw) | None => None,
+    };
     let repeat = Repeat {
         of: entry.generation(),
+        runtime,
         prompt,
         target: text("deliverTo").map(|to| Target {
             channel: text("deliverChannel").unwrap_or_else(|| "telegram".to_owned()),
@@ -145,8 +147,14 @@ fn no_monitor(entry: &Entry) -> Option<String> {
     }
 }
 
-/// Command, directory and variables are in the description of the label's first run: later attempts add to theirs.
-fn add_command(home: &Home, label: &str, entry: &Entry, asked: &mut EnqueueArgs) -> Result<()> {
+/// Command or runtime, directory and variables are in the description of the label's first run: later attempts add to
+/// theirs. Returns the registered runtime; it is stored with its command, which is what is run again.
+fn add_command(
+    home: &Home,
+    label: &str,
+    entry: &Entry,
+    asked: &mut EnqueueArgs,
+) -> Result<Option<RunRuntime>> {
     let runs = entry.value("runIds").and_then(serde_json::Value::as_array);
     let first = runs.and_then(|runs| runs.first()?.as_str());
     let Some(first) = first.or_else(|| entry.text("runId")) else {
@@ -164,14 +172,16 @@ fn add_command(home: &Home, label: &str, entry: &Entry, asked: &mut EnqueueArgs)
         }
         Err(e) => return Err(e).with_context(|| format!("cannot read the command of \"{label}\"")),
     };
-    asked.command = spec.argv;
+    if spec.runtime.is_none() {
+        asked.command = spec.argv;
+    }
     asked.cwd = Some(spec.cwd);
     let given = spec.env.into_iter();
     let given = given.filter(|(name, _)| !enqueue::is_own(name));
     asked.env = given
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    Ok(())
+    Ok(spec.runtime)
 }
 
 /// The prompt, whole; `None` for a command that had none.

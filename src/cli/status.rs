@@ -350,6 +350,10 @@ fn print(
         entry.text("backend").unwrap_or("openclaw").to_owned(),
     ));
     facts.push((
+        "runtime",
+        entry.text("runtime").unwrap_or_default().to_owned(),
+    ));
+    facts.push((
         "session",
         entry.text("sessionKey").unwrap_or_default().to_owned(),
     ));

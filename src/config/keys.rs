@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::runtimes;
 use crate::nearest::nearest;
 
 /// Keys with their types, as far as this build reads them or an older tool's scripts set them.
@@ -27,7 +28,11 @@ pub(super) const KNOWN_KEYS: &[(&str, Kind)] = &[
         "webhooks",
         Kind::Secret(&Kind::Named(&Kind::Fields(WEBHOOK, &["url"]))),
     ),
-    ("commands", Kind::Secret(&Kind::Named(&Kind::Words))),
+    ("commands", Kind::Secret(&Kind::Named(&Kind::Words(MAIL)))),
+    (
+        "runtimes",
+        Kind::Secret(&Kind::Named(&Kind::Fields(RUNTIME, &["command"]))),
+    ),
     ("gateway", Kind::Fields(GATEWAY, &[])),
     ("liveness", Kind::Fields(LIVENESS, &[])),
     ("retry", Kind::Fields(RETRY, &[])),
@@ -35,14 +40,23 @@ pub(super) const KNOWN_KEYS: &[(&str, Kind)] = &[
     ("events", Kind::Secret(&Kind::Fields(EVENTS, &[]))),
 ];
 
-const AGENT: Keys = &[("name", Kind::Text)];
+const AGENT: Keys = &[("name", Kind::Text), ("runtime", Kind::RuntimeId)];
+
+const RUNTIME: Keys = &[
+    ("command", Kind::Words(r#"["claude", "-p"]"#)),
+    ("models", Kind::Words(r#"["anthropic/*", "claude-*"]"#)),
+    ("modelArgs", Kind::Words(r#"["--model", "{model}"]"#)),
+];
+
+/// A program that takes results, with its arguments.
+const MAIL: &str = r#"["sendmail", "me"]"#;
 
 const WEBHOOK: Keys = &[("url", Kind::Text), ("secret", Kind::Text)];
 
 const EVENTS: Keys = &[
     ("loki", Kind::Text),
     ("webhook", Kind::Fields(WEBHOOK, &["url"])),
-    ("command", Kind::Words),
+    ("command", Kind::Words(MAIL)),
 ];
 
 const GATEWAY: Keys = &[
@@ -86,8 +100,10 @@ pub(super) enum Kind {
     Number,
     Count,
     OneOf(&'static [&'static str]),
-    /// Texts, one at least.
-    Words,
+    /// Texts, one at least; such as these.
+    Words(&'static str),
+    /// A runtime's id, by itself or as the `id` of an object, as OpenClaw has it.
+    RuntimeId,
     /// An object whose keys are names of the operator's choice.
     Named(&'static Kind),
     /// An object with these keys, of which some must be there.
@@ -109,13 +125,19 @@ pub(super) enum Slip {
         expected: String,
         found: String,
     },
+    /// A key that is refused whatever its value is.
+    Refused { key: String, why: String },
 }
 
 /// The settings that can be used, and what is wrong with the others. A key that starts with `_` is a comment; null counts
 /// as absent.
 pub(super) fn sound(keys: &Map<String, Value>) -> (Map<String, Value>, Vec<Slip>) {
-    let mut slips = Vec::new();
-    let sound = fields("", KNOWN_KEYS, keys, false, &mut slips);
+    let (keys, refused) = runtimes::without_refused(keys);
+    let mut slips: Vec<Slip> = refused
+        .into_iter()
+        .map(|(key, why)| Slip::Refused { key, why })
+        .collect();
+    let sound = fields("", KNOWN_KEYS, &keys, false, &mut slips);
     (sound, slips)
 }
 
@@ -180,7 +202,8 @@ impl Kind {
             Kind::Number => "number".to_owned(),
             Kind::Count => "whole number".to_owned(),
             Kind::OneOf(words) => words.join(" or "),
-            Kind::Words => "list of texts".to_owned(),
+            Kind::Words(_) => "list of texts".to_owned(),
+            Kind::RuntimeId => "text, or object with id".to_owned(),
             Kind::Named(kind) => return kind.list(inside(&path, "<name>"), found),
             Kind::Secret(kind) => return kind.list(path, found),
             Kind::Fields(keys, _) | Kind::Loose(keys) => return list(&path, keys, found),
@@ -195,7 +218,8 @@ impl Kind {
             Kind::Number => value.as_f64().is_some_and(|n| n >= 0.0),
             Kind::Count => value.as_u64().is_some_and(|n| u32::try_from(n).is_ok()),
             Kind::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
-            Kind::Words => value
+            Kind::RuntimeId => value.is_string() || value.get("id").is_some_and(Value::is_string),
+            Kind::Words(_) => value
                 .as_array()
                 .is_some_and(|words| !words.is_empty() && words.iter().all(Value::is_string)),
             Kind::Secret(kind) => {
@@ -230,6 +254,10 @@ impl Kind {
                 });
                 Value::Object(sound.collect())
             }
+            (Kind::RuntimeId, Some(given)) => {
+                let sound = fields(path, &[("id", Kind::Text)], given, false, slips);
+                sound.get("id").cloned().unwrap_or_default()
+            }
             (Kind::Loose(known), Some(given)) => {
                 Value::Object(fields(path, known, given, true, slips))
             }
@@ -262,19 +290,21 @@ impl fmt::Display for Kind {
             Kind::Number => "a number that is not negative",
             Kind::Count => "a whole number that is not negative",
             Kind::OneOf(words) => return write!(f, "\"{}\"", words.join("\" or \"")),
-            Kind::Words => "a list of texts such as [\"sendmail\", \"me\"]",
+            Kind::Words(such) => return write!(f, "a list of texts such as {such}"),
+            Kind::RuntimeId => "a runtime's id such as \"claude\", or {\"id\": \"claude\"}",
             Kind::Named(kind) => {
                 return match kind {
                     Kind::Text => f.write_str("an object of texts"),
-                    Kind::Words => {
-                        f.write_str("an object such as {\"mail\": [\"sendmail\", \"me\"]}")
-                    }
+                    Kind::Words(such) => write!(f, "an object such as {{\"mail\": {such}}}"),
                     Kind::Fields(..) | Kind::Loose(_) => f.write_str("an object of objects"),
                     _ => f.write_str("an object"),
                 };
             }
             Kind::Fields(keys, _) if *keys == WEBHOOK => {
                 "an object such as {\"url\": \"https://...\", \"secret\": \"...\"}"
+            }
+            Kind::Fields(keys, _) if *keys == RUNTIME => {
+                "an object such as {\"command\": [\"claude\", \"-p\"], \"models\": [\"claude-*\"]}"
             }
             Kind::Fields(keys, _) if *keys == GATEWAY => {
                 "an object such as {\"transport\": \"cli\", \"cli\": \"openclaw\"}"
@@ -305,6 +335,7 @@ mod tests {
                 expected,
                 found,
             } => format!("{key}: {expected}, not {found}"),
+            Slip::Refused { key, why } => format!("{key}: {why}"),
         });
         (Value::Object(sound), lines.collect())
     }
@@ -365,6 +396,36 @@ mod tests {
                 json!({"commands": {"a": []}}),
                 json!({"commands": {}}),
                 "commands.a: a list of texts such as [\"sendmail\", \"me\"], not something else",
+            ),
+            (
+                json!({"agents": {"ops": {"runtime": ["claude"], "name": "Ops"}}}),
+                json!({"agents": {"ops": {"name": "Ops"}}}),
+                "agents.ops.runtime: a runtime's id such as \"claude\", or {\"id\": \"claude\"}, not [\"claude\"]",
+            ),
+            (
+                json!({"agents": {"ops": {"runtime": {"id": "claude", "di": 1}}}}),
+                json!({"agents": {"ops": {"runtime": "claude"}}}),
+                "agents.ops.runtime.di? agents.ops.runtime.id",
+            ),
+            (
+                json!({"agents": {"ops": {"runtime": {"id": "claude", "fallback": "pi"}}}}),
+                json!({"agents": {"ops": {"runtime": "claude"}}}),
+                "agents.ops.runtime.fallback: a runtime never falls back to another; take the key out, and name the runtime that you want",
+            ),
+            (
+                json!({"runtimes": {"claude": {"command": ["claude"], "modelargs": ["x"]}}}),
+                json!({"runtimes": {"claude": {"command": ["claude"]}}}),
+                "runtimes.claude.modelargs? runtimes.claude.modelArgs",
+            ),
+            (
+                json!({"runtimes": {"claude": {"command": ["claude"], "models": "claude-*"}}}),
+                json!({"runtimes": {"claude": {"command": ["claude"]}}}),
+                "runtimes.claude.models: a list of texts such as [\"anthropic/*\", \"claude-*\"], not something else",
+            ),
+            (
+                json!({"runtimes": {"claude": {"models": ["*"]}, "codex": {"command": ["codex"]}}}),
+                json!({"runtimes": {"codex": {"command": ["codex"]}}}),
+                "runtimes.claude: an object such as {\"command\": [\"claude\", \"-p\"], \"models\": [\"claude-*\"]} with \"command\", not something else",
             ),
             (
                 json!({"agents": {"ops": {"name": 5}}}),

@@ -9,6 +9,7 @@ mod identity;
 mod lock;
 mod output;
 mod programs;
+mod search;
 mod signals;
 
 pub use detach::{Detached, close_inherited_on_exec, log_of, spawn_detached};
@@ -18,4 +19,5 @@ pub use lock::{FileLock, LockError, LockHolder};
 pub use output::{Output, output_within, status_within, stdin_of};
 pub use programs::{Programs, is_script};
 pub use rustix::process::Signal;
+pub use search::find_program;
 pub use signals::{StopSignal, on_stop_signals, survive_size_limits};

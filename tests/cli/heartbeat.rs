@@ -19,7 +19,10 @@ fn a_session_that_was_just_updated_is_alive_by_label_and_by_key() {
     let asked = house
         .enqueue("work", &format!("echo hi; {}", gate.pass()))
         .json();
-    house.runner_pid("work");
+    // The runner writes the session's row after it has begun.
+    eventually("the session's row", || {
+        (house.session_row("work")["status"] == "running").then_some(())
+    });
     let key = asked["sessionKey"].as_str().expect("a text");
     for words in [["--label", "work"], ["--session-key", key]] {
         let beat = beat(&house, &words);

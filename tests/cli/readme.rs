@@ -58,7 +58,7 @@ fn lines_of(path: &Path) -> Vec<String> {
     lines
 }
 
-/// A house with what the documents take for granted: a prompt, agents, a Makefile, an alias.
+/// A house with what the documents take for granted: a prompt, agents, of which one is registered, a Makefile, an alias.
 fn furnished() -> House {
     let house = House::new();
     fs::write(house.path("prompt.md"), "Sum up the notes\n").expect("writable");
@@ -77,6 +77,7 @@ fn furnished() -> House {
     house.configure(&serde_json::json!({
         "aliases": {"ops": "command:mail"},
         "commands": {"mail": ["sendmail", "me@example.org"]},
+        "runtimes": {"claude": {"command": ["claude", "-p"], "models": ["anthropic/*"]}},
     }));
     house
 }

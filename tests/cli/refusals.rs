@@ -4,7 +4,7 @@ use super::{house_with_one_label, refused};
 use crate::support::run;
 
 /// Words apart by spaces; what is refused; its line.
-const COMMAND_LINES: [(&str, &str); 40] = [
+const COMMAND_LINES: [(&str, &str); 38] = [
     (
         "frob",
         "there is no command \"frob\"; see 'dispatch --help'",
@@ -120,20 +120,12 @@ const COMMAND_LINES: [(&str, &str); 40] = [
         "--backend openclaw takes no COMMAND: a gateway runs its own agents; leave one of the two out",
     ),
     (
-        "enqueue --label x",
-        "no gateway is configured, so the local backend is chosen, and it needs a command to run: add -- COMMAND [ARG...]",
-    ),
-    (
         "enqueue --label x --monitor-interval 15 -- true",
         "--monitor-interval: \"15\" is no cron expression: it has 1 field; give five fields such as \"*/15 * * * *\"",
     ),
     (
         "enqueue --label x --monitor-timeout 1M -- true",
         "--monitor-timeout: \"1M\" uses months or years, which have no fixed length (m is minutes, d is days, w is weeks); give whole minutes (90) or a text with units such as 90s, 20m, 1h30m or \"2h 5m\"",
-    ),
-    (
-        "enqueue --label x --runtime codex -- true",
-        "--runtime: there is no runtime \"codex\"; give auto, or leave it out, and the command after -- is run",
     ),
     ("retry", "--label is missing; see 'dispatch retry --help'"),
     (

@@ -90,7 +90,11 @@ fn work_that_cannot_be_started_is_refused() {
         "--deliver-to: the configuration {} has no alias @bob; add it under \"aliases\"",
         house.state().join("config.json").display()
     );
-    let table: [(&[&str], &str); 13] = [
+    let to_run = format!(
+        "needs a command to run: add -- COMMAND [ARG...], or register a runtime under \"runtimes\" in {}",
+        house.state().join("config.json").display()
+    );
+    let table: [(&[&str], &str); 14] = [
         (&["--", "no-such-command"], &no_command("no-such-command")),
         (&["--", "./nowhere"], &no_command("./nowhere")),
         (&["--", "./plain.txt"], &no_command("./plain.txt")),
@@ -132,7 +136,11 @@ fn work_that_cannot_be_started_is_refused() {
         ),
         (
             &["--backend", "local"],
-            "the local backend needs a command to run: add -- COMMAND [ARG...]",
+            &format!("the local backend {to_run}"),
+        ),
+        (
+            &[],
+            &format!("no gateway is configured, so the local backend is chosen, and it {to_run}"),
         ),
     ];
     for (flags, sentence) in table {

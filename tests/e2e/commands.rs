@@ -154,7 +154,7 @@ fn a_retry_asks_for_the_whole_prompt_once_more_in_a_session_of_its_own(
     let ran = house.dispatch(&words).exits(2);
     assert_eq!(
         ran.stderr,
-        "[dispatch] --runtime is for local sessions; a gateway chooses for itself what runs its agents: leave it out\n"
+        "[dispatch] --runtime is for local sessions; a gateway chooses for itself what runs its agents: leave it out, or add --backend local\n"
     );
     let ran = house.dispatch(&["retry", "--label", "again"]).exits(0);
     assert_eq!(ran.stderr, "");

@@ -7,6 +7,7 @@ mod output;
 mod own_words;
 mod prune;
 mod retry;
+mod runtimes;
 mod sessions;
 mod stopping;
 mod survivors;

@@ -24,6 +24,7 @@ status   running
 started  AGO
 updated  AGO
 backend  local
+runtime  command
 session  agent:main:subagent:UUID-1
 watcher  alive: watching: the run is at work; goes on at CLOCK (in LEFT)
 $ dispatch result --label slow --output table

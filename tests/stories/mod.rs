@@ -10,6 +10,7 @@ mod gateway;
 mod listing;
 mod programs;
 mod reading;
+mod runtimes;
 mod shell;
 mod signals;
 mod surroundings;

@@ -162,6 +162,7 @@ status   running
 started  AGO
 updated  AGO
 backend  local
+runtime  command
 session  agent:main:subagent:UUID-1
 watcher  dead; '529-recovery' starts a new one
 $ dispatch sync --dry-run --output table

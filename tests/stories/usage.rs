@@ -117,7 +117,7 @@ $ dispatch enqueue --label a --backend openclaw -- true
 2> [dispatch] --backend openclaw takes no COMMAND: a gateway runs its own agents; leave one of the two out
 => 2
 $ dispatch enqueue --label a --backend local --message hi
-2> [dispatch] the local backend needs a command to run: add -- COMMAND [ARG...]
+2> [dispatch] the local backend needs a command to run: add -- COMMAND [ARG...], or register a runtime under "runtimes" in ROOT/state/config.json
 => 2
 "#,
     );

@@ -32,6 +32,7 @@ $ dispatch enqueue --label hello --message 'Say hi' -- cat
     "timeout": 60
   },
   "backend": "local",
+  "runtime": "command",
   "generation": MS,
   "message": "Session spawned. Its result is read with 'dispatch result' and waited for with 'dispatch wait'."
 }
@@ -98,6 +99,7 @@ $ dispatch status --label hello
   "generation": MS,
   "attempt": 1,
   "backend": "local",
+  "runtime": "command",
   "endedAt": "TIME",
   "runIds": [
     "UUID-2"
@@ -141,6 +143,7 @@ status     done
 started    AGO
 took       TOOK
 backend    local
+runtime    command
 session    agent:main:subagent:UUID-1
 summary    Say hi
 full text  ROOT/state/artifacts/dispatch-completions/FILE
@@ -263,6 +266,7 @@ $ dispatch enqueue --label four --wait -- sh -c 'echo almost; exit 3'
     "timeout": 60
   },
   "backend": "local",
+  "runtime": "command",
   "generation": MS,
   "message": "The session has ended: error.",
   "spawnedAt": "TIME",
@@ -349,6 +353,7 @@ $ dispatch enqueue --label once --idempotency-key k1 -- echo once
     "timeout": 60
   },
   "backend": "local",
+  "runtime": "command",
   "generation": MS,
   "repeated": true,
   "message": "This call was answered before; nothing was started."
@@ -400,6 +405,7 @@ $ dispatch retry --label again
     "timeout": 60
   },
   "backend": "local",
+  "runtime": "command",
   "generation": MS,
   "retryOf": MS,
   "message": "Session spawned. Its result is read with 'dispatch result' and waited for with 'dispatch wait'."

@@ -9,6 +9,7 @@ mod pulse;
 mod room;
 pub mod run_files;
 mod runner;
+pub mod runtimes;
 mod store;
 mod survivor;
 mod transcript;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub use output::OutputReader;
-pub use run_files::{RunFiles, RunSpec};
+pub use run_files::{RunFiles, RunRuntime, RunSpec};
 pub use runner::run;
 use store::open_rows;
 pub use store::{remove_rows, store_path, transcript_path};
@@ -213,7 +214,7 @@ impl Backend for LocalBackend<'_> {
         spec.env.retain(|(name, _)| name != ATTEMPT_VARIABLE);
         spec.env
             .push((ATTEMPT_VARIABLE.to_owned(), number.to_string()));
-        spec.model = selection.model.clone();
+        spec.set_model(selection.model.clone());
         spec.auth_profile = selection.auth_profile.clone();
         let mut entry = Entry::from_fields(std::mem::take(&mut spec.entry));
         entry.set_baseline(&baseline);

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::Runtime;
+use crate::config::runtimes::COMMAND;
 use crate::home::Home;
 use crate::process::{FileLock, ProcessIdentity, led_group_alive};
 use crate::record::file_stem_of;
@@ -31,6 +33,9 @@ pub struct RunSpec {
     pub session_id: String,
     /// Program and arguments; the program as an absolute path.
     pub argv: Vec<String>,
+    /// The registered runtime that `argv` was made of; `None` for a command of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RunRuntime>,
     /// Working directory.
     pub cwd: PathBuf,
     /// Variables added to the runner's own environment.
@@ -52,6 +57,33 @@ pub struct RunSpec {
     /// The account the user asked for; the command may heed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_profile: Option<String>,
+}
+
+/// A registered runtime as it was when the work was enqueued: further attempts are made of it, whatever is registered by
+/// then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRuntime {
+    /// Its id.
+    pub id: String,
+    /// Its command line; the program as an absolute path.
+    #[serde(flatten)]
+    pub definition: Runtime,
+}
+
+impl RunSpec {
+    /// The id of the runtime.
+    pub fn runtime_id(&self) -> &str {
+        self.runtime.as_ref().map_or(COMMAND, |runtime| &runtime.id)
+    }
+
+    /// Has the run made with this model: a registered runtime is told of it in its arguments.
+    pub fn set_model(&mut self, model: Option<String>) {
+        if let Some(runtime) = &self.runtime {
+            self.argv = runtime.definition.argv(model.as_deref());
+        }
+        self.model = model;
+    }
 }
 
 /// The command was started: written by the waiter before it starts it, so that it is never started twice.
@@ -287,5 +319,43 @@ impl RunFiles {
             let what = format!("{} is damaged: {e}", path.display());
             io::Error::new(io::ErrorKind::InvalidData, what)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(runtime: Value) -> RunSpec {
+        let mut spec = json!({
+            "runId": "r", "label": "l", "generation": 1, "sessionKey": "agent:main:s", "sessionId": "s",
+            "argv": ["/bin/agent", "-p", "--model", "a/1"], "cwd": "/", "env": [], "termGraceMs": 1, "model": "a/1",
+        });
+        if !runtime.is_null() {
+            spec["runtime"] = runtime;
+        }
+        RunSpec::deserialize(spec).expect("a description")
+    }
+
+    #[test]
+    fn a_registered_runtime_is_told_of_another_model_and_a_command_stays_what_it_is() {
+        let mut registered = spec(json!({
+            "id": "agent", "command": ["/bin/agent", "-p"], "modelArgs": ["--model", "{model}"],
+        }));
+        assert_eq!(registered.runtime_id(), "agent");
+        registered.set_model(Some("b/2".to_owned()));
+        assert_eq!(registered.argv, ["/bin/agent", "-p", "--model", "b/2"]);
+        registered.set_model(None);
+        assert_eq!(registered.argv, ["/bin/agent", "-p"]);
+        // As it was written before there were runtimes.
+        let mut command = spec(Value::Null);
+        assert_eq!(command.runtime_id(), "command");
+        let argv = command.argv.clone();
+        command.set_model(Some("b/2".to_owned()));
+        assert_eq!(
+            (command.argv, command.model),
+            (argv, Some("b/2".to_owned()))
+        );
     }
 }

@@ -417,6 +417,7 @@ impl Runner<'_> {
             "status": "running",
             "label": self.spec.label,
             "model": self.spec.model,
+            "agentHarnessId": self.spec.runtime_id(),
             "runId": self.spec.run_id,
             "runner": ProcessIdentity::current(),
         });

@@ -141,7 +141,7 @@ pub struct EnqueueArgs {
     /// Where it runs; a COMMAND implies local
     #[arg(long, value_enum)]
     pub backend: Option<BackendChoice>,
-    /// What runs a local session; only "auto" as yet
+    /// What runs a local session: a registered runtime's id, "command" (the one after --) or "auto" (by the model)
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub runtime: Option<String>,
     /// Session that asked for the work and is woken at its end

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::findings::Findings;
+use super::findings::{Findings, counted};
 use crate::config::aliases::{NoAlias, resolve};
+use crate::config::runtimes::{AUTO, COMMAND};
 use crate::config::{Config, Strictness};
 use crate::home::Home;
 use crate::paths::process_environment;
-use crate::process::is_script;
+use crate::process::{find_program, is_script};
 
 /// Checks the settings. Doctor itself goes on with defaults; other commands refuse what cannot be used.
 pub fn check(home: &Home, found: &mut Findings) {
@@ -24,6 +25,7 @@ pub fn check(home: &Home, found: &mut Findings) {
     for trouble in troubles(&home.config) {
         found.wrong("config", format!("the configuration {path}: {trouble}"));
     }
+    check_runtimes(home, found);
     // The variables come before the file.
     let events = &home.config.events;
     let hook = events.webhook.as_ref().map(|hook| hook.url.as_str());
@@ -55,6 +57,36 @@ pub fn check(home: &Home, found: &mut Findings) {
     }
 }
 
+/// Whether the programs of registered runtimes are there. A path in a work's directory is looked for when it is known.
+fn check_runtimes(home: &Home, found: &mut Findings) {
+    let path = (home.environment)("PATH");
+    for (id, runtime) in home.config.runtimes.iter() {
+        let name = runtime.command.first().map_or("", String::as_str);
+        if name.contains('/') && !Path::new(name).is_absolute() {
+            continue;
+        }
+        if find_program(name, Path::new("/"), path.as_deref()).is_none() {
+            let what = format!(
+                "the runtime \"{id}\" cannot be run: \"{name}\" does not exist or is not executable"
+            );
+            found.warn("runtimes", what).todo(format!(
+                "install it, or mend \"runtimes.{id}.command\" in {} or your PATH",
+                home.paths.config.display()
+            ));
+        }
+    }
+    match home.config.runtimes.iter().count() {
+        0 => {}
+        count => found.fine_else(
+            "runtimes",
+            format!(
+                "{} registered",
+                counted(count, "runtime is", "runtimes are")
+            ),
+        ),
+    }
+}
+
 /// What stands in the settings and leads nowhere.
 fn troubles(config: &Config) -> Vec<String> {
     let mut troubles = Vec::new();
@@ -69,6 +101,13 @@ fn troubles(config: &Config) -> Vec<String> {
     for (name, hook) in &config.webhooks {
         if let Some(why) = no_address(&hook.url) {
             troubles.push(format!("\"webhooks.{name}.url\" {why}"));
+        }
+    }
+    for (agent, id) in &config.agent_runtimes {
+        if config.runtimes.get(id).is_none() && ![AUTO, COMMAND].contains(&id.as_str()) {
+            troubles.push(format!(
+                "\"agents.{agent}.runtime\" is {id}, and \"runtimes\" has no \"{id}\""
+            ));
         }
     }
     match config.deliver_to.as_deref() {

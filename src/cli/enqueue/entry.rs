@@ -165,7 +165,8 @@ fn describe_run(
         generation: generation.get(),
         session_key: plan.session_key.clone(),
         session_id: plan.session_id.clone(),
-        argv: plan.argv.clone(),
+        argv: plan.work.argv.clone(),
+        runtime: plan.work.runtime.clone(),
         cwd: plan.cwd.clone(),
         env,
         prompt_path: plan.prompt_path.clone(),
@@ -174,7 +175,7 @@ fn describe_run(
             .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         term_grace_ms: u64::try_from(home.config.term_grace.as_millis()).unwrap_or(10_000),
         entry: entry.fields().clone(),
-        model: plan.model.clone(),
+        model: plan.work.model.clone(),
         auth_profile: plan.auth_profile.clone(),
     };
     let storage = home.storage.as_ref();
@@ -200,7 +201,7 @@ pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms
             "fresh"
         },
     );
-    entry.set("model", plan.model.clone());
+    entry.set("model", plan.work.model.clone());
     for (field, value) in [
         ("authProfile", &plan.auth_profile),
         ("fallbackModel", &args.fallback_model),
@@ -262,6 +263,9 @@ pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms
     }
     entry.set("attempt", 1);
     entry.set("backend", plan.backend.as_str());
+    if plan.backend == BackendName::Local {
+        entry.set("runtime", plan.work.runtime_id());
+    }
     if !plan.session_id.is_empty() {
         entry.set("sessionId", plan.session_id.as_str());
     }

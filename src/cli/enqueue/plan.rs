@@ -1,6 +1,5 @@
 //! What `enqueue` is going to do, worked out before anything is written.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,10 +11,11 @@ use uuid::Uuid;
 use super::entry::GATEWAY_TIMEOUT_S;
 use super::profile;
 use super::requester;
+use super::runtime::{self, Place, Work};
 use super::target::{self, Target};
 use super::variables::variables;
 use crate::backend::BackendName;
-use crate::backend::local::{LocalBackend, store_path, transcript_path};
+use crate::backend::local::{LocalBackend, RunRuntime, store_path, transcript_path};
 use crate::backend::openclaw::take_baseline;
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
 use crate::cli::exit::{failure, usage};
@@ -25,7 +25,7 @@ use crate::gateway::Client;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
 use crate::paths::Environment;
-use crate::record::{Baseline, Generation, Label, file_stem_of};
+use crate::record::{Baseline, Entry, Generation, Label, file_stem_of};
 use crate::session::key::SessionKey;
 use crate::watch::requests::Planned;
 
@@ -41,14 +41,14 @@ pub struct Plan {
     pub baseline: Baseline,
     /// How far the label's work was when the session was looked at.
     pub over: Planned,
-    pub argv: Vec<String>,
+    /// What is run, with which model; where a gateway runs it, the model alone.
+    pub work: Work,
     pub cwd: PathBuf,
     pub env: Vec<(String, String)>,
     pub target: Option<Target>,
     pub origin: Option<String>,
     pub content_hash: String,
     pub auth_profile: Option<String>,
-    pub model: Option<String>,
     /// When it counts as stuck; `None` where nobody is to be told.
     pub watchdog: Option<Watchdog>,
     /// The generation whose work is done again, by `retry`.
@@ -66,6 +66,8 @@ pub struct Watchdog {
 /// Work that was enqueued before and is done again: what a first call has to read or to look for is known.
 pub struct Repeat {
     pub of: Generation,
+    /// The registered runtime that did it.
+    pub runtime: Option<RunRuntime>,
     pub prompt: Option<Vec<u8>>,
     pub target: Option<Target>,
     pub origin: Option<String>,
@@ -94,11 +96,22 @@ pub fn plan(
         Some(_) => BackendName::Openclaw,
         None => BackendName::Local,
     };
-    let argv = match backend {
-        BackendName::Local => command_line(&args.command, &cwd, env)?,
-        BackendName::Openclaw => Vec::new(),
+    let named_model = model(home, args);
+    let work = match backend {
+        BackendName::Local => {
+            let stored = repeat.as_ref().and_then(|repeat| repeat.runtime.as_ref());
+            let place = Place {
+                label: label.as_str(),
+                cwd: &cwd,
+                model: named_model.as_deref(),
+            };
+            runtime::work(home, args, stored, &place, env)?
+        }
+        BackendName::Openclaw => Work {
+            model: named_model,
+            ..Work::default()
+        },
     };
-    check_runtime(args, backend)?;
     let watchdog = watchdog(home, args)?;
     let variables = variables(args)?;
     let repeats = repeat.as_ref().map(|repeat| repeat.of);
@@ -114,8 +127,13 @@ pub fn plan(
         Some(prompt) => prompt,
         None => prompt::read_prompt(home, &args.prompt, env)?,
     };
+    if prompt.is_none() && (backend == BackendName::Openclaw || work.runtime.is_some()) {
+        return Err(usage(
+            "a prompt is needed: give --message, --message-file, --message-env, --message-stdin, or pipe it in",
+        ));
+    }
     if backend == BackendName::Openclaw {
-        check_for_gateway(args, prompt.as_deref())?;
+        check_for_gateway(args, prompt.as_deref().unwrap_or_default())?;
     }
     // A call that was made before is answered again, whatever has become of who made it.
     if !target::is_answered(home, args)? {
@@ -147,7 +165,7 @@ pub fn plan(
             .join(label.file_stem())
             .join(format!("{}.txt", file_stem_of(&run_id)))
     });
-    let content_hash = content_hash(args, &argv, &cwd, prompt.as_deref());
+    let content_hash = content_hash(args, &work, &cwd, prompt.as_deref());
     if backend == BackendName::Openclaw
         && args.timeout.is_none()
         && !target::is_answered(home, args)?
@@ -166,7 +184,7 @@ pub fn plan(
         session_id,
         baseline,
         over,
-        argv,
+        work,
         cwd,
         env: variables,
         target,
@@ -175,7 +193,6 @@ pub fn plan(
         auth_profile,
         watchdog,
         repeats,
-        model: model(home, args),
     })
 }
 
@@ -188,10 +205,23 @@ impl Plan {
         &mut self,
         home: &Home,
         args: &EnqueueArgs,
+        env: Environment<'_>,
         gateway: Option<&mut Client>,
     ) -> Result<()> {
         let label = self.label.as_str();
         self.over = planned_over(home, label)?;
+        if self.backend == BackendName::Local {
+            let model = model(home, args);
+            let place = Place {
+                label,
+                cwd: &self.cwd,
+                model: model.as_deref(),
+            };
+            let stored = self.work.runtime.clone();
+            let stored = stored.filter(|_| self.repeats.is_some());
+            self.work = runtime::work(home, args, stored.as_ref(), &place, env)?;
+            self.content_hash = content_hash(args, &self.work, &self.cwd, self.prompt.as_deref());
+        }
         if self.baseline.session_id.is_some() {
             (self.session_key, self.session_id, self.baseline) =
                 session(home, args, label, gateway)?;
@@ -212,19 +242,6 @@ fn model(home: &Home, args: &EnqueueArgs) -> Option<String> {
 fn planned_over(home: &Home, label: &str) -> Result<Planned> {
     let entry = Ledger::new(home).read()?.get(label);
     Ok(Planned::over(entry.as_ref()))
-}
-
-/// Until runtimes can be registered, there is the built-in one that runs the given command.
-fn check_runtime(args: &EnqueueArgs, backend: BackendName) -> Result<()> {
-    match (args.runtime.as_deref(), backend) {
-        (None, _) | (Some("auto"), BackendName::Local) => Ok(()),
-        (Some(_), BackendName::Openclaw) => Err(usage(
-            "--runtime is for local sessions; a gateway chooses for itself what runs its agents: leave it out",
-        )),
-        (Some(id), BackendName::Local) => Err(usage(format!(
-            "--runtime: there is no runtime \"{id}\"; give auto, or leave it out, and the command after -- is run"
-        ))),
-    }
 }
 
 fn watchdog(home: &Home, args: &EnqueueArgs) -> Result<Option<Watchdog>> {
@@ -250,12 +267,7 @@ fn watchdog(home: &Home, args: &EnqueueArgs) -> Result<Option<Watchdog>> {
 }
 
 /// What a gateway cannot take.
-fn check_for_gateway(args: &EnqueueArgs, prompt: Option<&[u8]>) -> Result<()> {
-    let Some(prompt) = prompt else {
-        return Err(usage(
-            "a prompt is needed: give --message, --message-file, --message-env, --message-stdin, or pipe it in",
-        ));
-    };
+fn check_for_gateway(args: &EnqueueArgs, prompt: &[u8]) -> Result<()> {
     if std::str::from_utf8(prompt).is_err() {
         return Err(usage("the prompt is not UTF-8, which a gateway needs"));
     }
@@ -290,42 +302,6 @@ fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// The command with its program as an absolute path, so that it means the same to every runner.
-fn command_line(command: &[String], cwd: &Path, env: Environment<'_>) -> Result<Vec<String>> {
-    let (program, rest) = command
-        .split_first()
-        .filter(|(program, _)| !program.is_empty())
-        .ok_or_else(|| usage("the command after -- is empty; give a program and its arguments"))?;
-    let found = match program.contains('/') {
-        true => Some(cwd.join(program)).filter(|path| is_executable(path)),
-        false => search_path(program, env("PATH")),
-    };
-    let Some(path) = found else {
-        return Err(usage(format!(
-            "the command \"{program}\" does not exist or is not executable; check its name and your PATH"
-        )));
-    };
-    let path = path.into_os_string().into_string().map_err(|path| {
-        usage(format!(
-            "the command's path {} is not UTF-8",
-            path.display()
-        ))
-    })?;
-    Ok(std::iter::once(path).chain(rest.iter().cloned()).collect())
-}
-
-fn search_path(program: &str, path: Option<OsString>) -> Option<PathBuf> {
-    let path = path.unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|candidate| is_executable(candidate))
-        .and_then(|found| std::path::absolute(found).ok())
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
 /// The level as the ledger and the command see it.
 pub fn thinking_text(thinking: Thinking) -> &'static str {
     match thinking {
@@ -337,6 +313,29 @@ pub fn thinking_text(thinking: Thinking) -> &'static str {
     }
 }
 
+/// The key of the session, where the call gives one.
+///
+/// # Errors
+/// A usage error for what is no session key.
+pub fn given_key(args: &EnqueueArgs) -> Result<Option<String>> {
+    let Some(key) = &args.session_key else {
+        return Ok(None);
+    };
+    let parsed = SessionKey::parse(key).map_err(|e| usage(format!("--session-key: {e}")))?;
+    Ok(Some(parsed.as_str().to_owned()))
+}
+
+/// The label's last entry, in the ledger or out of it.
+///
+/// # Errors
+/// When ledger or archive cannot be read.
+pub fn last_entry(home: &Home, label: &str) -> Result<Option<Entry>> {
+    match Ledger::new(home).read()?.get(label) {
+        None => Ok(Archive::new(home).latest(label)?),
+        last => Ok(last),
+    }
+}
+
 /// The session: a new one, or the one that the label or the key names.
 fn session(
     home: &Home,
@@ -345,14 +344,7 @@ fn session(
     gateway: Option<&mut Client>,
 ) -> Result<(String, String, Baseline)> {
     let backend = LocalBackend::new(home);
-    let given = match &args.session_key {
-        Some(key) => {
-            let parsed =
-                SessionKey::parse(key).map_err(|e| usage(format!("--session-key: {e}")))?;
-            Some(parsed.as_str().to_owned())
-        }
-        None => None,
-    };
+    let given = given_key(args)?;
     if args.mode == Mode::Fresh {
         let id = Uuid::new_v4();
         let key = match &given {
@@ -372,10 +364,7 @@ fn session(
             (None, _) => (key, id.to_string(), Baseline::default()),
         });
     }
-    let last = match Ledger::new(home).read()?.get(label) {
-        None => Archive::new(home).latest(label)?,
-        last => last,
-    };
+    let last = last_entry(home, label)?;
     let key = given.or_else(|| last.as_ref()?.text("sessionKey").map(str::to_owned));
     let Some(key) = key else {
         return Err(failure(format!(
@@ -415,7 +404,12 @@ fn session(
 }
 
 /// What makes two calls under one key the same: everything that decides what is done and for whom.
-fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<&[u8]>) -> String {
+fn content_hash(args: &EnqueueArgs, work: &Work, cwd: &Path, prompt: Option<&[u8]>) -> String {
+    // A registered runtime counts by its id: how it is called is the operator's business.
+    let argv = match work.runtime {
+        Some(_) => &[][..],
+        None => work.argv.as_slice(),
+    };
     let content = json!([
         args.label,
         argv,
@@ -457,6 +451,10 @@ fn content_hash(args: &EnqueueArgs, argv: &[String], cwd: &Path, prompt: Option<
     let content = match is_watched_as_usual {
         true => content,
         false => json!([content, watching]),
+    };
+    let content = match &work.runtime {
+        Some(runtime) => json!([content, runtime.id]),
+        None => content,
     };
     let mut hasher = Sha256::new();
     hasher.update(content.to_string());

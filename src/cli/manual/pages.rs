@@ -91,6 +91,8 @@ such as 20m. A value may start with a dash; write \"--flag=value\" where it coul
             TRANSPORT,
             GATEWAY,
             OPENCLAW,
+            RUNTIME,
+            NO_FALLBACK,
             EVENTS,
             (
                 "NO_COLOR, TERM",
@@ -238,6 +240,14 @@ const GATEWAY: (&str, &str) = (
 const OPENCLAW: (&str, &str) = (
     "OPENCLAW_STATE_DIR, OPENCLAW_CONFIG_PATH, OPENCLAW_HOME, OPENCLAW_PROFILE",
     "Where OpenClaw keeps its state and its configuration.",
+);
+const RUNTIME: (&str, &str) = (
+    "OPENCLAW_AGENT_RUNTIME",
+    "The runtime of local sessions whose call names neither one nor a command.",
+);
+const NO_FALLBACK: (&str, &str) = (
+    "OPENCLAW_AGENT_HARNESS_FALLBACK",
+    "Refused by local calls with --runtime or without a command: a runtime never falls back to another.",
 );
 const EVENTS: (&str, &str) = (
     "LOKI_PUSH_URL, DISPATCH_WEBHOOK_URL, DISPATCH_WEBHOOK_SECRET, DISPATCH_HOST",
