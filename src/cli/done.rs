@@ -23,7 +23,7 @@ use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
 use crate::completion::structured::{Forced, Report};
-use crate::delivery::{ALIAS, is_owed};
+use crate::delivery::{ALIAS, CONFIGURED, is_owed};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
@@ -94,7 +94,11 @@ pub fn run(
             home.say(&format!(
                 "warn: no session found for label \"{label}\" -- registering as done"
             ));
-            if home.config.deliver_to.is_none() {
+            if home.config.is_deliver_to_unread {
+                home.say(&format!(
+                    "warn: deliverTo in config cannot be read -- completion of \"{label}\" is delivered when it can be"
+                ));
+            } else if home.config.deliver_to.is_none() {
                 home.say(&format!(
                     "warn: no deliverTo in config -- completion not delivered for \"{label}\""
                 ));
@@ -339,21 +343,30 @@ fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
     let generation = Archive::new(home).next_generation(label, None, now_ms)?;
     let mut entry = Entry::new();
     entry.set_generation(generation);
-    let channel = home.config.delivery_channel.clone();
-    // A completion is not lost over an alias that nobody configured: its record is parked where everybody sees it, until
-    // the alias leads somewhere.
-    let target = target::configured(home, channel).unwrap_or_else(|e| {
-        home.say(&format!("warn: {e}"));
-        let to = home.config.deliver_to.clone()?;
-        let channel = ALIAS.to_owned();
-        Some(Target { channel, to })
-    });
-    if let Some(target) = target {
+    if let Some(target) = usual_target(home) {
         entry.set("deliverTo", target.to);
         entry.set("deliverChannel", target.channel);
         entry.set("deliveryMode", "announce");
     }
     Ok(entry)
+}
+
+/// The configuration's target. A completion is not lost over a file that cannot be read, or an alias that nobody configured:
+/// its record waits where everybody sees it, until they lead somewhere.
+fn usual_target(home: &Home) -> Option<Target> {
+    let looked_up = |channel: &str, to: &str| {
+        let (channel, to) = (channel.to_owned(), to.to_owned());
+        Some(Target { channel, to })
+    };
+    if home.config.is_deliver_to_unread {
+        let (channel, to) = CONFIGURED.split_once(':')?;
+        return looked_up(channel, to);
+    }
+    let channel = home.config.delivery_channel.clone();
+    target::configured(home, channel).unwrap_or_else(|e| {
+        home.say(&format!("warn: {e}"));
+        looked_up(ALIAS, home.config.deliver_to.as_deref()?)
+    })
 }
 
 /// A watcher at its post hears of the signal at once; one is started where the run goes on or a delivery is owed.

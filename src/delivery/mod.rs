@@ -17,6 +17,10 @@ pub const STDOUT: &str = "stdout";
 /// try looks them up anew.
 pub const ALIAS: &str = "alias";
 
+/// The target of what was recorded while nobody could read whom the configuration's `deliverTo` names: each try looks
+/// there anew.
+pub const CONFIGURED: &str = "config:deliverTo";
+
 /// The channel of targets that are sessions.
 pub const WAKE: &str = "wake";
 
@@ -262,6 +266,24 @@ pub fn pass_on_stdout(
         }
     }
     Some(told)
+}
+
+/// Takes out what is owed to whomever the configuration names, and the target with it, because it names nobody: the entry
+/// is then as if that had been known from the first. Returns the records.
+pub fn settle_unnamed(entry: &mut Entry) -> Vec<Delivery> {
+    let mut records = entry.deliveries();
+    records.retain(|record| {
+        record.target == CONFIGURED && record.is_open() && record.state != DeliveryState::Sending
+    });
+    for record in &records {
+        entry.remove_delivery(&record.key);
+    }
+    if !records.is_empty() && targets(entry) == [CONFIGURED] {
+        for field in ["deliverTo", "deliverChannel", "deliveryMode"] {
+            entry.clear(field);
+        }
+    }
+    records
 }
 
 /// Somebody is named who would hear of what the entry's own generation owes to a stdout.

@@ -148,6 +148,25 @@ yours: Label not previously registered; marked done.
 }
 
 #[test]
+fn a_signal_under_a_configuration_that_cannot_be_read_waits_for_whom_it_names() {
+    let house = House::new();
+    house.write_config("{");
+    tells(
+        &house,
+        r#"
+$ dispatch done --label mine --checklist '{"work_complete":true}' --output table
+mine: Label not previously registered; marked done.
+2> [dispatch] the configuration ROOT/state/config.json is not usable: EOF while parsing an object at line 1 column 1; mend it or move it away; going on with the default
+2> [dispatch] warn: no session found for label "mine" -- registering as done
+2> [dispatch] warn: deliverTo in config cannot be read -- completion of "mine" is delivered when it can be
+$ dispatch redeliver --label mine
+2> [dispatch] the configuration ROOT/state/config.json is not usable: EOF while parsing an object at line 1 column 1; mend it or move it away
+=> 2
+"#,
+    );
+}
+
+#[test]
 fn a_command_that_signals_its_own_end_keeps_its_last_words() {
     let house = House::new();
     tells(
