@@ -199,10 +199,7 @@ fn row(home: &Home, label: &str, entry: &Entry) -> Value {
     }
     fields.entry("summary").or_insert(Value::Null);
     fields.insert("delivery".to_owned(), views::delivery_surface(entry));
-    let survivor = views::survivor(home, label, entry);
-    if !survivor.is_null() {
-        fields.insert("commandAtWork".to_owned(), survivor);
-    }
+    views::add_survivors(home, label, entry, &mut fields);
     Value::Object(fields)
 }
 
@@ -230,8 +227,12 @@ fn table(home: &Home, output: Output, rows: &[(&str, Entry)]) -> Table {
         } else {
             String::new()
         };
-        let lives_on = match views::survivor(home, label, entry) {
-            Value::Null => "",
+        let lives_on = match (
+            views::survivor(home, label, entry),
+            views::older_survivors(home, label, entry),
+        ) {
+            (Value::Null, Value::Null) => "",
+            (Value::Null, _) => "[an older command lives on] ",
             _ => "[its command lives on] ",
         };
         table.add_row(vec![

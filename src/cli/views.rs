@@ -150,6 +150,36 @@ pub fn survivor(home: &Home, label: &str, entry: &Entry) -> Value {
     )
 }
 
+/// The commands of older generations that are at work all the same; null where there are none.
+pub fn older_survivors(home: &Home, label: &str, entry: &Entry) -> Value {
+    let rows: Vec<Value> = Survivor::older(home, label, entry)
+        .iter()
+        .map(|survivor| {
+            json!({
+                "generation": survivor.generation(),
+                "pid": survivor.pid,
+                "since": survivor.since_ms.map(time::iso),
+            })
+        })
+        .collect();
+    match rows.is_empty() {
+        true => Value::Null,
+        false => Value::Array(rows),
+    }
+}
+
+/// Puts what lives on after its generation's end into a view of the label.
+pub fn add_survivors(home: &Home, label: &str, entry: &Entry, view: &mut Map<String, Value>) {
+    for (name, survivors) in [
+        ("commandAtWork", survivor(home, label, entry)),
+        ("olderCommandsAtWork", older_survivors(home, label, entry)),
+    ] {
+        if !survivors.is_null() {
+            view.insert(name.to_owned(), survivors);
+        }
+    }
+}
+
 /// The status for people, with the phase where that says more: `running (accepting)`.
 pub fn status_text(entry: &Entry) -> String {
     let status = entry.status();

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    Baseline, Claim, Delivery, Failure, FallbackUse, Generation, Phase, Selection, Status, Steer,
-    time,
+    Baseline, Claim, Delivery, Failure, FallbackUse, Generation, OlderRun, Phase, Selection,
+    Status, Steer, time,
 };
 
 /// The most bytes of any one text in the ledger; the whole is in the artifact or the prompt file.
@@ -237,6 +237,19 @@ impl Entry {
     /// Records the baseline.
     pub fn set_baseline(&mut self, baseline: &Baseline) {
         self.set_object("baseline", baseline);
+    }
+
+    /// Runs of older generations whose commands lived on when this one began, oldest first.
+    pub fn older_runs(&self) -> Vec<OlderRun> {
+        self.object("olderRuns").unwrap_or_default()
+    }
+
+    /// Records the runs of older generations whose commands live on.
+    pub fn set_older_runs(&mut self, runs: &[OlderRun]) {
+        match runs.is_empty() {
+            true => self.clear("olderRuns"),
+            false => self.set_object("olderRuns", &runs),
+        }
     }
 
     /// The messages that were sent into the running session, oldest first.
