@@ -6,8 +6,6 @@
 pub mod outbox;
 pub mod sinks;
 
-use serde_json::Value;
-
 use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Status};
 
 /// The target of a foreground watcher.
@@ -108,8 +106,7 @@ fn owe_under(
 ) {
     if !entry.deliveries().iter().any(|other| other.key == key) {
         let mut record = Delivery::new(key, kind, target, content.clone(), now_ms);
-        // What a lost ledger knew of earlier tries is lost with it.
-        record.may_be_repeat = entry.value("adopted") == Some(&Value::Bool(true));
+        record.may_be_repeat = entry.is_in_doubt();
         entry.put_delivery(&record);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::replace::replace;
 use super::salvage::salvage;
 use super::{Book, Ledger, LedgerError, Patience};
-use crate::record::time;
+use crate::record::{Delivery, Entry, Status, time};
 use crate::storage::create_synced;
 
 /// What a repair did.
@@ -25,6 +25,19 @@ pub struct Repair {
     pub backup_aside: Option<PathBuf>,
     /// There was no sound backup: what else the ledger held, nobody can know.
     pub is_blind: bool,
+}
+
+/// Puts an entry of the backup into the book. The version that is lost may have told what this one owes, or yet comes to
+/// owe; one that owes nothing stays what it is, byte for byte.
+fn restore_older(book: &mut Book, label: &str, text: &str) {
+    book.restore_text(label, text);
+    let owes = |entry: &Entry| {
+        entry.status() == Status::Running || entry.deliveries().iter().any(Delivery::is_open)
+    };
+    if let Some(mut entry) = book.get(label).filter(owes) {
+        entry.doubt_deliveries();
+        book.restore(label, entry);
+    }
 }
 
 impl Ledger {
@@ -59,7 +72,7 @@ impl Ledger {
         let older = salvage(backup.as_deref().unwrap_or_default());
         for (label, entry) in older.entries {
             if !book.contains(&label) {
-                book.restore_text(&label, &entry);
+                restore_older(&mut book, &label, &entry);
                 repair.from_backup.push(label);
             }
         }

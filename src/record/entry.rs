@@ -334,6 +334,23 @@ impl Entry {
         }
     }
 
+    /// What a lost ledger knew of the deliveries is lost with it: whatever the entry owes, now or later, may have been told
+    /// before.
+    pub fn doubt_deliveries(&mut self) {
+        self.set("adopted", true);
+        for mut record in self.deliveries() {
+            if record.is_open() {
+                record.may_be_repeat = true;
+                self.put_delivery(&record);
+            }
+        }
+    }
+
+    /// Nobody knows what was told of it before.
+    pub fn is_in_doubt(&self) -> bool {
+        self.value("adopted") == Some(&Value::Bool(true))
+    }
+
     /// Takes an outbox record out.
     pub fn remove_delivery(&mut self, key: &str) {
         if let Some(Value::Array(records)) = self.fields.get_mut("deliveries") {
