@@ -22,14 +22,15 @@ use super::views;
 use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
+use crate::completion::choice::is_generic_summary;
 use crate::completion::structured::{Forced, Report};
 use crate::delivery::{ALIAS, CONFIGURED, is_owed};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Phase, Status};
-use crate::watch::file_text;
 use crate::watch::requests::{Signal, Signalled, answered};
+use crate::watch::{file_text, last_reply, recorded_summary};
 use crate::watchers::{Post, ensure_watcher};
 
 /// The summary where the agent gave none.
@@ -73,9 +74,22 @@ pub fn run(
         unfenced: generation.is_none(),
         forced: forced.as_ref(),
     };
+    // Within its own session, what is printed here would become part of the session's reply.
+    let is_aside = speaks_for_itself(label, env) && !json_asked;
     let (entry, message) = match signal(home, label, generation, args, &report)? {
         Outcome::Rejected(why) => return Err(rejected(why)),
         Outcome::Moved => return Err(failure(moved(label))),
+        Outcome::Again(entry) if says_otherwise(&entry, report.raw_summary) => {
+            if !is_aside {
+                home.say(&format!(
+                    "warn: label \"{label}\" was done already: its first summary stands, and these words were not recorded"
+                ));
+            }
+            (
+                entry,
+                "Label was done already; its first summary stands, and these words were not recorded.",
+            )
+        }
         Outcome::Again(entry) => (entry, "Label was done already; nothing changed."),
         Outcome::Done {
             entry,
@@ -107,12 +121,18 @@ pub fn run(
         }
     };
     wake_watcher(home, label, &entry);
-    // Within its own session, what is printed here would become part of the session's reply.
-    match speaks_for_itself(label, env) && !json_asked {
+    match is_aside {
         true => output.aside(&home.config.brand, &format!("{label}: {message}"))?,
         false => answer(output, label, &entry, message)?,
     }
     Ok(OK)
+}
+
+/// A signal for a label that is done brings words of its own which are not what is on record.
+fn says_otherwise(entry: &Entry, summary: &str) -> bool {
+    let recorded = [last_reply(entry), recorded_summary(entry)];
+    let is_recorded = |text: &String| text.trim() == summary.trim();
+    !is_generic_summary(summary) && !recorded.iter().flatten().any(is_recorded)
 }
 
 /// How often the guards look again at a label that was enqueued anew meanwhile.

@@ -70,7 +70,10 @@ $ dispatch done --label mine --summary 'Rebuilt the index and ran its tests' --c
 2> [dispatch] warn: no session found for label "mine" -- registering as done
 2> [dispatch] warn: no deliverTo in config -- completion not delivered for "mine"
 $ dispatch done --label mine --summary 'Once more' --checklist '{"work_complete":true}' | grep message
-  "message": "Label was done already; nothing changed."
+  "message": "Label was done already; its first summary stands, and these words were not recorded."
+2> [dispatch] warn: label "mine" was done already: its first summary stands, and these words were not recorded
+$ dispatch done --label mine --summary 'Rebuilt the index and ran its tests' --checklist '{"work_complete":true}' --output table
+mine: Label was done already; nothing changed.
 $ dispatch done --label mine --checklist '{"work_complete":true}' --output table
 mine: Label was done already; nothing changed.
 $ dispatch done --label yours --checklist '{"work_complete":true,"tests_passed":true}' --output table
