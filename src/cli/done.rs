@@ -79,7 +79,7 @@ pub fn run(
     let (entry, message) = match signal(home, label, generation, args, &report)? {
         Outcome::Rejected(why) => return Err(rejected(why)),
         Outcome::Moved => return Err(failure(moved(label))),
-        Outcome::Again(entry) if says_otherwise(&entry, report.raw_summary) => {
+        Outcome::Again(entry) if says_otherwise(home, &entry, report.raw_summary) => {
             if !is_aside {
                 home.say(&format!(
                     "warn: label \"{label}\" was done already: its first summary stands, and these words were not recorded"
@@ -129,8 +129,8 @@ pub fn run(
 }
 
 /// A signal for a label that is done brings words of its own which are not what is on record.
-fn says_otherwise(entry: &Entry, summary: &str) -> bool {
-    let recorded = [last_reply(entry), recorded_summary(entry)];
+fn says_otherwise(home: &Home, entry: &Entry, summary: &str) -> bool {
+    let recorded = [last_reply(home, entry), recorded_summary(entry)];
     let is_recorded = |text: &String| text.trim() == summary.trim();
     !is_generic_summary(summary) && !recorded.iter().flatten().any(is_recorded)
 }
@@ -245,7 +245,7 @@ fn guard(home: &Home, label: &str, entry: Option<&Entry>, args: &DoneArgs) -> Re
     };
     if let Some(entry) = entry {
         pass(guards::running_time(entry, &flags, home.now_ms()))?;
-        let prompt = prompt_of(entry);
+        let prompt = prompt_of(home, entry);
         // A command may have no prompt at all.
         if prompt.is_some() || guards::counts_turns(entry) {
             pass(guards::git(label, prompt.as_deref(), &flags))?;

@@ -148,7 +148,7 @@ fn view(
     view.insert("delivery".to_owned(), views::delivery_surface(entry));
     view.insert(
         "artifactPath".to_owned(),
-        json!(crate::watch::artifact_path(entry, "artifact")),
+        json!(crate::watch::artifact_path(home, entry, "artifact")),
     );
     view.insert(
         "liveness".to_owned(),
@@ -387,7 +387,7 @@ fn print(
     if let Some(summary) = entry.text("summary") {
         facts.push(("summary", summary.chars().take(200).collect()));
     }
-    if let Some(path) = crate::watch::artifact_path(entry, "artifact") {
+    if let Some(path) = crate::watch::artifact_path(home, entry, "artifact") {
         facts.push(("full text", path.display().to_string()));
     }
     facts.retain(|(_, value)| !value.is_empty());

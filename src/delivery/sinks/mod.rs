@@ -17,7 +17,6 @@ use super::outbox::{Outcome, repeat_words};
 use super::{ALIAS, CONFIGURED, WAKE};
 use crate::completion::artifact::read_artifact;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from, message};
-use crate::config::Config;
 use crate::config::aliases::{NoAlias, address};
 use crate::home::Home;
 use crate::record::{Delivery, DeliveryKind};
@@ -53,16 +52,17 @@ pub struct Payload {
 }
 
 /// Puts a record into words.
-pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
+pub fn payload(home: &Home, label: &str, delivery: &Delivery) -> Payload {
     let content = &delivery.content;
-    let limit = inline_limit_from(config.inline_limit.as_deref());
-    let whole = content
-        .artifact
+    let limit = inline_limit_from(home.config.inline_limit.as_deref());
+    let recorded = content.artifact.as_ref();
+    let artifact = recorded.map(|path| home.paths.found(path.as_ref()));
+    let whole = artifact
         .as_ref()
-        .map(|path| read_artifact(path.as_ref(), MAX_ARTIFACT_BYTES));
-    let body = match (whole, &content.artifact) {
+        .map(|path| read_artifact(path, MAX_ARTIFACT_BYTES));
+    let body = match (whole, &artifact) {
         (Some(Ok(text)), Some(path)) => {
-            cap(&text, limit, &ArtifactOutcome::Written(path.into())).text
+            cap(&text, limit, &ArtifactOutcome::Written(path.clone())).text
         }
         (Some(Err(e)), _) => format!(
             "{}\n\n[The full text ({} bytes) cannot be read: {e}]",
@@ -83,7 +83,7 @@ pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
         kind: delivery.kind,
         label: label.to_owned(),
         text,
-        artifact_path: content.artifact.clone(),
+        artifact_path: artifact.map(|path| path.to_string_lossy().into_owned()),
         bytes: content.bytes,
         may_be_repeat: delivery.may_be_repeat,
         attempt: delivery.attempts,
