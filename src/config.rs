@@ -96,6 +96,8 @@ pub struct Config {
     pub default_model: Option<String>,
     /// Where results of labels go that nobody enqueued.
     pub deliver_to: Option<String>,
+    /// `deliverTo` could not be read: whom it names, or whether anybody, is not known.
+    pub is_deliver_to_unread: bool,
     /// The channel of delivery targets that name none.
     pub delivery_channel: String,
     /// `@name` -> target.
@@ -141,6 +143,7 @@ impl Default for Config {
             runtimes: Runtimes::default(),
             default_model: None,
             deliver_to: None,
+            is_deliver_to_unread: false,
             delivery_channel: "telegram".to_owned(),
             aliases: BTreeMap::new(),
             webhooks: BTreeMap::new(),
@@ -262,9 +265,13 @@ impl Config {
         match read_object(storage, path) {
             Ok(keys) => {
                 let unusable = config.apply(path, &keys, &mut warnings);
+                config.is_deliver_to_unread = unusable.iter().any(is_about_deliver_to);
                 settle(unusable, file, &mut warnings)?;
             }
-            Err(error) => settle(vec![error], file, &mut warnings)?,
+            Err(error) => {
+                config.is_deliver_to_unread = true;
+                settle(vec![error], file, &mut warnings)?;
+            }
         }
         let text = |name: &str| env(name).and_then(|value| value.into_string().ok());
         if config.default_model.is_none() {
@@ -432,6 +439,10 @@ fn read_object(storage: &dyn Storage, path: &Path) -> Result<Map<String, Value>,
         Ok(_) => Err(syntax("it is not a JSON object".to_owned())),
         Err(e) => Err(syntax(e.to_string())),
     }
+}
+
+fn is_about_deliver_to(error: &ConfigError) -> bool {
+    matches!(error, ConfigError::WrongType { key, .. } if key == "deliverTo")
 }
 
 fn settle(

@@ -1,7 +1,7 @@
 //! Where everything is on disk. The only place, with `config.rs`, that reads the environment.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A way to look up environment variables; empty values count as unset.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -150,6 +150,31 @@ impl Paths {
             variables.push(("OPENCLAW_CONFIG_PATH", &self.openclaw_config));
         }
         variables
+    }
+
+    /// Where a recorded prompt or completion text is now. The ledger names such a file by its full path: one that is not
+    /// there any more, and stands under its own name in the present directories, has moved with them.
+    pub fn found(&self, recorded: &Path) -> PathBuf {
+        let is_gone = || matches!(recorded.try_exists(), Ok(false));
+        let is_there = |path: &Path| path.symlink_metadata().is_ok_and(|facts| facts.is_file());
+        let moved = self.moved(recorded);
+        let moved = moved.filter(|moved| moved != recorded && is_gone() && is_there(moved));
+        moved.unwrap_or_else(|| recorded.to_owned())
+    }
+
+    /// Where a prompt or a completion text of another state directory stands in this one.
+    fn moved(&self, recorded: &Path) -> Option<PathBuf> {
+        let mut parts = recorded.components().rev().map(|part| match part {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        });
+        let mut next = || parts.next().flatten();
+        let (file, dir) = (next()?, next()?);
+        if Some(dir) == self.artifacts.file_name() {
+            return Some(self.artifacts.join(file));
+        }
+        let prompts = self.prompts();
+        (next() == prompts.file_name()).then(|| prompts.join(dir).join(file))
     }
 
     /// Locks, heartbeats and logs of the watchers.
@@ -408,5 +433,45 @@ mod tests {
             paths(&[("HOME", "/h"), ("OPENCLAW_STATE_DIR", "/s")]).openclaw_state,
             Path::new("/s")
         );
+    }
+
+    #[test]
+    fn what_has_moved_is_found_under_its_own_name_and_nothing_else_is() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let here = dir.path().to_str().expect("UTF-8");
+        let paths = paths(&[("DISPATCH_HOME", here)]);
+        let write = |path: PathBuf| {
+            std::fs::create_dir_all(crate::storage::parent_of(&path)).expect("creatable");
+            std::fs::write(path, "x").expect("writable");
+        };
+        let (artifact, prompt) = (
+            paths.artifacts.join("a.txt"),
+            paths.prompts().join("w/r.txt"),
+        );
+        write(artifact.clone());
+        write(prompt.clone());
+        write(paths.home.join("config.json"));
+        write(paths.home.join("old/artifacts/dispatch-completions/a.txt"));
+        let found = |recorded: &str| paths.found(recorded.as_ref());
+        for (recorded, now) in [
+            (
+                "/gone/artifacts/dispatch-completions/a.txt",
+                Some(&artifact),
+            ),
+            ("/gone/prompts/w/r.txt", Some(&prompt)),
+            ("/gone/artifacts/dispatch-completions/b.txt", None),
+            ("/gone/prompts/w/../r.txt", None),
+            ("/gone/prompts/v/r.txt", None),
+            ("/gone/config.json", None),
+            ("dispatch-completions/..", None),
+            ("a sentence", None),
+            ("", None),
+        ] {
+            let expected = now.map_or(Path::new(recorded), PathBuf::as_path);
+            assert_eq!(found(recorded), expected, "{recorded}");
+        }
+        // What still is where it was is read there.
+        let old = paths.home.join("old/artifacts/dispatch-completions/a.txt");
+        assert_eq!(paths.found(&old), old);
     }
 }

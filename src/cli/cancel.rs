@@ -1,6 +1,6 @@
 //! `dispatch cancel`: stop a running label. The request is recorded first, so that a crash in between leaves it to the
 //! watcher; a reply that was complete before the stop wins. A command that lives on after its label's end is stopped, and
-//! the label stays what it is.
+//! the label stays what it is; so is one of an older generation, beside whatever the label does now.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::backend::openclaw::OpenclawBackend;
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger, Patience};
-use crate::record::{Entry, Status, time};
+use crate::record::{Entry, Generation, Status, time};
 use crate::storage::parent_of;
 use crate::wake::Wake;
 use crate::watch::requests::{Cancelling, cancel as request};
@@ -34,49 +34,97 @@ pub struct Stop {
     pub entry: Option<Entry>,
     /// Why the gateway was not told: the watcher tells it once it answers, and nobody waits for that.
     unheard: Option<String>,
-    /// The command that outlived its label.
-    survivor: Option<Survived>,
+    /// The commands that outlived their generations.
+    survivors: Vec<Survived>,
 }
 
-/// What became of a command that outlived its label, and was told to stop.
+/// What became of a command that outlived its generation, and was told to stop.
 struct Survived {
+    generation: Generation,
     /// The leader of its process group.
     pid: u32,
     /// It has ended.
     is_over: bool,
 }
 
+/// The call that stops this generation alone.
+pub fn words(label: &str, generation: Generation) -> String {
+    let label = labels::typed(label);
+    format!("dispatch cancel --label {label} --generation {generation}")
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// An unknown label, one that has ended with its command, one whose backend this build lacks; an unwritable ledger.
+/// An unknown label or generation, one that has ended with its command, one whose backend this build lacks; an unwritable
+/// ledger.
 pub fn run(home: &Home, output: Output, args: &CancelArgs) -> Result<u8> {
     let ledger = Ledger::new(home);
     let label = args.label.as_str();
     let before = labels::find(home, &ledger.read()?, label)?;
+    let wanted = args.generation.map(Generation::new);
+    if let Some(older) = wanted.filter(|wanted| *wanted != before.generation()) {
+        return stop_older(home, output, label, &before, older);
+    }
     let was_running = before.status() == Status::Running;
-    if !was_running && Survivor::of(home, label, &before).is_none() {
+    if !was_running && living(home, label, &before, wanted).is_empty() {
         return Err(failure(format!(
             "label \"{label}\" is not running: it is {}",
             before.status()
         )));
     }
-    let stop = settle(home, &ledger, label, args.reason.as_deref())?;
+    let stop = settle_generation(home, &ledger, label, wanted, args.reason.as_deref())?;
     let (is_done, message) = told(was_running, &stop);
     let entry = stop.entry.unwrap_or(before);
-    let code = if is_done { OK } else { FAILURE };
+    answer(output, label, &entry, is_done, &message)
+}
+
+/// Stops the command of an older generation and nothing else.
+fn stop_older(
+    home: &Home,
+    output: Output,
+    label: &str,
+    current: &Entry,
+    older: Generation,
+) -> Result<u8> {
+    let Some(entry) = Archive::new(home).find(label, older)? else {
+        return Err(failure(format!(
+            "label \"{label}\" has no generation {older}, neither in the ledger nor in the archive; the current one is {}",
+            current.generation()
+        )));
+    };
+    let Some(survivor) = Survivor::of(home, label, &entry) else {
+        return Err(failure(format!(
+            "generation {older} of label \"{label}\" is not running: it is {}",
+            entry.status()
+        )));
+    };
+    let ended = end(home, &[survivor], current.generation())?;
+    let (are_over, message) = told_of_survivors(&ended);
+    answer(output, label, &entry, are_over, &message)
+}
+
+fn answer(output: Output, label: &str, entry: &Entry, is_done: bool, message: &str) -> Result<u8> {
     match output.is_json() {
         true => output.json(&json!({
             "ok": is_done,
             "label": label,
             "status": entry.status().as_str(),
             "generation": entry.generation(),
-            "delivery": views::delivery_surface(&entry),
+            "delivery": views::delivery_surface(entry),
             "message": message,
         }))?,
         false => output.untrusted(&format!("{label}: {message}"))?,
     }
-    Ok(code)
+    Ok(if is_done { OK } else { FAILURE })
+}
+
+/// What is to be stopped beside the label's run: all that outlived a generation, or only what outlived the one that is
+/// meant.
+fn living(home: &Home, label: &str, entry: &Entry, only: Option<Generation>) -> Vec<Survivor> {
+    let mut living = Survivor::all(home, label, entry);
+    living.retain(|survivor| only.is_none_or(|only| only == survivor.generation()));
+    living
 }
 
 /// Whether that was done which was asked for, and what to say of it.
@@ -84,9 +132,60 @@ fn told(was_running: bool, stop: &Stop) -> (bool, String) {
     let Some(entry) = &stop.entry else {
         return (false, "the label is no longer in the ledger".to_owned());
     };
+    let (own, older): (Vec<&Survived>, Vec<&Survived>) = stop
+        .survivors
+        .iter()
+        .partition(|survived| survived.generation == entry.generation());
+    let (is_done, message) = match (own.first(), was_running) {
+        (None, false) if !older.is_empty() => (true, format!("it stays {}", entry.status())),
+        (own, _) => told_of_label(entry, own.copied(), was_running, stop.unheard.as_deref()),
+    };
+    let (are_over, others) = told_of_survivors(older);
+    match others.is_empty() {
+        true => (is_done, message),
+        false => (is_done && are_over, format!("{message}; {others}")),
+    }
+}
+
+/// Whether the commands of older generations are over, and what became of each.
+fn told_of_survivors<'a>(survivors: impl IntoIterator<Item = &'a Survived>) -> (bool, String) {
+    let mut are_over = true;
+    let mut told = Vec::new();
+    for Survived {
+        generation,
+        pid,
+        is_over,
+    } in survivors
+    {
+        are_over &= is_over;
+        told.push(match is_over {
+            true => format!(
+                "the command of generation {generation}, which lived on, is stopped (process group {pid})"
+            ),
+            false => format!(
+                "the command of generation {generation} was told to stop and has not ended yet (process group {pid})"
+            ),
+        });
+    }
+    (are_over, told.join("; "))
+}
+
+fn told_of_label(
+    entry: &Entry,
+    own: Option<&Survived>,
+    was_running: bool,
+    unheard: Option<&str>,
+) -> (bool, String) {
     let status = entry.status();
-    match (&stop.survivor, was_running) {
-        (Some(Survived { pid, is_over: false }), _) => (
+    match (own, was_running) {
+        (
+            Some(Survived {
+                pid,
+                is_over: false,
+                ..
+            }),
+            _,
+        ) => (
             false,
             format!("it is {status}; its command was told to stop and has not ended yet (process group {pid})"),
         ),
@@ -98,7 +197,7 @@ fn told(was_running: bool, stop: &Stop) -> (bool, String) {
             Status::Cancelled => (true, "cancelled".to_owned()),
             Status::Running => (
                 false,
-                match &stop.unheard {
+                match unheard {
                     Some(why) => format!(
                         "cancellation is recorded; the gateway does not answer ({why}), and the watcher cancels the session once it does"
                     ),
@@ -126,39 +225,53 @@ fn signalled_after_request(entry: &Entry) -> bool {
     matches!((requested, signalled), (Some(requested), Some(signalled)) if signalled >= requested)
 }
 
-/// Stops the label's run, if it runs, or its command where that outlived the label, and waits for the end, unless its
-/// gateway is away.
+/// Stops the label's run, if it runs, and every command that outlived a generation of the label, and waits for their end,
+/// unless the run's gateway is away.
 ///
 /// # Errors
 /// When the request cannot be recorded, or the run is one that this build cannot stop.
 pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -> Result<Stop> {
-    let mut stop = settle_label(home, ledger, label, reason)?;
-    let survivor = stop
-        .entry
-        .as_ref()
-        .and_then(|entry| Survivor::of(home, label, entry));
-    if let Some(survivor) = survivor {
-        stop.survivor = Some(end(home, &survivor)?);
+    settle_generation(home, ledger, label, None, reason)
+}
+
+/// As [`settle`]; of one generation alone where that is meant.
+fn settle_generation(
+    home: &Home,
+    ledger: &Ledger,
+    label: &str,
+    only: Option<Generation>,
+    reason: Option<&str>,
+) -> Result<Stop> {
+    let mut stop = settle_label(home, ledger, label, only, reason)?;
+    if let Some(entry) = &stop.entry {
+        stop.survivors = end(home, &living(home, label, entry, only), entry.generation())?;
     }
     Ok(stop)
 }
 
-/// Ends a command that outlived its label; its watcher keeps what it said.
-fn end(home: &Home, survivor: &Survivor) -> Result<Survived> {
-    let run = survivor.run();
-    survivor
-        .stop(home)
-        .with_context(|| format!("cannot stop the command of label \"{}\"", run.label))?;
-    ensure_watcher(home, &run.label, run.generation);
+/// Ends commands that outlived their generations; the watcher of the label's current one keeps what that said.
+fn end(home: &Home, survivors: &[Survivor], current: Generation) -> Result<Vec<Survived>> {
     let mut wake = Wake::new();
-    for path in LocalBackend::new(home).wake_paths(run) {
-        wake.watch(&path);
+    for survivor in survivors {
+        let run = survivor.run();
+        survivor
+            .stop(home)
+            .with_context(|| format!("cannot stop the command of label \"{}\"", run.label))?;
+        if run.generation == current {
+            ensure_watcher(home, &run.label, current);
+        }
+        for path in LocalBackend::new(home).wake_paths(run) {
+            wake.watch(&path);
+        }
     }
-    let is_over = settles(home, &mut wake, || Ok(!survivor.is_at_work(home)))?;
-    Ok(Survived {
+    let are_over = || survivors.iter().all(|survivor| !survivor.is_at_work(home));
+    settles(home, &mut wake, || Ok(are_over()))?;
+    let ended = survivors.iter().map(|survivor| Survived {
+        generation: survivor.generation(),
         pid: survivor.pid,
-        is_over,
-    })
+        is_over: !survivor.is_at_work(home),
+    });
+    Ok(ended.collect())
 }
 
 /// Waits, not for ever, until `is_over`. Says whether it is.
@@ -176,9 +289,18 @@ fn settles(home: &Home, wake: &mut Wake, is_over: impl Fn() -> Result<bool>) -> 
     }
 }
 
-fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -> Result<Stop> {
+fn settle_label(
+    home: &Home,
+    ledger: &Ledger,
+    label: &str,
+    only: Option<Generation>,
+    reason: Option<&str>,
+) -> Result<Stop> {
     let requested = ledger.update(Patience::Command, |book| {
         let mut entry = book.get(label)?;
+        if only.is_some_and(|only| only != entry.generation()) {
+            return None;
+        }
         match request(&mut entry, reason, book.now_ms()) {
             Cancelling::Over => return None,
             Cancelling::Foreign => return Some(Err(())),
@@ -193,10 +315,19 @@ fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>)
     };
     let entry = match requested {
         None => {
+            let entry = ledger.read()?.get(label);
+            let moved = entry.as_ref().map(Entry::generation);
+            if let (Some(only), Some(now)) = (only, moved)
+                && only != now
+            {
+                return Err(failure(format!(
+                    "generation {only} of label \"{label}\" is over; the current one is {now}"
+                )));
+            }
             return Ok(Stop {
-                entry: ledger.read()?.get(label),
+                entry,
                 unheard: None,
-                survivor: None,
+                survivors: Vec::new(),
             });
         }
         Some(Err(())) => {
@@ -231,7 +362,7 @@ fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>)
     Ok(Stop {
         entry,
         unheard,
-        survivor: None,
+        survivors: Vec::new(),
     })
 }
 

@@ -22,14 +22,15 @@ use super::views;
 use crate::backend::Text;
 use crate::completion::artifact::ArtifactName;
 use crate::completion::cap::ArtifactOutcome;
+use crate::completion::choice::is_generic_summary;
 use crate::completion::structured::{Forced, Report};
-use crate::delivery::{ALIAS, is_owed};
+use crate::delivery::{ALIAS, CONFIGURED, is_owed};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Phase, Status};
-use crate::watch::file_text;
 use crate::watch::requests::{Signal, Signalled, answered};
+use crate::watch::{file_text, last_reply, recorded_summary};
 use crate::watchers::{Post, ensure_watcher};
 
 /// The summary where the agent gave none.
@@ -73,9 +74,22 @@ pub fn run(
         unfenced: generation.is_none(),
         forced: forced.as_ref(),
     };
+    // Within its own session, what is printed here would become part of the session's reply.
+    let is_aside = speaks_for_itself(label, env) && !json_asked;
     let (entry, message) = match signal(home, label, generation, args, &report)? {
         Outcome::Rejected(why) => return Err(rejected(why)),
         Outcome::Moved => return Err(failure(moved(label))),
+        Outcome::Again(entry) if says_otherwise(home, &entry, report.raw_summary) => {
+            if !is_aside {
+                home.say(&format!(
+                    "warn: label \"{label}\" was done already: its first summary stands, and these words were not recorded"
+                ));
+            }
+            (
+                entry,
+                "Label was done already; its first summary stands, and these words were not recorded.",
+            )
+        }
         Outcome::Again(entry) => (entry, "Label was done already; nothing changed."),
         Outcome::Done {
             entry,
@@ -94,7 +108,11 @@ pub fn run(
             home.say(&format!(
                 "warn: no session found for label \"{label}\" -- registering as done"
             ));
-            if home.config.deliver_to.is_none() {
+            if home.config.is_deliver_to_unread {
+                home.say(&format!(
+                    "warn: deliverTo in config cannot be read -- completion of \"{label}\" is delivered when it can be"
+                ));
+            } else if home.config.deliver_to.is_none() {
                 home.say(&format!(
                     "warn: no deliverTo in config -- completion not delivered for \"{label}\""
                 ));
@@ -103,12 +121,18 @@ pub fn run(
         }
     };
     wake_watcher(home, label, &entry);
-    // Within its own session, what is printed here would become part of the session's reply.
-    match speaks_for_itself(label, env) && !json_asked {
+    match is_aside {
         true => output.aside(&home.config.brand, &format!("{label}: {message}"))?,
         false => answer(output, label, &entry, message)?,
     }
     Ok(OK)
+}
+
+/// A signal for a label that is done brings words of its own which are not what is on record.
+fn says_otherwise(home: &Home, entry: &Entry, summary: &str) -> bool {
+    let recorded = [last_reply(home, entry), recorded_summary(entry)];
+    let is_recorded = |text: &String| text.trim() == summary.trim();
+    !is_generic_summary(summary) && !recorded.iter().flatten().any(is_recorded)
 }
 
 /// How often the guards look again at a label that was enqueued anew meanwhile.
@@ -221,7 +245,7 @@ fn guard(home: &Home, label: &str, entry: Option<&Entry>, args: &DoneArgs) -> Re
     };
     if let Some(entry) = entry {
         pass(guards::running_time(entry, &flags, home.now_ms()))?;
-        let prompt = prompt_of(entry);
+        let prompt = prompt_of(home, entry);
         // A command may have no prompt at all.
         if prompt.is_some() || guards::counts_turns(entry) {
             pass(guards::git(label, prompt.as_deref(), &flags))?;
@@ -339,21 +363,30 @@ fn unregistered(home: &Home, label: &str, now_ms: i64) -> Result<Entry> {
     let generation = Archive::new(home).next_generation(label, None, now_ms)?;
     let mut entry = Entry::new();
     entry.set_generation(generation);
-    let channel = home.config.delivery_channel.clone();
-    // A completion is not lost over an alias that nobody configured: its record is parked where everybody sees it, until
-    // the alias leads somewhere.
-    let target = target::configured(home, channel).unwrap_or_else(|e| {
-        home.say(&format!("warn: {e}"));
-        let to = home.config.deliver_to.clone()?;
-        let channel = ALIAS.to_owned();
-        Some(Target { channel, to })
-    });
-    if let Some(target) = target {
+    if let Some(target) = usual_target(home) {
         entry.set("deliverTo", target.to);
         entry.set("deliverChannel", target.channel);
         entry.set("deliveryMode", "announce");
     }
     Ok(entry)
+}
+
+/// The configuration's target. A completion is not lost over a file that cannot be read, or an alias that nobody configured:
+/// its record waits where everybody sees it, until they lead somewhere.
+fn usual_target(home: &Home) -> Option<Target> {
+    let looked_up = |channel: &str, to: &str| {
+        let (channel, to) = (channel.to_owned(), to.to_owned());
+        Some(Target { channel, to })
+    };
+    if home.config.is_deliver_to_unread {
+        let (channel, to) = CONFIGURED.split_once(':')?;
+        return looked_up(channel, to);
+    }
+    let channel = home.config.delivery_channel.clone();
+    target::configured(home, channel).unwrap_or_else(|e| {
+        home.say(&format!("warn: {e}"));
+        looked_up(ALIAS, home.config.deliver_to.as_deref()?)
+    })
 }
 
 /// A watcher at its post hears of the signal at once; one is started where the run goes on or a delivery is owed.

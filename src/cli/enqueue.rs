@@ -67,7 +67,7 @@ pub fn launch(
         check_length(home, args, &plan, client)?;
     }
     let ledger = Ledger::new(home);
-    heed_survivor(home, &ledger, args, plan.label.as_str())?;
+    heed_survivors(home, &ledger, args, plan.label.as_str())?;
     let mut entered = enter_once(home, &ledger, args, &plan)?;
     loop {
         match entered {
@@ -191,26 +191,36 @@ fn check_length(home: &Home, args: &EnqueueArgs, plan: &Plan, client: &Client) -
     })
 }
 
-/// A command that outlived its label is at work beside the new one: it is ended where that was asked for, and else told of.
-fn heed_survivor(home: &Home, ledger: &Ledger, args: &EnqueueArgs, label: &str) -> Result<()> {
-    let entry = ledger.read()?.get(label);
-    let survivor = entry.and_then(|entry| Survivor::of(home, label, &entry));
-    let Some(Survivor { pid, .. }) = survivor else {
+/// A command that outlived its generation of the label is at work beside the new one: it is ended where that was asked for,
+/// and else told of.
+fn heed_survivors(home: &Home, ledger: &Ledger, args: &EnqueueArgs, label: &str) -> Result<()> {
+    let Some(entry) = ledger.read()?.get(label) else {
         return Ok(());
     };
-    if target::is_answered(home, args)? {
+    // One that runs is waited for, or replaced with all that lives on beside it, or refuses the call.
+    if entry.status() == Status::Running {
+        return Ok(());
+    }
+    let survivors = Survivor::all(home, label, &entry);
+    if survivors.is_empty() || target::is_answered(home, args)? {
         return Ok(());
     }
     if args.replace {
         return super::cancel::settle(home, ledger, label, Some("replaced")).map(|_| ());
     }
-    let beside = match args.mode {
-        Mode::Fresh => "is at work beside this one",
-        Mode::Reuse => "is at work yet, and this one waits for it in the session",
-    };
-    home.say(&format!(
-        "warn: the command of label \"{label}\" lived on after its label's end and {beside} (process group {pid}); to stop it: kill -TERM -- -{pid}; another time, --replace does so first"
-    ));
+    for survivor in survivors {
+        let beside = match args.mode {
+            Mode::Reuse if survivor.generation() == entry.generation() => {
+                "is at work yet, and this one waits for it in the session"
+            }
+            _ => "is at work beside this one",
+        };
+        home.say(&format!(
+            "warn: the command of label \"{label}\" lived on after its label's end and {beside} (process group {}); to stop it: {}; another time, --replace does so first",
+            survivor.pid,
+            super::cancel::words(label, survivor.generation()),
+        ));
+    }
     Ok(())
 }
 

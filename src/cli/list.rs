@@ -3,7 +3,7 @@
 mod watching;
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use anyhow::Result;
 use comfy_table::{Cell, Table};
@@ -171,22 +171,30 @@ const FOREIGN: [&str; 2] = ["spawn-warning", "awaiting-spawn"];
 
 /// A status that dispatch writes, or one that another tool writes or wrote into this ledger.
 fn check_status(wanted: &str, book: &Book) -> Result<()> {
-    if FOREIGN.contains(&wanted) {
+    let is_written = !matches!(Status::from_text(wanted), Status::Other(_));
+    if is_written || FOREIGN.contains(&wanted) {
         return Ok(());
     }
-    let is_known = matches!(Status::from_text(wanted), Status::Other(_)).then(|| {
-        book.entries()
-            .any(|(_, entry)| entry.status().as_str() == wanted)
-    });
-    if is_known.unwrap_or(true) {
+    let found = book.entries().map(|(_, entry)| entry.status());
+    let others: BTreeSet<String> = found
+        .filter(|status| matches!(status, Status::Other(_)))
+        .map(|status| status.to_string())
+        .collect();
+    if others.contains(wanted) {
         return Ok(());
     }
-    let names = Status::WRITTEN.map(|status| status.as_str().to_owned());
-    let hint = nearest(wanted, names.iter().map(String::as_str))
+    let written = Status::WRITTEN.map(|status| status.to_string());
+    let names = written.iter().chain(&others).map(String::as_str);
+    let hint = nearest(wanted, names)
         .first()
         .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let mut known = written.join(", ");
+    if !others.is_empty() {
+        let others: Vec<String> = others.into_iter().collect();
+        known += &format!("; in this ledger also {}", others.join(", "));
+    }
     Err(usage(format!(
-        "--status: \"{wanted}\" is no status (running, done, error, interrupted, cancelled){hint}"
+        "--status: \"{wanted}\" is no status ({known}){hint}"
     )))
 }
 
@@ -199,10 +207,7 @@ fn row(home: &Home, label: &str, entry: &Entry) -> Value {
     }
     fields.entry("summary").or_insert(Value::Null);
     fields.insert("delivery".to_owned(), views::delivery_surface(entry));
-    let survivor = views::survivor(home, label, entry);
-    if !survivor.is_null() {
-        fields.insert("commandAtWork".to_owned(), survivor);
-    }
+    views::add_survivors(home, label, entry, &mut fields);
     Value::Object(fields)
 }
 
@@ -230,8 +235,12 @@ fn table(home: &Home, output: Output, rows: &[(&str, Entry)]) -> Table {
         } else {
             String::new()
         };
-        let lives_on = match views::survivor(home, label, entry) {
-            Value::Null => "",
+        let lives_on = match (
+            views::survivor(home, label, entry),
+            views::older_survivors(home, label, entry),
+        ) {
+            (Value::Null, Value::Null) => "",
+            (Value::Null, _) => "[an older command lives on] ",
             _ => "[its command lives on] ",
         };
         table.add_row(vec![

@@ -19,6 +19,9 @@ const LEAST_COLUMNS: u16 = 20;
 /// The most columns of a label where there is a width to keep to; a third of a narrow terminal.
 const LABEL_COLUMNS: std::ops::RangeInclusive<usize> = 8..=40;
 
+/// The least columns of another tool's status; those of dispatch are shown whole.
+const STATUS_COLUMNS: usize = 16;
+
 /// The most columns of a sentence in a table.
 const SENTENCE_COLUMNS: usize = 60;
 
@@ -229,13 +232,18 @@ impl Output {
     /// A label for a table: where there is a width to keep to a long one loses its middle, so that the others are not
     /// pushed aside.
     pub fn label_cell(self, label: &str) -> Cell {
-        let text = self.cell_text(label);
+        Cell::new(self.name_text(label, *LABEL_COLUMNS.start()))
+    }
+
+    /// A name of any length, of which at least so many columns are shown.
+    fn name_text(self, name: &str, least: usize) -> String {
+        let text = self.cell_text(name);
         let Some(columns) = self.columns() else {
-            return Cell::new(text);
+            return text;
         };
         let third = usize::from(columns / 3);
-        let most = third.clamp(*LABEL_COLUMNS.start(), *LABEL_COLUMNS.end());
-        Cell::new(fit_middle(&text, most))
+        let most = third.clamp(least, *LABEL_COLUMNS.end());
+        fit_middle(&text, most).into_owned()
     }
 
     /// A sentence for a table's last column, a long one cut.
@@ -243,9 +251,12 @@ impl Output {
         Cell::new(fit(&self.cell_text(text), SENTENCE_COLUMNS))
     }
 
-    /// A status in its colour.
+    /// A status in its colour. One that another tool wrote may be of any length, and is cut as a label is.
     pub fn status_cell(self, status: &Status, text: &str) -> Cell {
-        let cell = Cell::new(self.cell_text(text));
+        let cell = Cell::new(match status {
+            Status::Other(_) => self.name_text(text, STATUS_COLUMNS),
+            _ => self.cell_text(text),
+        });
         match self.color {
             true => cell.fg(color_of(status)),
             false => cell,

@@ -17,7 +17,7 @@ use super::exit::{FAILURE, OK, usage};
 use super::labels;
 use super::output::Output;
 use crate::backend::BackendName;
-use crate::backend::local::RunFiles;
+use crate::backend::local::{RunFiles, Survivor};
 use crate::home::Home;
 use crate::ledger::{Archive, Archived, Book, Ledger, LedgerError, Patience};
 use crate::nearest::nearest;
@@ -129,10 +129,11 @@ fn at_work(home: &Home, label: &str, entry: &Entry) -> Option<&'static str> {
         return Some("its watcher");
     }
     let is_local = BackendName::of_entry(entry) == Some(BackendName::Local);
-    let run = entry.text("runId").filter(|_| is_local)?;
-    RunFiles::of(home, run)
-        .is_at_work(home.storage.as_ref())
-        .then_some("its command")
+    let run = entry.text("runId").filter(|_| is_local);
+    if run.is_some_and(|run| RunFiles::of(home, run).is_at_work(home.storage.as_ref())) {
+        return Some("its command");
+    }
+    (!Survivor::older(home, label, entry).is_empty()).then_some("an older command of it")
 }
 
 /// Chooses, and moves what was chosen; the ledger's lock is held.

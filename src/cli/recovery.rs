@@ -83,22 +83,33 @@ fn recover(home: &Home, args: RecoveryArgs) -> Result<u8> {
         label: args.label,
     };
     let scan = scan(home, &options)?;
-    let code = if scan.failed.is_empty() { OK } else { FAILURE };
-    if !options.dry_run && options.label.is_none() {
-        let outcome = if code == OK { "ok" } else { "failed" };
-        if let Err(e) = LastRun::record(home, outcome) {
-            let path = LastRun::path(home);
-            home.say(&format!(
-                "cannot record when the scan ran in {}: {e}",
-                path.display()
-            ));
-        }
-    }
+    let is_recorded = options.dry_run || options.label.is_some() || record(home, &scan);
+    let code = match scan.failed.is_empty() && is_recorded {
+        true => OK,
+        false => FAILURE,
+    };
     match args.json {
         true => write_stdout(format!("{:#}\n", view(&scan, code, args.dry_run)).as_bytes())?,
         false => write_stdout(summary(&scan, args.dry_run, is_asked).as_bytes())?,
     }
     Ok(code)
+}
+
+/// Records that the scan ran; says so where it cannot, for nobody sees then that it does.
+fn record(home: &Home, scan: &Scan) -> bool {
+    let outcome = match scan.failed.is_empty() {
+        true => "ok",
+        false => "failed",
+    };
+    let recorded = LastRun::record(home, outcome);
+    if let Err(e) = &recorded {
+        let path = LastRun::path(home);
+        home.say(&format!(
+            "cannot record when the scan ran in {}: {e}",
+            path.display()
+        ));
+    }
+    recorded.is_ok()
 }
 
 fn view(scan: &Scan, code: u8, dry_run: bool) -> Value {

@@ -11,7 +11,7 @@ use super::exit::{FAILURE, OK};
 use super::labels;
 use super::output::Output;
 use crate::delivery::outbox::hurry;
-use crate::delivery::{STDOUT, lacks_gateway, pass_on_stdout};
+use crate::delivery::{STDOUT, lacks_gateway, pass_on_stdout, settle_unnamed};
 use crate::gateway::configured;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
@@ -37,6 +37,8 @@ struct Hurried {
     attempts: u32,
     /// Its watcher knew of no gateway.
     lacked_gateway: bool,
+    /// Nobody is named to hear it, and it is owed no more.
+    is_settled: bool,
 }
 
 impl Hurried {
@@ -48,6 +50,7 @@ impl Hurried {
             was,
             attempts: delivery.attempts,
             lacked_gateway: false,
+            is_settled: false,
         }
     }
 }
@@ -77,6 +80,7 @@ pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
             };
             let before = hurried.len();
             hurried.extend(take_from_stdout(home, &label, &mut entry, book.now_ms()));
+            hurried.extend(settle(home, &label, &mut entry));
             for mut delivery in entry.deliveries() {
                 let was = delivery.state;
                 let lacked_gateway = lacks_gateway(&delivery);
@@ -95,11 +99,11 @@ pub fn run(home: &Home, output: Output, args: &RedeliverArgs) -> Result<u8> {
         }
         hurried
     })?;
-    for record in &hurried {
+    for record in hurried.iter().filter(|record| !record.is_settled) {
         send_now(home, record);
     }
     let outcome = wait_for_outcome(home, &ledger, &hurried)?;
-    tell(output, &hurried, &outcome)
+    tell(home, output, &hurried, &outcome)
 }
 
 /// Has the record's watcher send it. One that was parked by a watcher which knows of no gateway is sent by another, with
@@ -139,6 +143,30 @@ fn take_from_stdout(home: &Home, label: &str, entry: &mut Entry, now_ms: i64) ->
         .collect()
 }
 
+/// What is owed to whomever the configuration names, where it can be read and names nobody: whoever calls has seen it parked
+/// for that, or sees it now.
+fn settle(home: &Home, label: &str, entry: &mut Entry) -> Vec<Hurried> {
+    if home.config.deliver_to.is_some() {
+        return Vec::new();
+    }
+    let settled = settle_unnamed(entry).into_iter();
+    settled
+        .map(|record| Hurried {
+            is_settled: true,
+            ..Hurried::of(label, entry, &record, record.state)
+        })
+        .collect()
+}
+
+/// Why a record is owed no more.
+fn why_settled(home: &Home, label: &str) -> String {
+    format!(
+        "{} has no \"deliverTo\", and nobody else is named to hear it; read it with 'dispatch result --label {}'",
+        home.paths.config.display(),
+        shell_words::quote(label)
+    )
+}
+
 /// The records once each has left its first try, or as they are when that takes long.
 fn wait_for_outcome(
     home: &Home,
@@ -171,13 +199,19 @@ fn wait_for_outcome(
     }
 }
 
-fn tell(output: Output, hurried: &[Hurried], outcome: &[Option<Delivery>]) -> Result<u8> {
+fn tell(
+    home: &Home,
+    output: Output,
+    hurried: &[Hurried],
+    outcome: &[Option<Delivery>],
+) -> Result<u8> {
     let delivered = outcome
         .iter()
         .flatten()
         .filter(|d| d.state == DeliveryState::Delivered)
         .count();
-    let code = if delivered == hurried.len() {
+    let settled = hurried.iter().filter(|record| record.is_settled).count();
+    let code = if delivered + settled == hurried.len() {
         OK
     } else {
         FAILURE
@@ -187,14 +221,18 @@ fn tell(output: Output, hurried: &[Hurried], outcome: &[Option<Delivery>]) -> Re
             .iter()
             .zip(outcome)
             .map(|(record, delivery)| {
-                json!({
+                let mut row = json!({
                     "label": record.label,
                     "key": record.key,
                     "target": delivery.as_ref().map(|d| d.target.clone()),
                     "was": record.was,
                     "state": delivery.as_ref().map(|d| d.state),
                     "lastError": delivery.as_ref().and_then(|d| d.last_error.clone()),
-                })
+                });
+                if record.is_settled {
+                    row["message"] = json!(why_settled(home, &record.label));
+                }
+                row
             })
             .collect();
         output.json(&json!({
@@ -223,6 +261,10 @@ fn tell(output: Output, hurried: &[Hurried], outcome: &[Option<Delivery>]) -> Re
                 let (is, target) = (d.state.as_str(), &d.target);
                 format!("{label}: was {was}, is {is}, not delivered to {target}: {why}")
             }
+            None if record.is_settled => format!(
+                "{label}: was {was}, is owed no more: {}",
+                why_settled(home, label)
+            ),
             None => format!("{label}: was {was}, and the record is gone"),
         };
         output.untrusted(&line)?;

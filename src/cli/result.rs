@@ -25,9 +25,9 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
         return Ok(FAILURE);
     };
     let ended = entry.status().is_ended();
-    let gone = artifact_path(&entry, "artifact").filter(|path| ended && is_gone(home, path));
+    let gone = artifact_path(home, &entry, "artifact").filter(|path| ended && is_gone(home, path));
     if args.path {
-        let Some(path) = artifact_path(&entry, "artifact").filter(|_| ended) else {
+        let Some(path) = artifact_path(home, &entry, "artifact").filter(|_| ended) else {
             return Err(failure(no_result(label, &entry, "no file with its text")));
         };
         if let Some(path) = &gone {
@@ -44,12 +44,12 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
         let limit = (!args.full).then(|| {
             crate::completion::cap::inline_limit_from(home.config.inline_limit.as_deref())
         });
-        let mut fields = views::text_fields(label, &entry, limit);
+        let mut fields = views::text_fields(home, label, &entry, limit);
         if let Some(path) = &gone {
             fields.insert("message".to_owned(), json!(cut_short(label, path)));
         }
         if args.full {
-            fields.insert("lastWords".to_owned(), json!(last_words(&entry)));
+            fields.insert("lastWords".to_owned(), json!(last_words(home, &entry)));
         }
         output.json(&Value::Object(fields))?;
         return Ok(code);
@@ -62,8 +62,8 @@ pub fn run(home: &Home, output: Output, args: &ResultArgs, json_asked: bool) -> 
     }
     match args.full {
         true => {
-            output.untrusted(&recorded_text(&entry))?;
-            if let Some(words) = last_words(&entry) {
+            output.untrusted(&recorded_text(home, &entry))?;
+            if let Some(words) = last_words(home, &entry) {
                 output.untrusted(&format!("\nThe agent's last words:\n\n{words}"))?;
             }
         }
@@ -103,8 +103,12 @@ fn no_result(label: &str, entry: &Entry, what: &str) -> String {
     format!("label \"{label}\" has {what}: it is {status}{hint}")
 }
 
-fn last_words(entry: &Entry) -> Option<String> {
-    read_artifact(&artifact_path(entry, "lastWords")?, MAX_ARTIFACT_BYTES).ok()
+fn last_words(home: &Home, entry: &Entry) -> Option<String> {
+    read_artifact(
+        &artifact_path(home, entry, "lastWords")?,
+        MAX_ARTIFACT_BYTES,
+    )
+    .ok()
 }
 
 /// The entry of the wanted generation; says so when there is none.

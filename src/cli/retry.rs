@@ -186,7 +186,9 @@ fn add_command(
 
 /// The prompt, whole; `None` for a command that had none.
 fn prompt(home: &Home, label: &str, entry: &Entry) -> Result<Option<Vec<u8>>> {
-    let path = entry.text("promptPath").map(Path::new);
+    let path = entry.text("promptPath");
+    let path = path.map(|path| home.paths.found(path.as_ref()));
+    let path = path.as_deref();
     if let Some(path) = path {
         match home.storage.read(path) {
             Ok(prompt) => return Ok(Some(prompt)),

@@ -21,7 +21,7 @@ use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger};
 use crate::process::FileLock;
-use crate::record::{Entry, FailureKind, Status, time};
+use crate::record::{Entry, FailureKind, Generation, Status, time};
 use crate::watch::{Way, resolve};
 use crate::watchers::{Heartbeat, Post};
 
@@ -148,16 +148,13 @@ fn view(
     view.insert("delivery".to_owned(), views::delivery_surface(entry));
     view.insert(
         "artifactPath".to_owned(),
-        json!(crate::watch::artifact_path(entry, "artifact")),
+        json!(crate::watch::artifact_path(home, entry, "artifact")),
     );
     view.insert(
         "liveness".to_owned(),
         liveness(home, label, entry, observed),
     );
-    let survivor = views::survivor(home, label, entry);
-    if !survivor.is_null() {
-        view.insert("commandAtWork".to_owned(), survivor);
-    }
+    views::add_survivors(home, label, entry, &mut view);
     let watcher = watcher(home, label, entry);
     let beat = watcher.get("at").and_then(Value::as_i64);
     if let Some(ping) = entry.time("lastPing").max(beat) {
@@ -288,17 +285,24 @@ fn saying(watcher: &Value) -> String {
     format!("{state}: {}{next}", text("reason").unwrap_or_default())
 }
 
-/// That the command of an ended label is at work, and how to stop it.
+/// That a command outlived its generation, and how to stop it.
 fn lives_on(label: &str, survivor: &Value, now_ms: i64) -> String {
-    let pid = survivor.get("pid").and_then(Value::as_u64).unwrap_or(0);
+    let number = |name: &str| survivor.get(name).and_then(Value::as_u64);
     let since = survivor.get("since").and_then(time::parse);
     let since = since.map_or_else(String::new, |at| {
         format!(", which was {}", format_ago(now_ms - at))
     });
-    format!(
-        "lives on after its label's end{since} (process group {pid}); to stop it: dispatch cancel --label {}",
-        labels::typed(label)
-    )
+    let group = number("pid").unwrap_or(0);
+    match number("generation").map(Generation::new) {
+        None => format!(
+            "lives on after its label's end{since} (process group {group}); to stop it: dispatch cancel --label {}",
+            labels::typed(label)
+        ),
+        Some(older) => format!(
+            "that of generation {older} lives on after its end{since} (process group {group}); to stop it: {}",
+            super::cancel::words(label, older)
+        ),
+    }
 }
 
 fn print(
@@ -338,6 +342,10 @@ fn print(
         facts.push(("retry", when));
     }
     if let Some(survivor) = view.get("commandAtWork") {
+        facts.push(("command", lives_on(label, survivor, now)));
+    }
+    let older = view.get("olderCommandsAtWork").and_then(Value::as_array);
+    for survivor in older.into_iter().flatten() {
         facts.push(("command", lives_on(label, survivor, now)));
     }
     facts.push(("started", ago(entry.time("spawnedAt"))));
@@ -383,7 +391,7 @@ fn print(
     if let Some(summary) = entry.text("summary") {
         facts.push(("summary", summary.chars().take(200).collect()));
     }
-    if let Some(path) = crate::watch::artifact_path(entry, "artifact") {
+    if let Some(path) = crate::watch::artifact_path(home, entry, "artifact") {
         facts.push(("full text", path.display().to_string()));
     }
     facts.retain(|(_, value)| !value.is_empty());

@@ -64,11 +64,16 @@ pub fn watchdog(entry: &Entry) -> Value {
 /// Result and text of an ended label; the text within the inline limit.
 pub fn result_fields(home: &Home, label: &str, entry: &Entry) -> Map<String, Value> {
     let limit = inline_limit_from(home.config.inline_limit.as_deref());
-    text_fields(label, entry, Some(limit))
+    text_fields(home, label, entry, Some(limit))
 }
 
 /// As [`result_fields`], with a limit of choice (`None`: the whole text).
-pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<String, Value> {
+pub fn text_fields(
+    home: &Home,
+    label: &str,
+    entry: &Entry,
+    limit: Option<usize>,
+) -> Map<String, Value> {
     let status = entry.status();
     let mut fields = Map::new();
     fields.insert("ok".to_owned(), json!(status.is_ended()));
@@ -91,10 +96,10 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
     fields.insert("summary".to_owned(), summary(entry));
     fields.insert("generation".to_owned(), json!(entry.generation()));
     fields.insert("delivery".to_owned(), delivery_surface(entry));
-    let said = status.is_ended().then(|| last_reply(entry)).flatten();
+    let said = status.is_ended().then(|| last_reply(home, entry)).flatten();
     let reply = said.map(|text| match limit {
         Some(limit) => {
-            let artifact = match artifact_path(entry, "artifact") {
+            let artifact = match artifact_path(home, entry, "artifact") {
                 Some(path) => ArtifactOutcome::Written(path),
                 None => ArtifactOutcome::Failed("it was not kept".to_owned()),
             };
@@ -112,7 +117,7 @@ pub fn text_fields(label: &str, entry: &Entry, limit: Option<usize>) -> Map<Stri
     fields.insert("lastReply".to_owned(), json!(reply));
     fields.insert(
         "artifactPath".to_owned(),
-        json!(artifact_path(entry, "artifact")),
+        json!(artifact_path(home, entry, "artifact")),
     );
     if !status.is_ended() {
         let message = match status {
@@ -148,6 +153,36 @@ pub fn survivor(home: &Home, label: &str, entry: &Entry) -> Value {
         Value::Null,
         |survivor| json!({"pid": survivor.pid, "since": survivor.since_ms.map(time::iso)}),
     )
+}
+
+/// The commands of older generations that are at work all the same; null where there are none.
+pub fn older_survivors(home: &Home, label: &str, entry: &Entry) -> Value {
+    let rows: Vec<Value> = Survivor::older(home, label, entry)
+        .iter()
+        .map(|survivor| {
+            json!({
+                "generation": survivor.generation(),
+                "pid": survivor.pid,
+                "since": survivor.since_ms.map(time::iso),
+            })
+        })
+        .collect();
+    match rows.is_empty() {
+        true => Value::Null,
+        false => Value::Array(rows),
+    }
+}
+
+/// Puts what lives on after its generation's end into a view of the label.
+pub fn add_survivors(home: &Home, label: &str, entry: &Entry, view: &mut Map<String, Value>) {
+    for (name, survivors) in [
+        ("commandAtWork", survivor(home, label, entry)),
+        ("olderCommandsAtWork", older_survivors(home, label, entry)),
+    ] {
+        if !survivors.is_null() {
+            view.insert(name.to_owned(), survivors);
+        }
+    }
 }
 
 /// The status for people, with the phase where that says more: `running (accepting)`.

@@ -16,10 +16,10 @@ pub enum NoAlias {
 }
 
 /// What a target stands for: another one, or itself where it is no `@name`. An alias may stand for another; a last name
-/// that is none, or stands for itself, is that of a chat (`@channelname`).
+/// that is none is that of a chat (`@channelname`).
 ///
 /// # Errors
-/// A name that is no alias; aliases that stand for each other.
+/// A name that is no alias; aliases that stand for each other, or one for itself.
 pub fn resolve<'a>(
     aliases: &'a BTreeMap<String, String>,
     target: &'a str,
@@ -33,9 +33,6 @@ pub fn resolve<'a>(
                 false => Ok(to),
             };
         };
-        if next == to {
-            return Ok(to);
-        }
         passed.push(to);
         if passed.contains(&next.as_str()) {
             return Err(NoAlias::Circle(format!(
@@ -101,7 +98,7 @@ mod tests {
             ("@ops", Ok("telegram:-100")),
             ("@boss", Ok("telegram:-100")),
             ("@news", Ok("@newsroom")),
-            ("@own", Ok("@own")),
+            ("@own", circle("@own -> @own")),
             ("@at", Ok("7")),
             ("@opps", Err(NoAlias::Unknown)),
             ("@a", circle("@a -> @b -> @c -> @b")),
@@ -116,6 +113,7 @@ mod tests {
         let pairs = [
             ("ops", "slack:C1"),
             ("topic", "-100:topic:5"),
+            ("room", "telegram:@room"),
             ("team", "webhook:t"),
         ];
         let aliases = pairs.map(|(name, to)| (name.to_owned(), to.to_owned()));
@@ -124,6 +122,7 @@ mod tests {
             ("@ops", "slack", "C1"),
             ("@topic", "telegram", "-100:topic:5"),
             ("@team", "webhook", "t"),
+            ("@room", "telegram", "@room"),
             ("-100", "telegram", "-100"),
             ("user:U1", "telegram", "user:U1"),
             ("command:mail", "command", "mail"),

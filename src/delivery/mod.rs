@@ -6,8 +6,6 @@
 pub mod outbox;
 pub mod sinks;
 
-use serde_json::Value;
-
 use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Status};
 
 /// The target of a foreground watcher.
@@ -16,6 +14,10 @@ pub const STDOUT: &str = "stdout";
 /// The channel of targets that are names of the configuration (`@name`) and led to nobody when they were recorded: each
 /// try looks them up anew.
 pub const ALIAS: &str = "alias";
+
+/// The target of what was recorded while nobody could read whom the configuration's `deliverTo` names: each try looks
+/// there anew.
+pub const CONFIGURED: &str = "config:deliverTo";
 
 /// The channel of targets that are sessions.
 pub const WAKE: &str = "wake";
@@ -104,8 +106,7 @@ fn owe_under(
 ) {
     if !entry.deliveries().iter().any(|other| other.key == key) {
         let mut record = Delivery::new(key, kind, target, content.clone(), now_ms);
-        // What a lost ledger knew of earlier tries is lost with it.
-        record.may_be_repeat = entry.value("adopted") == Some(&Value::Bool(true));
+        record.may_be_repeat = entry.is_in_doubt();
         entry.put_delivery(&record);
     }
 }
@@ -262,6 +263,24 @@ pub fn pass_on_stdout(
         }
     }
     Some(told)
+}
+
+/// Takes out what is owed to whomever the configuration names, and the target with it, because it names nobody: the entry
+/// is then as if that had been known from the first. Returns the records.
+pub fn settle_unnamed(entry: &mut Entry) -> Vec<Delivery> {
+    let mut records = entry.deliveries();
+    records.retain(|record| {
+        record.target == CONFIGURED && record.is_open() && record.state != DeliveryState::Sending
+    });
+    for record in &records {
+        entry.remove_delivery(&record.key);
+    }
+    if !records.is_empty() && targets(entry) == [CONFIGURED] {
+        for field in ["deliverTo", "deliverChannel", "deliveryMode"] {
+            entry.clear(field);
+        }
+    }
+    records
 }
 
 /// Somebody is named who would hear of what the entry's own generation owes to a stdout.

@@ -10,6 +10,7 @@ mod book;
 mod error;
 mod repair;
 mod replace;
+mod salvage;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ use std::time::Duration;
 pub use archive::{Archive, Archived};
 pub use book::{Book, Damage};
 pub use error::LedgerError;
-pub use repair::{Repair, Salvage, salvage};
+pub use repair::Repair;
 pub(crate) use replace::replace;
+pub use salvage::{Salvage, salvage};
 
 use crate::home::Home;
 use crate::process::FileLock;

@@ -4,22 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::replace::replace;
+use super::salvage::salvage;
 use super::{Book, Ledger, LedgerError, Patience};
-use crate::record::time;
+use crate::record::{Delivery, Entry, Status, time};
 use crate::storage::create_synced;
-
-/// What could be read out of a damaged ledger's text.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Salvage {
-    /// Entries that are whole, as the text they are.
-    pub entries: Vec<(String, String)>,
-    /// Labels whose entries are not.
-    pub broken: Vec<String>,
-}
 
 /// What a repair did.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,79 +27,17 @@ pub struct Repair {
     pub is_blind: bool,
 }
 
-/// Reads every entry that parses out of a damaged text. Never fails: the worst text holds nothing.
-pub fn salvage(bytes: &[u8]) -> Salvage {
-    let mut found = Salvage::default();
-    let mut at = first_label(bytes);
-    while let Some(quote) = find(bytes, at, b"\"") {
-        let Some((label, after_label)) = parse_at::<String>(bytes, quote) else {
-            at = next_label(bytes, quote + 1);
-            continue;
-        };
-        let value = skip_space(bytes, after_label);
-        if bytes.get(value) != Some(&b':') {
-            at = next_label(bytes, quote + 1);
-            continue;
-        }
-        let value = skip_space(bytes, value + 1);
-        match parse_at::<&RawValue>(bytes, value) {
-            Some((entry, end)) if entry.get().starts_with('{') => {
-                found.entries.retain(|(other, _)| *other != label);
-                found.entries.push((label, entry.get().to_owned()));
-                at = end;
-            }
-            other => {
-                found.broken.push(label);
-                // A whole value of another kind is where it ends, however the text is laid out.
-                at = match other.filter(|(_, end)| is_followed(bytes, *end)) {
-                    Some((_, end)) => end,
-                    None => next_label(bytes, value),
-                };
-            }
-        }
+/// Puts an entry of the backup into the book. The version that is lost may have told what this one owes, or yet comes to
+/// owe; one that owes nothing stays what it is, byte for byte.
+fn restore_older(book: &mut Book, label: &str, text: &str) {
+    book.restore_text(label, text);
+    let owes = |entry: &Entry| {
+        entry.status() == Status::Running || entry.deliveries().iter().any(Delivery::is_open)
+    };
+    if let Some(mut entry) = book.get(label).filter(owes) {
+        entry.doubt_deliveries();
+        book.restore(label, entry);
     }
-    let whole: BTreeSet<&String> = found.entries.iter().map(|(label, _)| label).collect();
-    found.broken.retain(|label| !whole.contains(label));
-    found
-}
-
-fn find(bytes: &[u8], from: usize, needle: &[u8]) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    rest.windows(needle.len())
-        .position(|window| window == needle)
-        .map(|n| from + n)
-}
-
-/// Where the first label starts: right after the opening brace, or, where the beginning is damaged, at the next place
-/// that can only be a label's. What stands before it is the rest of some entry.
-fn first_label(bytes: &[u8]) -> usize {
-    let start = skip_space(bytes, 0);
-    match bytes.get(start) {
-        Some(b'{') => start + 1,
-        _ => next_label(bytes, 0),
-    }
-}
-
-/// The next place where a label can start: two spaces after a line break. Deeper lines belong to an entry.
-fn next_label(bytes: &[u8], from: usize) -> usize {
-    find(bytes, from, b"\n  \"").map_or(bytes.len(), |n| n + 3)
-}
-
-/// What stands there goes on with the next label, or ends the ledger.
-fn is_followed(bytes: &[u8], at: usize) -> bool {
-    matches!(bytes.get(skip_space(bytes, at)), Some(b',' | b'}'))
-}
-
-fn skip_space(bytes: &[u8], from: usize) -> usize {
-    let rest = bytes.get(from..).unwrap_or_default();
-    from + rest.iter().take_while(|b| b.is_ascii_whitespace()).count()
-}
-
-/// One JSON value that starts at `at`, and where it ends.
-fn parse_at<'a, T: Deserialize<'a>>(bytes: &'a [u8], at: usize) -> Option<(T, usize)> {
-    let mut values = serde_json::Deserializer::from_slice(bytes.get(at..)?).into_iter::<T>();
-    let value = values.next()?.ok()?;
-    Some((value, at + values.byte_offset()))
 }
 
 impl Ledger {
@@ -145,7 +72,7 @@ impl Ledger {
         let older = salvage(backup.as_deref().unwrap_or_default());
         for (label, entry) in older.entries {
             if !book.contains(&label) {
-                book.restore_text(&label, &entry);
+                restore_older(&mut book, &label, &entry);
                 repair.from_backup.push(label);
             }
         }
@@ -237,72 +164,6 @@ impl Ledger {
             action,
             path,
             source,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labels(salvage: &Salvage) -> Vec<&str> {
-        salvage
-            .entries
-            .iter()
-            .map(|(label, _)| label.as_str())
-            .collect()
-    }
-
-    const THREE: &str = "{\n  \"a\": {\n    \"n\": 1\n  },\n  \"b\": {\n    \"baseline\": {\n      \"x\": {}\n    }\n  },\n  \"c\": {\n    \"n\": 3\n  }\n}\n";
-
-    #[test]
-    fn whatever_place_it_is_cut_at_whole_entries_are_saved_and_nothing_is_invented() {
-        for end in 0..THREE.len() {
-            let found = salvage(THREE.as_bytes().get(..end).expect("ASCII"));
-            for label in labels(&found)
-                .iter()
-                .chain(&found.broken.iter().map(String::as_str).collect::<Vec<_>>())
-            {
-                assert!(["a", "b", "c"].contains(label), "{label} at {end}");
-            }
-        }
-        assert_eq!(labels(&salvage(THREE.as_bytes())), ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn a_broken_middle_costs_only_itself() {
-        let text = THREE.replace("\"x\": {}", "\"x\": {]");
-        let found = salvage(text.as_bytes());
-        assert_eq!(labels(&found), ["a", "c"]);
-        assert_eq!(found.broken, ["b"]);
-    }
-
-    #[test]
-    fn a_value_that_is_no_entry_costs_only_itself_however_the_text_is_laid_out() {
-        for value in ["5", "null", "\"a text\"", "[1, {\"x\": 2}]", "true"] {
-            for text in [
-                format!("{{\"a\":{{\"n\":1}},\"b\":{value},\"c\":{{\"n\":3}}}}"),
-                format!(
-                    "{{\n  \"a\": {{\"n\": 1}},\n  \"b\": {value} ,\n  \"c\": {{\"n\": 3}}\n}}\n"
-                ),
-            ] {
-                let found = salvage(text.as_bytes());
-                assert_eq!(labels(&found), ["a", "c"], "{text}");
-                assert_eq!(found.broken, ["b"], "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn noise_holds_nothing() {
-        for noise in [
-            &b""[..],
-            b"\0\0\0\0",
-            b"\"",
-            b"not json \"at all",
-            b"\"a\" \"b\" : {",
-        ] {
-            assert_eq!(labels(&salvage(noise)), Vec::<&str>::new());
         }
     }
 }

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    Baseline, Claim, Delivery, Failure, FallbackUse, Generation, Phase, Selection, Status, Steer,
-    time,
+    Baseline, Claim, Delivery, Failure, FallbackUse, Generation, OlderRun, Phase, Selection,
+    Status, Steer, time,
 };
 
 /// The most bytes of any one text in the ledger; the whole is in the artifact or the prompt file.
@@ -239,6 +239,19 @@ impl Entry {
         self.set_object("baseline", baseline);
     }
 
+    /// Runs of older generations whose commands lived on when this one began, oldest first.
+    pub fn older_runs(&self) -> Vec<OlderRun> {
+        self.object("olderRuns").unwrap_or_default()
+    }
+
+    /// Records the runs of older generations whose commands live on.
+    pub fn set_older_runs(&mut self, runs: &[OlderRun]) {
+        match runs.is_empty() {
+            true => self.clear("olderRuns"),
+            false => self.set_object("olderRuns", &runs),
+        }
+    }
+
     /// The messages that were sent into the running session, oldest first.
     pub fn steers(&self) -> Vec<Steer> {
         self.object("steers").unwrap_or_default()
@@ -319,6 +332,23 @@ impl Entry {
             Some(record) => *record = value,
             None => records.push(value),
         }
+    }
+
+    /// What a lost ledger knew of the deliveries is lost with it: whatever the entry owes, now or later, may have been told
+    /// before.
+    pub fn doubt_deliveries(&mut self) {
+        self.set("adopted", true);
+        for mut record in self.deliveries() {
+            if record.is_open() {
+                record.may_be_repeat = true;
+                self.put_delivery(&record);
+            }
+        }
+    }
+
+    /// Nobody knows what was told of it before.
+    pub fn is_in_doubt(&self) -> bool {
+        self.value("adopted") == Some(&Value::Bool(true))
     }
 
     /// Takes an outbox record out.

@@ -87,11 +87,7 @@ pub fn adopt_forgotten_runs(home: &Home, ledger: &Ledger) -> Result<Vec<String>,
 
 /// The entry of a run that the ledger forgot. Of what it owes nobody knows any more whether it was told.
 fn taken_up(mut entry: Entry) -> Entry {
-    entry.set("adopted", true);
-    for mut record in entry.deliveries() {
-        record.may_be_repeat = true;
-        entry.put_delivery(&record);
-    }
+    entry.doubt_deliveries();
     entry
 }
 

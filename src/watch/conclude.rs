@@ -39,9 +39,9 @@ pub fn given_up(home: &Home, kind: FailureKind, text: &str) -> Settled {
 /// A result that the verify command rejected, as a settlement: the text of the run's `reply`, or else of the completion
 /// that the agent signalled, is kept beside the failure.
 pub fn rejected(home: &Home, entry: &Entry, why: &str, reply: Option<&Settled>) -> Settled {
-    let partial = match (reply, super::artifact_path(entry, "artifact")) {
+    let partial = match (reply, super::artifact_path(home, entry, "artifact")) {
         (Some(Settled::Reply { text, .. }), _) => text.clone(),
-        (_, Some(_)) => Text::Inline(super::recorded_text(entry)),
+        (_, Some(_)) => Text::Inline(super::recorded_text(home, entry)),
         (_, None) => Text::Inline(String::new()),
     };
     Settled::Failed {

@@ -55,15 +55,16 @@ fn nothing_to_watch(label: &str) -> String {
     )
 }
 
-/// The artifact that a field of an entry names.
-pub fn artifact_path(entry: &Entry, field: &str) -> Option<PathBuf> {
-    Some(PathBuf::from(entry.value(field)?.get("path")?.as_str()?))
+/// The artifact that a field of an entry names, where it is now.
+pub fn artifact_path(home: &Home, entry: &Entry, field: &str) -> Option<PathBuf> {
+    let recorded = entry.value(field)?.get("path")?.as_str()?;
+    Some(home.paths.found(recorded.as_ref()))
 }
 
 /// An ended label's text, whole: the artifact, or what the ledger has where it cannot be read or there is none, as of a
 /// label that another tool ended.
-pub fn recorded_text(entry: &Entry) -> String {
-    let whole = artifact_path(entry, "artifact")
+pub fn recorded_text(home: &Home, entry: &Entry) -> String {
+    let whole = artifact_path(home, entry, "artifact")
         .and_then(|path| read_artifact(&path, MAX_ARTIFACT_BYTES).ok());
     whole.unwrap_or_else(|| {
         let known = recorded_summary(entry).or_else(|| entry.text("error").map(str::to_owned));
@@ -92,8 +93,8 @@ pub fn recorded_summary(entry: &Entry) -> Option<String> {
 const SAID_BEFORE: &str = "\n\nWhat it had said until then:\n\n";
 
 /// What an ended label's session said last: of one that failed, what there was before; `None` where it said nothing.
-pub fn last_reply(entry: &Entry) -> Option<String> {
-    let text = recorded_text(entry);
+pub fn last_reply(home: &Home, entry: &Entry) -> Option<String> {
+    let text = recorded_text(home, entry);
     if entry.status() == Status::Done {
         return Some(text).filter(|text| !text.is_empty());
     }
@@ -102,7 +103,7 @@ pub fn last_reply(entry: &Entry) -> Option<String> {
     match text.split_once(SAID_BEFORE) {
         Some((_, said)) => Some(said.to_owned()),
         // A long partial text stands alone.
-        None => (artifact_path(entry, "artifact").is_some()
+        None => (artifact_path(home, entry, "artifact").is_some()
             && text.trim() != failure.message.trim())
         .then_some(text),
     }
@@ -110,14 +111,14 @@ pub fn last_reply(entry: &Entry) -> Option<String> {
 
 /// What was, or would have been, delivered for an ended label.
 pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
-    let text = recorded_text(entry);
+    let text = recorded_text(home, entry);
     let brand = home.config.brand_of(entry.text("agent"));
     let head = match (entry.status(), entry.failure()) {
         (Status::Done, _) => header(brand, label),
         (_, Some(failure)) => ending::failure_head(brand, label, &failure, &text),
         (status, None) => failure_header(brand, label, status.as_str()),
     };
-    let artifact = match artifact_path(entry, "artifact") {
+    let artifact = match artifact_path(home, entry, "artifact") {
         Some(path) => ArtifactOutcome::Written(path),
         None => ArtifactOutcome::Failed("it was not kept".to_owned()),
     };

@@ -208,7 +208,7 @@ impl<'a> Outbox<'a> {
         let label = self.label.clone();
         let key = begun.key.clone();
         thread::spawn(move || {
-            let payload = sinks::payload(&home.config, &label, &begun);
+            let payload = sinks::payload(&home, &label, &begun);
             let _ = sender.send(sinks::send(&home, &begun.target, &payload));
             waker.wake();
         });

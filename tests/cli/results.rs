@@ -186,12 +186,24 @@ fn list_is_newest_first_and_limited() {
 #[test]
 fn a_status_of_another_tool_can_be_asked_for_where_it_occurs() {
     let house = House::new();
-    house.write_ledger(r#"{"a": {"status": "spawn-warning"}}"#);
+    house.write_ledger(
+        r#"{"a": {"status": "on-hold"}, "b": {"status": "archiving"}, "c": {"status": "done"}}"#,
+    );
     let rows = house
-        .dispatch(&["list", "--status", "spawn-warning"])
+        .dispatch(&["list", "--status", "on-hold"])
         .exits(0)
         .json();
-    assert_eq!(rows["labels"][0]["status"], "spawn-warning");
+    assert_eq!(rows["count"], 1);
+    assert_eq!(rows["labels"][0]["status"], "on-hold");
+    for (wanted, near) in [("zzz", ""), ("on-hodl", "; did you mean on-hold?")] {
+        let ran = house.dispatch(&["list", "--status", wanted]).exits(2);
+        assert_eq!(
+            ran.stderr,
+            format!(
+                "[dispatch] --status: \"{wanted}\" is no status (running, done, error, interrupted, cancelled; in this ledger also archiving, on-hold){near}\n"
+            )
+        );
+    }
 }
 
 #[test]

@@ -255,6 +255,27 @@ fn bare_text_stays_bare_until_json_is_asked_for() {
 }
 
 #[test]
+fn no_label_and_no_status_of_another_tool_makes_a_table_wider_than_the_terminal() {
+    let house = House::new();
+    let (label, status) = ("w".repeat(300), "waiting-for-".repeat(20));
+    let ledger = serde_json::json!({
+        label.as_str(): {"status": "done", "summary": "all of it"},
+        "theirs": {"status": status, "summary": "all of it"},
+    });
+    house.write_ledger(ledger.to_string());
+    for columns in [30, 80, 200] {
+        let width = columns.to_string();
+        let terminal = [("TERMINAL_COLUMNS", width.as_str()), ("NO_COLOR", "1")];
+        let Some(ran) = house.dispatch_on_terminal(&["list"], &terminal) else {
+            return;
+        };
+        let list = ran.exits(0).stdout;
+        let mut lines = list.lines().map(|line| line.trim_end().chars().count());
+        assert!(lines.all(|wide| wide <= columns), "{list}");
+    }
+}
+
+#[test]
 fn a_long_label_is_cut_on_a_terminal_and_whole_off_it() {
     let house = House::new();
     let long = format!("ticket-{}-end", "x".repeat(80));

@@ -159,15 +159,52 @@ fn a_second_signal_changes_nothing() {
             "--summary",
             "second",
         ])
-        .exits(0)
-        .json();
-    assert_eq!(again["message"], "Label was done already; nothing changed.");
+        .exits(0);
+    assert_eq!(
+        again.stderr,
+        "[dispatch] warn: label \"work\" was done already: its first summary stands, and these words were not recorded\n"
+    );
+    let again = again.json();
+    assert_eq!(
+        again["message"],
+        "Label was done already; its first summary stands, and these words were not recorded."
+    );
     assert_eq!(again["summary"], "first");
     assert!(
         files_below(&house.state()) == before,
         "{:?}",
         files_below(&house.state()).keys()
     );
+}
+
+#[rstest]
+#[case::the_same(&["--summary", " first\n"])]
+#[case::a_stock_phrase(&["--summary", "done."])]
+#[case::none(&[])]
+fn a_second_signal_without_other_words_is_no_matter(#[case] words: &[&str]) {
+    let house = House::new();
+    let signal = |words: &[&str]| {
+        let call = ["done", "--label", "work", "--checklist", COMPLETE];
+        house.dispatch(&[&call[..], words].concat()).exits(0)
+    };
+    signal(&["--summary", "first"]);
+    let again = signal(words);
+    assert_eq!(again.stderr, "");
+    assert_eq!(
+        again.json()["message"],
+        "Label was done already; nothing changed."
+    );
+}
+
+#[test]
+fn of_two_long_summaries_that_begin_alike_the_second_is_told_apart() {
+    let house = House::new();
+    let long = "x".repeat(3000);
+    crate::outbox::signal_done(&house, "work", &format!("{long}1")).exits(0);
+    let again = crate::outbox::signal_done(&house, "work", &format!("{long}1")).exits(0);
+    assert_eq!(again.stderr, "");
+    let other = crate::outbox::signal_done(&house, "work", &format!("{long}2")).exits(0);
+    assert!(other.stderr.contains("was done already"), "{other:?}");
 }
 
 #[rstest]

@@ -188,6 +188,35 @@ fn a_ledger_without_its_beginning_loses_only_the_entry_that_was_cut() {
 }
 
 #[test]
+fn of_a_ledger_in_one_line_only_the_entry_that_is_torn_is_lost() {
+    let house = House::new();
+    let entry = |summary: &str| {
+        format!(
+            r#"{{"status":"done","summary":"{summary}","updatedAt":"2026-11-20T09:12:05.000Z","failure":{{"kind":"model"}}}}"#
+        )
+    };
+    let torn = entry("second").replace("second\"", "second");
+    let text = format!(
+        r#"{{"a":{},"b":{torn},"c":{}}}"#,
+        entry("first"),
+        entry("third")
+    );
+    house.write_ledger(&text);
+    let said = repaired(&house);
+    assert!(
+        said.ends_with("; 2 saved from it; 0 taken from the backup (none); lost: b, and perhaps more: no sound backup tells what it held"),
+        "{said}"
+    );
+    for (label, summary) in [("a", "first"), ("c", "third")] {
+        assert_eq!(house.entry(label)["summary"], summary);
+    }
+    assert_eq!(
+        house.ledger().as_object().map(serde_json::Map::len),
+        Some(2)
+    );
+}
+
+#[test]
 fn entries_that_other_tools_wrote_are_saved_byte_for_byte() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),

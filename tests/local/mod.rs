@@ -3,6 +3,7 @@
 mod crashes;
 mod enqueue_rules;
 mod environment;
+mod moved;
 mod output;
 mod own_words;
 mod prune;

@@ -1,9 +1,11 @@
 //! A command that lives on after its label's end: it is seen, it can be stopped, and a new one is not begun beside it
 //! unnoticed.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::support::{House, eventually, is_alive, program};
+use crate::support::{House, eventually, holder_of, is_alive, program};
 
 /// Enqueues a command that signals done and then works on until somebody lets it pass, or stops it.
 fn signals_and_goes_on(house: &House, label: &str, traps: &str) -> u32 {
@@ -107,19 +109,194 @@ fn a_command_that_lives_on_without_a_runner_is_stopped_all_the_same() {
 fn an_enqueue_beside_a_command_that_lives_on_says_so() {
     let house = House::new();
     let pid = signals_and_goes_on(&house, "w", "");
+    let first = house.entry("w")["generation"].clone();
     let ran = house.enqueue("w", "echo second");
-    assert!(
-        ran.stderr.contains(&format!(
-            "warn: the command of label \"w\" lived on after its label's end and is at work beside this one (process group {pid})"
-        )),
-        "{ran:?}"
+    let warning = format!(
+        "[dispatch] warn: the command of label \"w\" lived on after its label's end and is at work beside this one (process group {pid}); to stop it: dispatch cancel --label w --generation {first}; another time, --replace does so first\n"
     );
+    assert_eq!(ran.stderr, warning);
     house.ended("w");
     assert_eq!(house.full_text("w"), "second\n");
     assert!(is_alive(pid), "nobody's work is stopped unasked");
     // The new generation's own command has ended: nothing is said of it.
     let ran = house.enqueue("w", "echo third");
+    assert_eq!(ran.stderr, warning);
+}
+
+/// A command that lives on beside a new generation which waits at a gate. Returns the groups of both, and the older
+/// generation.
+fn two_at_work(house: &House) -> (u32, u32, Value) {
+    let old = signals_and_goes_on(house, "w", "");
+    let older = house.entry("w")["generation"].clone();
+    house.enqueue("w", &house.gate("second").pass());
+    (old, house.waiter_pid("w"), older)
+}
+
+#[test]
+fn a_command_of_an_older_generation_is_shown_and_stopped_alone() {
+    let house = House::new();
+    let (old, new, older) = two_at_work(&house);
+    let status = house.dispatch(&["status", "--label", "w"]).exits(0).json();
+    assert_eq!(status["status"], "running");
+    assert_eq!(status["commandAtWork"], Value::Null);
+    let seen = &status["olderCommandsAtWork"];
+    assert_eq!(
+        (&seen[0]["pid"], &seen[0]["generation"]),
+        (&json!(old), &older)
+    );
+    assert!(seen[0]["since"].is_string() && seen[1].is_null(), "{seen}");
+    let list = house.dispatch(&["list"]).exits(0).json();
+    assert_eq!(list["labels"][0]["olderCommandsAtWork"], *seen);
+    let table = |words: &[&str]| {
+        let words = [words, &["--output", "table"]].concat();
+        house.dispatch(&words).exits(0).stdout
+    };
+    let told = table(&["status", "--label", "w"]);
+    let how = format!(
+        "(process group {old}); to stop it: dispatch cancel --label w --generation {older}\n"
+    );
+    assert!(
+        told.contains(&format!(
+            "that of generation {older} lives on after its end"
+        )) && told.contains(&how),
+        "{told}"
+    );
+    let told = table(&["list"]);
+    assert!(told.contains("[an older command lives on]"), "{told}");
+    let generation = older.to_string();
+    let words = ["cancel", "--label", "w", "--generation", &generation];
+    let answer = house.dispatch(&words).exits(0).json();
+    assert_eq!(
+        (&answer["ok"], &answer["status"], &answer["generation"]),
+        (&json!(true), &json!("done"), &older)
+    );
+    assert_eq!(
+        answer["message"],
+        format!(
+            "the command of generation {older}, which lived on, is stopped (process group {old})"
+        )
+    );
+    assert!(!is_alive(old) && is_alive(new));
+    assert_eq!(house.entry("w")["status"], "running");
+    let status = house.dispatch(&["status", "--label", "w"]).exits(0).json();
+    assert_eq!(status["olderCommandsAtWork"], Value::Null);
+    let ran = house.dispatch(&words).exits(1);
+    assert_eq!(
+        ran.stderr,
+        format!("[dispatch] generation {older} of label \"w\" is not running: it is done\n")
+    );
+}
+
+#[test]
+fn cancel_stops_the_label_and_what_lives_on_of_its_older_generations() {
+    let house = House::new();
+    let (old, new, older) = two_at_work(&house);
+    let answer = house.dispatch(&["cancel", "--label", "w"]).exits(0).json();
+    assert_eq!(answer["status"], "cancelled");
+    assert_eq!(
+        answer["message"],
+        format!(
+            "cancelled; the command of generation {older}, which lived on, is stopped (process group {old})"
+        )
+    );
+    assert!(!is_alive(old) && !is_alive(new));
+}
+
+#[test]
+fn cancel_of_the_running_generation_leaves_an_older_command_alone() {
+    let house = House::new();
+    let (old, new, _) = two_at_work(&house);
+    let current = house.entry("w")["generation"].to_string();
+    let words = ["cancel", "--label", "w", "--generation", &current];
+    let answer = house.dispatch(&words).exits(0).json();
+    assert_eq!(answer["message"], "cancelled");
+    assert!(is_alive(old) && !is_alive(new));
+    // The label has ended, and there still is something to stop.
+    let answer = house.dispatch(&["cancel", "--label", "w"]).exits(0).json();
+    let message = answer["message"].as_str().expect("a text");
+    assert!(message.starts_with("it stays cancelled; the command of generation "));
+    assert!(!is_alive(old));
+    let ran = house.dispatch(&["cancel", "--label", "w"]).exits(1);
+    assert_eq!(
+        ran.stderr,
+        "[dispatch] label \"w\" is not running: it is cancelled\n"
+    );
+}
+
+#[test]
+fn a_replacing_enqueue_ends_what_lives_on_of_every_generation_first() {
+    let house = House::new();
+    let (old, new, _) = two_at_work(&house);
+    let words = ["enqueue", "--label", "w", "--replace", "--", "sh", "-c"];
+    let script = format!("kill -0 {old} || kill -0 {new} && echo beside || echo alone");
+    let ran = house.dispatch(&[&words[..], &[&script]].concat()).exits(0);
     assert_eq!(ran.stderr, "");
+    has_gone(old);
+    has_gone(new);
+    house.ended("w");
+    assert_eq!(house.full_text("w"), "alone\n");
+    assert_eq!(house.entry("w")["olderRuns"], Value::Null);
+}
+
+#[test]
+fn a_label_is_not_pruned_while_an_older_command_of_it_is_at_work() {
+    let house = House::new();
+    let old = signals_and_goes_on(&house, "w", "");
+    house.enqueue("w", "true");
+    house.ended("w");
+    crate::support::eventually("its watcher leaves", || {
+        let kept = house.dispatch(&["prune", "--label", "w"]).exits(1).json();
+        (kept["kept"][0]["reason"] == "an older command of it is at work").then_some(())
+    });
+    assert!(is_alive(old));
+}
+
+#[test]
+fn doctor_says_how_a_command_of_a_generation_long_gone_is_stopped() {
+    let house = House::new();
+    let old = signals_and_goes_on(&house, "w", "");
+    let (run, older) = (house.run_dir("w"), house.entry("w")["generation"].clone());
+    house.enqueue("w", "true");
+    let current = house.ended("w")["generation"].clone();
+    let post = house.post_lock("w");
+    eventually("its watcher leaves", || {
+        holder_of(&post).is_none().then_some(())
+    });
+    // As if all of it had been long ago: a generation's number is a time.
+    for (path, from, to) in [
+        (run.join("run.json"), &older, "5"),
+        (house.state().join("archive.jsonl"), &older, "5"),
+        (house.ledger_path(), &older, "5"),
+        (house.ledger_path(), &current, "6"),
+        (house.run_dir("w").join("run.json"), &current, "6"),
+    ] {
+        let text = fs::read_to_string(&path).expect("readable");
+        fs::write(&path, text.replace(&from.to_string(), to)).expect("writable");
+    }
+    let told = house.dispatch(&["doctor", "--output", "table"]).stdout;
+    let start = format!(
+        "the command of label \"w\" (generation 5, process group {old}) is still at work, and its label ended "
+    );
+    let end = "to stop it: dispatch cancel --label w --generation 5";
+    assert!(told.contains(&start) && told.contains(end), "{told}");
+    let words = ["cancel", "--label", "w", "--generation", "5"];
+    house.dispatch(&words).exits(0);
+    has_gone(old);
+}
+
+#[test]
+fn a_generation_that_never_was_is_not_stopped() {
+    let house = House::new();
+    house.enqueue("w", "true");
+    let current = house.ended("w")["generation"].clone();
+    let words = ["cancel", "--label", "w", "--generation", "5"];
+    let ran = house.dispatch(&words).exits(1);
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "[dispatch] label \"w\" has no generation 5, neither in the ledger nor in the archive; the current one is {current}\n"
+        )
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod generations;
 mod kinds;
 mod payload;
 pub mod receiver;
+mod repaired;
 mod secrets;
 mod tries;
 mod unprinted;

@@ -46,6 +46,28 @@ fn a_scan_retries_what_failed_of_an_overload_and_says_so_once_it_has_started() {
 }
 
 #[test]
+fn a_scan_that_cannot_record_that_it_ran_has_failed_and_helps_all_the_same() {
+    let house = house(&quick());
+    failed(&house, "l", 10, 1);
+    let record = house.state().join("recovery.json");
+    std::fs::create_dir(&record).expect("creatable");
+    let told = house.run("529-recovery", &["--json"]).exits(1);
+    assert_eq!(
+        told.stderr,
+        format!(
+            "[dispatch] cannot record when the scan ran in {}: Is a directory (os error 21)\n",
+            record.display()
+        )
+    );
+    assert_eq!(told.json()["ok"], false);
+    assert_eq!(told.json()["retried"][0]["label"], "l");
+    house.ended("l");
+    // Who asks about one label, or what would be done, records nothing.
+    house.run("529-recovery", &["--label", "l"]).exits(0);
+    house.run("529-recovery", &["--dry-run"]).exits(0);
+}
+
+#[test]
 fn what_is_too_young_too_old_or_only_looked_at_is_left_as_it_was() {
     let house = house(&quick());
     failed(&house, "young", 2, 9);

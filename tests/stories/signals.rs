@@ -70,7 +70,10 @@ $ dispatch done --label mine --summary 'Rebuilt the index and ran its tests' --c
 2> [dispatch] warn: no session found for label "mine" -- registering as done
 2> [dispatch] warn: no deliverTo in config -- completion not delivered for "mine"
 $ dispatch done --label mine --summary 'Once more' --checklist '{"work_complete":true}' | grep message
-  "message": "Label was done already; nothing changed."
+  "message": "Label was done already; its first summary stands, and these words were not recorded."
+2> [dispatch] warn: label "mine" was done already: its first summary stands, and these words were not recorded
+$ dispatch done --label mine --summary 'Rebuilt the index and ran its tests' --checklist '{"work_complete":true}' --output table
+mine: Label was done already; nothing changed.
 $ dispatch done --label mine --checklist '{"work_complete":true}' --output table
 mine: Label was done already; nothing changed.
 $ dispatch done --label yours --checklist '{"work_complete":true,"tests_passed":true}' --output table
@@ -143,6 +146,25 @@ yours: Label not previously registered; marked done.
 2> [dispatch] warn: force-done used for label "yours": no reason given
 2> [dispatch] warn: "deliverTo": the configuration ROOT/state/config.json has no alias @nobody; add it under "aliases"
 2> [dispatch] warn: no session found for label "yours" -- registering as done
+"#,
+    );
+}
+
+#[test]
+fn a_signal_under_a_configuration_that_cannot_be_read_waits_for_whom_it_names() {
+    let house = House::new();
+    house.write_config("{");
+    tells(
+        &house,
+        r#"
+$ dispatch done --label mine --checklist '{"work_complete":true}' --output table
+mine: Label not previously registered; marked done.
+2> [dispatch] the configuration ROOT/state/config.json is not usable: EOF while parsing an object at line 1 column 1; mend it or move it away; going on with the default
+2> [dispatch] warn: no session found for label "mine" -- registering as done
+2> [dispatch] warn: deliverTo in config cannot be read -- completion of "mine" is delivered when it can be
+$ dispatch redeliver --label mine
+2> [dispatch] the configuration ROOT/state/config.json is not usable: EOF while parsing an object at line 1 column 1; mend it or move it away
+=> 2
 "#,
     );
 }

@@ -174,6 +174,7 @@ $ dispatch stuck --output table
 nothing is stuck: 0 running, 1 not judged ('dispatch sync --dry-run' says why)
 $ 529-recovery
 2> [dispatch] cannot record when the scan ran in ROOT/state/recovery.json: Read-only file system (os error 30)
+=> 1
 $ stuck-detector
 2> [dispatch] cannot use the detector's memory ROOT/state/stuck.json: Read-only file system (os error 30)
 => 1

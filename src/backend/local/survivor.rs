@@ -6,7 +6,7 @@ use super::{LocalBackend, RunFiles};
 use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
 use crate::process::led_group_alive;
-use crate::record::Entry;
+use crate::record::{Entry, Generation, OlderRun};
 use crate::storage::Storage;
 
 /// A command that is at work although its label has ended.
@@ -26,13 +26,53 @@ impl Survivor {
         if !is_local || !entry.status().is_ended() {
             return None;
         }
-        let run = RunRef::of_entry(label, entry)?;
-        let pid = command_at_work(home, &run)?;
-        Some(Self {
-            pid,
-            since_ms: entry.time("endedAt"),
-            run,
+        Self::of_run(home, RunRef::of_entry(label, entry)?, entry.time("endedAt"))
+    }
+
+    /// The commands of older generations that the entry's own found at work, and that still are.
+    pub fn older(home: &Home, label: &str, entry: &Entry) -> Vec<Self> {
+        let runs = entry.older_runs().into_iter();
+        runs.filter_map(|older| {
+            let run = RunRef {
+                label: label.to_owned(),
+                generation: older.generation,
+                run_id: older.run_id,
+                session_key: older.session_key,
+                session_id: older.session_id,
+                ..RunRef::default()
+            };
+            Self::of_run(home, run, older.ended_at)
         })
+        .collect()
+    }
+
+    /// Every command that outlived a generation of the label, the oldest first.
+    pub fn all(home: &Home, label: &str, entry: &Entry) -> Vec<Self> {
+        let mut all = Self::older(home, label, entry);
+        all.extend(Self::of(home, label, entry));
+        all
+    }
+
+    fn of_run(home: &Home, run: RunRef, since_ms: Option<i64>) -> Option<Self> {
+        let pid = command_at_work(home, &run)?;
+        Some(Self { pid, since_ms, run })
+    }
+
+    /// As a label's next generation remembers it.
+    pub fn to_record(&self) -> OlderRun {
+        OlderRun {
+            generation: self.run.generation,
+            run_id: self.run.run_id.clone(),
+            session_key: self.run.session_key.clone(),
+            session_id: self.run.session_id.clone(),
+            ended_at: self.since_ms,
+            ..OlderRun::default()
+        }
+    }
+
+    /// The generation that it was started for.
+    pub fn generation(&self) -> Generation {
+        self.run.generation
     }
 
     /// Its run.

@@ -68,7 +68,7 @@ impl Spawn {
             .prompt_path
             .as_ref()
             .ok_or_else(|| io::Error::other("no prompt is recorded"))?;
-        let prompt = std::fs::read(path)?;
+        let prompt = std::fs::read(home.paths.found(path))?;
         Ok(Self::with_prompt(
             home,
             run,
@@ -79,7 +79,11 @@ impl Spawn {
     /// The run with this prompt as the user gave it.
     pub fn with_prompt(home: &Home, run: &RunRef, prompt: &str) -> Self {
         let reach = Reach::new(&home.programs.dispatch, home.paths.variables());
-        let told: Vec<Told> = run.earlier_steers.iter().map(told).collect();
+        let told: Vec<Told> = run
+            .earlier_steers
+            .iter()
+            .map(|steer| told(home, steer))
+            .collect();
         let brief = Brief {
             label: &run.label,
             generation: run.generation,
@@ -107,11 +111,11 @@ impl Spawn {
 }
 
 /// A message that was sent into an earlier attempt, whole where it is still there.
-fn told(steer: &Steer) -> Told {
+fn told(home: &Home, steer: &Steer) -> Told {
     let whole = steer
         .prompt_path
         .as_ref()
-        .and_then(|path| std::fs::read(path).ok());
+        .and_then(|path| std::fs::read(home.paths.found(path.as_ref())).ok());
     Told {
         text: match &whole {
             Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),

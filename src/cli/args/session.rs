@@ -93,6 +93,9 @@ pub struct CancelArgs {
     /// Why; kept in the ledger
     #[arg(long, allow_hyphen_values = true)]
     pub reason: Option<String>,
+    /// Only this generation: the one that runs, or an older one whose command lives on
+    #[arg(long, value_name = "N", value_parser = parse_generation, allow_hyphen_values = true)]
+    pub generation: Option<u64>,
 }
 
 /// Flags of `heartbeat`.

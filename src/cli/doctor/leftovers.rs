@@ -145,7 +145,7 @@ fn orphaned_prompts(home: &Home, tree: &Tree, book: &Book) -> Vec<PathBuf> {
         // An entry names its own prompt, and those that were sent into its session.
         for value in entry.fields().values() {
             each_text(value, &mut |text| {
-                orphaned.remove(Path::new(text));
+                orphaned.remove(&home.paths.found(Path::new(text)));
             });
         }
     };
@@ -166,7 +166,7 @@ fn orphaned_prompts(home: &Home, tree: &Tree, book: &Book) -> Vec<PathBuf> {
         }
         let spec = RunFiles::at(runs.join(name)).spec(home.storage.as_ref());
         if let Some(path) = spec.ok().and_then(|spec| spec.prompt_path) {
-            orphaned.remove(&path);
+            orphaned.remove(&home.paths.found(&path));
         }
     }
     orphaned.into_iter().collect()

@@ -5,13 +5,14 @@ use std::path::Path;
 use super::findings::Findings;
 use super::watchers::unchanged;
 use crate::backend::BackendName;
-use crate::backend::local::{RunFiles, RunSpec};
+use crate::backend::local::{RunFiles, RunSpec, Survivor};
+use crate::cli::cancel;
 use crate::cli::labels::typed;
 use crate::duration::format_duration;
 use crate::home::Home;
-use crate::ledger::{Book, Ledger};
+use crate::ledger::{Archive, Book, Ledger};
 use crate::process::ProcessIdentity;
-use crate::record::{Entry, Status};
+use crate::record::{Entry, Generation, Status};
 use crate::recovery::{LAST_WORDS_MS, forgotten_runs};
 
 /// No more runs are looked at than this.
@@ -109,6 +110,12 @@ fn check_strays(
     }
     // What was enqueued since the ledger was read is in it now.
     let Ok(now) = ledger.read() else { return };
+    let archive = Archive::new(home);
+    let is_archived = |spec: &RunSpec| {
+        let archived = archive.find(&spec.label, Generation::new(spec.generation));
+        let entry = archived.ok().flatten();
+        entry.is_some_and(|entry| Survivor::of(home, &spec.label, &entry).is_some())
+    };
     let strays = suspects.iter().filter_map(|dir| stray(home, dir, &now));
     for stray in strays.filter(|stray| !forgotten.contains(&stray.spec.label)) {
         let Stray {
@@ -127,6 +134,9 @@ fn check_strays(
         let stop = match now.get(&spec.label) {
             Some(entry) if entry.generation().get() == spec.generation => {
                 format!("dispatch cancel --label {}", typed(&spec.label))
+            }
+            Some(_) if is_archived(&spec) => {
+                cancel::words(&spec.label, Generation::new(spec.generation))
             }
             _ => format!("kill -TERM -- -{pid}"),
         };

@@ -18,10 +18,10 @@ use crate::session::store::read_row;
 const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The user's prompt: the whole of it where its file is there, else what the ledger has.
-pub fn prompt_of(entry: &Entry) -> Option<String> {
+pub fn prompt_of(home: &Home, entry: &Entry) -> Option<String> {
     let file = entry
         .text("promptPath")
-        .and_then(|path| std::fs::read(path).ok());
+        .and_then(|path| std::fs::read(home.paths.found(path.as_ref())).ok());
     match file {
         Some(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         None => entry.text("taskPrompt").map(str::to_owned),

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::plan::{Plan, delivery_mode_text, thinking_text};
 use crate::backend::BackendName;
-use crate::backend::local::{RunFiles, RunSpec};
+use crate::backend::local::{RunFiles, RunSpec, Survivor};
 use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode};
 use crate::cli::exit::failure;
 use crate::delivery::owe;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
-use crate::record::{Content, DeliveryKind, Entry, Generation, Phase, Status};
+use crate::record::{Content, DeliveryKind, Entry, Generation, OlderRun, Phase, Status};
 use crate::storage::{create_dir_synced, parent_of, replace_synced};
 use crate::watch::requests::{is_occupied, succeed};
 
@@ -121,6 +121,11 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     write_prompt(home, plan)?;
     let mut entry = new_entry(args, plan, generation, book.now_ms());
     succeed(old.as_ref(), &mut entry);
+    if let Some(old) = &old {
+        let living = Survivor::all(home, label, old);
+        let living: Vec<OlderRun> = living.iter().map(Survivor::to_record).collect();
+        entry.set_older_runs(&living);
+    }
     if args.delivery_mode == DeliveryModeChoice::AnnounceAlways {
         let content = Content {
             header: format!("🌶️ *{}* [{label}] starting...", home.brand()),

@@ -16,6 +16,7 @@ use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, remove_rows, transcript_path};
 use crate::home::Home;
 use crate::ledger::{Archive, Archived, Book};
+use crate::paths::Paths;
 use crate::record::{Entry, Generation};
 use crate::storage::parent_of;
 use crate::watch::artifact_path;
@@ -40,22 +41,26 @@ struct InUse {
 }
 
 impl InUse {
-    fn add(&mut self, label: &str, entry: &Entry) {
+    fn add(&mut self, paths: &Paths, label: &str, entry: &Entry) {
         self.generations
             .insert((label.to_owned(), entry.generation()));
         for value in entry.fields().values() {
-            self.add_texts(value);
+            self.add_texts(paths, value);
         }
     }
 
-    fn add_texts(&mut self, value: &Value) {
+    fn add_texts(&mut self, paths: &Paths, value: &Value) {
         match value {
             // Ids and paths are short, and have no line breaks.
             Value::String(text) if text.len() <= 4096 && !text.contains('\n') => {
+                let found = paths.found(Path::new(text));
+                self.texts.extend(found.to_str().map(str::to_owned));
                 self.texts.insert(text.clone());
             }
-            Value::Array(values) => values.iter().for_each(|value| self.add_texts(value)),
-            Value::Object(fields) => fields.values().for_each(|value| self.add_texts(value)),
+            Value::Array(values) => values.iter().for_each(|value| self.add_texts(paths, value)),
+            Value::Object(fields) => fields
+                .values()
+                .for_each(|value| self.add_texts(paths, value)),
             _ => {}
         }
     }
@@ -85,7 +90,7 @@ pub fn remove_old(
     let now_ms = home.now_ms();
     let mut in_use = InUse::default();
     for (label, entry) in book.entries() {
-        in_use.add(label, &entry);
+        in_use.add(&home.paths, label, &entry);
     }
     let is_doomed = |archived: &Archived| {
         wanted.means(&archived.label, &archived.entry) && wanted.is_old(&archived.entry, now_ms)
@@ -93,11 +98,11 @@ pub fn remove_old(
     let young = |archived: &Archived| !is_doomed(archived);
     archive.for_each(|archived| {
         if young(&archived) {
-            in_use.add(&archived.label, &archived.entry);
+            in_use.add(&home.paths, &archived.label, &archived.entry);
         }
     })?;
     for archived in leaving.iter().filter(|archived| young(archived)) {
-        in_use.add(&archived.label, &archived.entry);
+        in_use.add(&home.paths, &archived.label, &archived.entry);
     }
     let mut sweep = Sweep {
         home,
@@ -144,19 +149,22 @@ impl Sweep<'_> {
             return;
         }
         self.take_files_of_watcher(label, generation);
-        let artifacts = ["artifact", "lastWords"].map(|field| artifact_path(entry, field));
+        let paths = &self.home.paths;
+        let artifacts =
+            ["artifact", "lastWords"].map(|field| artifact_path(self.home, entry, field));
         let told = entry
             .deliveries()
             .into_iter()
             .filter_map(|d| d.content.artifact);
-        let told = told.map(PathBuf::from);
+        let told: Vec<PathBuf> = told.map(|path| paths.found(path.as_ref())).collect();
         for artifact in artifacts.into_iter().flatten().chain(told) {
             if parent_of(&artifact) == self.home.paths.artifacts && !self.in_use.has_path(&artifact)
             {
                 self.take_file(&artifact);
             }
         }
-        if let Some(prompt) = entry.text("promptPath").map(PathBuf::from) {
+        let prompt = entry.text("promptPath");
+        if let Some(prompt) = prompt.map(|path| self.home.paths.found(path.as_ref())) {
             let dir = parent_of(&prompt).to_owned();
             if parent_of(&dir) == self.home.paths.prompts() && !self.in_use.has_path(&prompt) {
                 self.take_file(&prompt);

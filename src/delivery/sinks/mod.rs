@@ -1,8 +1,9 @@
 //! Sending: one function that takes a record to its target and says what came of it.
 //!
 //! Targets are `webhook:<name>` and `command:<name>`, whose addresses stand in the configuration alone, and
-//! `<channel>:<target>`, a chat that the gateway reaches. `wake:<session key>` is the session that asked for the work, and
-//! `alias:@name` a name that led to nobody when the record was made.
+//! `<channel>:<target>`, a chat that the gateway reaches. `wake:<session key>` is the session that asked for the work,
+//! `alias:@name` a name that led to nobody when the record was made, and `config:deliverTo` whomever the configuration
+//! names, which could not be read then.
 
 mod chat;
 mod command;
@@ -13,10 +14,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::outbox::{Outcome, repeat_words};
-use super::{ALIAS, WAKE};
+use super::{ALIAS, CONFIGURED, WAKE};
 use crate::completion::artifact::read_artifact;
 use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from, message};
-use crate::config::Config;
 use crate::config::aliases::{NoAlias, address};
 use crate::home::Home;
 use crate::record::{Delivery, DeliveryKind};
@@ -52,16 +52,17 @@ pub struct Payload {
 }
 
 /// Puts a record into words.
-pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
+pub fn payload(home: &Home, label: &str, delivery: &Delivery) -> Payload {
     let content = &delivery.content;
-    let limit = inline_limit_from(config.inline_limit.as_deref());
-    let whole = content
-        .artifact
+    let limit = inline_limit_from(home.config.inline_limit.as_deref());
+    let recorded = content.artifact.as_ref();
+    let artifact = recorded.map(|path| home.paths.found(path.as_ref()));
+    let whole = artifact
         .as_ref()
-        .map(|path| read_artifact(path.as_ref(), MAX_ARTIFACT_BYTES));
-    let body = match (whole, &content.artifact) {
+        .map(|path| read_artifact(path, MAX_ARTIFACT_BYTES));
+    let body = match (whole, &artifact) {
         (Some(Ok(text)), Some(path)) => {
-            cap(&text, limit, &ArtifactOutcome::Written(path.into())).text
+            cap(&text, limit, &ArtifactOutcome::Written(path.clone())).text
         }
         (Some(Err(e)), _) => format!(
             "{}\n\n[The full text ({} bytes) cannot be read: {e}]",
@@ -82,7 +83,7 @@ pub fn payload(config: &Config, label: &str, delivery: &Delivery) -> Payload {
         kind: delivery.kind,
         label: label.to_owned(),
         text,
-        artifact_path: content.artifact.clone(),
+        artifact_path: artifact.map(|path| path.to_string_lossy().into_owned()),
         bytes: content.bytes,
         may_be_repeat: delivery.may_be_repeat,
         attempt: delivery.attempts,
@@ -118,7 +119,7 @@ pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
             Some(argv) => command::run(argv, payload, limit),
             None => unknown("commands", name),
         },
-        ALIAS => match led_to(home, name) {
+        _ if is_looked_up(target) => match led_to(home, target) {
             Ok(target) => send(home, &target, payload),
             Err(outcome) => outcome,
         },
@@ -127,21 +128,41 @@ pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
     }
 }
 
+/// The target is not an address but says where one stands in the configuration.
+fn is_looked_up(target: &str) -> bool {
+    target == CONFIGURED
+        || target
+            .split_once(':')
+            .is_some_and(|(channel, _)| channel == ALIAS)
+}
+
 /// The target that a name of the configuration leads to by now. It came out of `deliverTo`: where the name still leads to
 /// nobody, what stands there now is meant.
-fn led_to(home: &Home, name: &str) -> Result<String, Outcome> {
+fn led_to(home: &Home, target: &str) -> Result<String, Outcome> {
+    let alias = target.split_once(':').map_or(target, |(_, name)| name);
+    let alias = Some(alias).filter(|_| target != CONFIGURED);
     if let Err(e) = home.renew_config() {
+        let what = alias.map_or("\"deliverTo\"".to_owned(), |name| {
+            format!("the alias {name}")
+        });
         return Err(Outcome::Failed {
-            why: format!("the alias {name} cannot be looked up: {e}"),
+            why: format!("{what} cannot be looked up: {e}"),
             retry_after: None,
         });
     }
     let config = &home.config;
-    let mended = config.deliver_to.as_deref().filter(|to| *to != name);
+    let path = home.paths.config.display();
+    let mended = config.deliver_to.as_deref().filter(|to| Some(*to) != alias);
+    let Some(name) = alias.or(mended) else {
+        return Err(Outcome::Refused {
+            why: format!(
+                "{path} has no \"deliverTo\", and nobody else is named to hear it; add it, or have 'dispatch redeliver' settle it"
+            ),
+        });
+    };
     let address = |to: &str| address(&config.aliases, to, &config.delivery_channel);
     let found = address(name).or_else(|e| mended.map_or(Err(e), address));
     let (channel, to) = found.map_err(|e| {
-        let path = home.paths.config.display();
         let why = match e {
             NoAlias::Unknown => {
                 format!("\"aliases\" of {path} has no {name}; add it, or mend \"deliverTo\"")
@@ -150,12 +171,13 @@ fn led_to(home: &Home, name: &str) -> Result<String, Outcome> {
         };
         Outcome::Refused { why }
     })?;
-    // A channel of this kind would lead here again.
-    match channel == ALIAS {
+    let found = format!("{channel}:{to}");
+    // A target of this kind would lead here again.
+    match is_looked_up(&found) {
         true => Err(Outcome::Refused {
-            why: format!("the alias {name} names no channel: \"{channel}\" is none"),
+            why: format!("{name} of {path} names nobody: \"{found}\" is no receiver"),
         }),
-        false => Ok(format!("{channel}:{to}")),
+        false => Ok(found),
     }
 }
 

@@ -34,7 +34,7 @@ impl Driver<'_> {
                     ArtifactOutcome::Failed(_) => None,
                 }
             }
-            None => artifact_path(&self.entry, "artifact"),
+            None => artifact_path(self.home, &self.entry, "artifact"),
         };
         self.move_phase(&[Phase::Accepting, Phase::Running], Phase::Verifying);
         let cwd = PathBuf::from(self.entry.text("cwd").unwrap_or("/"));
