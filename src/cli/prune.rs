@@ -7,6 +7,8 @@
 mod choice;
 mod files;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -23,6 +25,12 @@ use crate::ledger::{Archive, Archived, Book, Ledger, LedgerError, Patience};
 use crate::nearest::nearest;
 use crate::record::{Entry, Status, time};
 use crate::watchers::Post;
+
+/// How long the watcher and the runner of a named label that has ended are given to leave.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether they have.
+const LEAVING_LOOK: Duration = Duration::from_millis(10);
 
 /// What the ledger says to the call.
 #[derive(Default)]
@@ -46,6 +54,7 @@ pub fn run(home: &Home, output: Output, args: &PruneArgs) -> Result<u8> {
     };
     let ledger = Ledger::new(home);
     let archived_before = check_labels(home, &ledger.read()?, &wanted)?;
+    let_leave(home, &wanted, &ledger.read()?);
     let mut chosen = match args.dry_run {
         true => choose(home, &wanted, &ledger.read()?),
         false => ledger.update(Patience::Command, |book| archive(home, &wanted, book))??,
@@ -103,6 +112,29 @@ fn check_labels(home: &Home, book: &Book, wanted: &Wanted) -> Result<Vec<String>
         }
     }
     Ok(archived)
+}
+
+/// Waits for those who carried a named label to its end and are about to leave: whoever waited for that end need not call
+/// twice.
+fn let_leave(home: &Home, wanted: &Wanted, book: &Book) {
+    let clock = home.clock.as_ref();
+    let give_up = clock.monotonic() + LEAVING_PATIENCE;
+    for label in &wanted.labels {
+        let Some(entry) = book.get(label) else {
+            continue;
+        };
+        let verdict = wanted.verdict(label, &entry, book.now_ms(), || None);
+        let lives_on = || {
+            Survivor::of(home, label, &entry).is_some()
+                || !Survivor::older(home, label, &entry).is_empty()
+        };
+        if verdict != Verdict::Goes || lives_on() {
+            continue;
+        }
+        while at_work(home, label, &entry).is_some() && clock.monotonic() < give_up {
+            std::thread::sleep(LEAVING_LOOK);
+        }
+    }
 }
 
 fn choose(home: &Home, wanted: &Wanted, book: &Book) -> Chosen {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::{House, Ran, eventually};
+use crate::support::{House, Ran, eventually, finish};
 
 /// Long before any test runs.
 const LONG_AGO: &str = "2020-01-02T03:04:05.000Z";
@@ -194,6 +194,22 @@ fn a_named_label_goes_however_young_and_its_files_stay_until_they_are_old() {
     assert_eq!(house.full_text("l"), "text\n");
     let again = prune(&house, &["--label", "l"]).exits(0).json();
     assert_eq!(again["archivedBefore"], json!(["l"]));
+}
+
+#[test]
+fn a_named_label_goes_although_its_watcher_is_only_about_to_leave() {
+    let house = House::new();
+    old_label(&house, "l");
+    let watcher = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(house.post_lock("l"))
+        .expect("writable");
+    fs2::FileExt::lock_exclusive(&watcher).expect("free");
+    let prune = house.start("dispatch", &["prune", "--label", "l"]);
+    drop(watcher);
+    let told = finish(prune).exits(0).json();
+    assert_eq!(labels(&told, "labels"), ["l"]);
 }
 
 #[test]

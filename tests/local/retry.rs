@@ -302,6 +302,9 @@ fn a_pruned_label_is_retried_while_everything_is_there() {
     let house = House::new();
     house.enqueue("l", "echo ran >> runs");
     let before = house.ended("l");
+    eventually("nobody works", || {
+        house.processes().is_empty().then_some(())
+    });
     house.dispatch(&["prune", "--label", "l"]).exits(0);
     assert!(house.entry("l").is_null());
     let answer = house.dispatch(&["retry", "--label", "l"]).exits(0).json();
