@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ const MAX_LOG_BYTES: u64 = 256 * 1024;
 
 /// A heartbeat older than this is stale; watchers write one a minute.
 pub const STALE_MS: i64 = 3 * 60_000;
+
+/// How often a watcher is asked again, and looked at, that is to answer.
+const ANSWER_LOOK: Duration = Duration::from_millis(50);
 
 /// What a detached watcher calls itself in its lock.
 pub const DETACHED: &str = "detached watcher";
@@ -49,6 +54,9 @@ pub struct Heartbeat {
     pub process: ProcessIdentity,
     /// When it wrote this, ms since the epoch.
     pub at: i64,
+    /// The same in the machine's time awake ([`Clock::awake_ms`](crate::clock::Clock::awake_ms)), where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awake_at: Option<i64>,
     /// What it is doing (`watching`, `aborting`, `ended`, ...).
     pub state: String,
     /// Why, in one line.
@@ -65,6 +73,9 @@ pub struct Heartbeat {
     /// The system had no file events for it: it is told of changes by a signal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub polls: bool,
+    /// The end of the run is to be printed: by this watcher, or by one before it that was killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prints: bool,
 }
 
 /// Who is at a post.
@@ -87,7 +98,7 @@ pub enum Keeper {
 pub struct Wedged {
     /// The process.
     pub process: ProcessIdentity,
-    /// When it stirred last, ms since the epoch.
+    /// When it stirred last, ms since the epoch, as if the clock had not been set and the machine had not slept since.
     pub since_ms: i64,
 }
 
@@ -106,6 +117,23 @@ impl Heartbeat {
         }
         let passed = now_ms.saturating_sub(self.at) / pause;
         Some(self.at.saturating_add((passed + 1).saturating_mul(pause)))
+    }
+
+    /// How long its watcher has not stirred, ms. A suspend of the machine, and a clock that is set, are no silence where
+    /// the time awake is known; `awake_ms` is that time now.
+    fn silence_ms(&self, now_ms: i64, awake_ms: Option<i64>) -> i64 {
+        // One that lies ahead was written by another reckoning, as in a container that has its own.
+        let awake = (self.awake_at.zip(awake_ms)).filter(|(at, now)| at <= now);
+        match awake {
+            Some((at, now)) => now.saturating_sub(at),
+            None => now_ms.saturating_sub(self.at),
+        }
+    }
+
+    /// How long it said that it would rest, ms.
+    fn pause_ms(&self) -> i64 {
+        let pause = self.next_at.map(|next| next.saturating_sub(self.at));
+        pause.unwrap_or(0).max(0)
     }
 }
 
@@ -176,19 +204,43 @@ impl Post {
         let beat = self.heartbeat(home);
         let beat = beat.filter(|beat| beat.process == holder.process);
         let now_ms = home.now_ms();
-        if beat
-            .as_ref()
-            .is_some_and(|beat| is_within_its_pause(beat, now_ms))
-        {
-            return None;
-        }
-        // One that never wrote a heartbeat has stirred once: when it signed.
-        let since_ms = beat.map_or(holder.since, |beat| beat.at);
-        let is_stale = since_ms != 0 && now_ms.saturating_sub(since_ms) >= STALE_MS;
-        is_stale.then_some(Wedged {
+        let (silence_ms, pause_ms) = match &beat {
+            Some(beat) => (
+                beat.silence_ms(now_ms, home.clock.awake_ms()),
+                beat.pause_ms(),
+            ),
+            // One that never wrote a heartbeat has stirred once: when it signed.
+            None if holder.since == 0 => return None,
+            None => (now_ms.saturating_sub(holder.since), 0),
+        };
+        // One that said it would sleep longer than a heartbeat's interval is not late before that.
+        let is_late = silence_ms >= STALE_MS.saturating_add(pause_ms);
+        is_late.then_some(Wedged {
             process: holder.process,
-            since_ms,
+            since_ms: now_ms.saturating_sub(silence_ms),
         })
+    }
+
+    /// Asks the watcher at the post whether it lives: a poke makes it write a heartbeat. False when it has not within
+    /// `patience`.
+    pub fn answers(&self, home: &Home, patience: Duration) -> bool {
+        let before = self.heartbeat(home);
+        let end = home.clock.monotonic() + patience;
+        loop {
+            self.poke();
+            thread::sleep(ANSWER_LOOK);
+            if self.heartbeat(home) != before || !self.is_held() {
+                return true;
+            }
+            if home.clock.monotonic() >= end {
+                return false;
+            }
+        }
+    }
+
+    /// The run's end was to be printed by a watcher that was killed: who has the post now does not print it.
+    pub fn was_to_print(&self, home: &Home) -> bool {
+        self.heartbeat(home).is_some_and(|beat| beat.prints)
     }
 
     /// Takes the post; `Err(holder)` when another watcher has it.
@@ -246,12 +298,6 @@ impl Post {
         bytes.push(b'\n');
         replace_unsynced(home.storage.as_ref(), &self.heartbeat_path(), &bytes)
     }
-}
-
-/// A watcher that said it would sleep longer than a heartbeat's interval is not late before that.
-fn is_within_its_pause(beat: &Heartbeat, now_ms: i64) -> bool {
-    beat.next_at
-        .is_some_and(|next| next.saturating_add(STALE_MS) > now_ms)
 }
 
 /// Starts a detached watcher for the label. One that is there already makes the new one leave at once.
@@ -313,12 +359,14 @@ mod tests {
         Heartbeat {
             process: ProcessIdentity::current(),
             at: 100_000,
+            awake_at: None,
             state: "watching".to_owned(),
             reason: "the run is at work".to_owned(),
             next_at,
             acts_at,
             position: 0,
             polls: false,
+            prints: false,
         }
     }
 
@@ -339,6 +387,24 @@ mod tests {
         let passed = beat(Some(105_000), Some(106_000));
         assert_eq!(passed.next_act(106_000), Some(110_000));
         assert_eq!(beat(None, None).next_act(110_000), None);
+    }
+
+    #[test]
+    fn a_suspend_and_a_clock_that_is_set_are_no_silence() {
+        let mut known = beat(Some(105_000), None);
+        assert_eq!(known.silence_ms(130_000, Some(7_000)), 30_000);
+        known.awake_at = Some(5_000);
+        for (now, awake, silence) in [
+            (130_000, Some(35_000), 30_000),
+            (130_000, None, 30_000),
+            // The machine slept, or the clock was set forward, or back.
+            (100_000_000, Some(35_000), 30_000),
+            (20_000, Some(905_000), 900_000),
+            // Not of this reckoning.
+            (130_000, Some(4_000), 30_000),
+        ] {
+            assert_eq!(known.silence_ms(now, awake), silence, "{now} {awake:?}");
+        }
     }
 
     #[test]

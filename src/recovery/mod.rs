@@ -2,8 +2,8 @@
 //!
 //! A running label whose watcher is dead gets a new one, which finds the run where it is, or its end on the disk, and
 //! records it; so does an ended label that still owes a delivery. A wedged watcher (its lock is held, its heartbeat is
-//! old) is reported, and after ten minutes that very process is ended and replaced. A label that failed of an overload
-//! while its budget was not spent is retried. Safe to run at any time and twice at once: everything is done by
+//! old) is reported; after ten minutes, if it does not answer either, that very process is ended and replaced. A label
+//! that failed of an overload while its budget was not spent is retried. Safe to run at any time and twice at once: everything is done by
 //! watchers, and a watcher that finds its post taken leaves.
 
 mod adopt;
@@ -33,6 +33,9 @@ pub use last_run::LastRun;
 
 /// A watcher whose heartbeat is older than this is ended.
 pub const WEDGED_MS: i64 = 10 * 60_000;
+
+/// How long such a watcher is given to answer that it lives.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Last words are looked for this long after the signal.
 pub const LAST_WORDS_MS: i64 = 15 * 60_000;
@@ -236,6 +239,10 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
     );
     if age_ms < WEDGED_MS {
         scan.wedged.push((label.to_owned(), what));
+        return false;
+    }
+    // An old heartbeat alone ends nobody: its age may be that of a clock which was set.
+    if post.answers(home, ANSWER_PATIENCE) {
         return false;
     }
     match signal_process(&wedged.process, Signal::KILL) {
