@@ -154,11 +154,21 @@ fn end(home: &Home, survivor: &Survivor) -> Result<Survived> {
     for path in LocalBackend::new(home).wake_paths(run) {
         wake.watch(&path);
     }
-    let is_over = settles(home, &mut wake, || Ok(!survivor.is_at_work(home)))?;
+    let is_over = settles(home, &mut wake, || {
+        insist(home, run);
+        Ok(!survivor.is_at_work(home))
+    })?;
     Ok(Survived {
         pid: survivor.pid,
         is_over,
     })
+}
+
+/// A command that no runner carries, and that did not heed the request, is ended.
+fn insist(home: &Home, run: &RunRef) {
+    if let Err(e) = LocalBackend::new(home).insist(run) {
+        home.say(&format!("cannot end the command: {e}"));
+    }
 }
 
 /// Waits, not for ever, until `is_over`. Says whether it is.
@@ -226,7 +236,7 @@ fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>)
     ensure_watcher(home, label, run.generation);
     let entry = match unheard {
         Some(_) => ledger.read()?.get(label),
-        None => wait_for_settlement(home, ledger, &run)?,
+        None => wait_for_settlement(home, ledger, &run, name)?,
     };
     Ok(Stop {
         entry,
@@ -266,10 +276,18 @@ fn ask_gateway(home: &Home, run: &RunRef) -> Result<Option<String>> {
     })
 }
 
-fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Option<Entry>> {
+fn wait_for_settlement(
+    home: &Home,
+    ledger: &Ledger,
+    run: &RunRef,
+    backend: BackendName,
+) -> Result<Option<Entry>> {
     let mut wake = Wake::new();
     wake.watch(parent_of(ledger.path()));
     settles(home, &mut wake, || {
+        if backend == BackendName::Local {
+            insist(home, run);
+        }
         let entry = ledger.read()?.get(&run.label);
         Ok(entry.is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation))
     })?;

@@ -12,3 +12,4 @@ mod sessions;
 mod stopping;
 mod survivors;
 pub mod takeovers;
+mod undescribed;

@@ -425,7 +425,7 @@ impl Runner<'_> {
     }
 }
 
-fn close_row(home: &Home, session_key: &str, status: &str) -> io::Result<()> {
+pub(super) fn close_row(home: &Home, session_key: &str, status: &str) -> io::Result<()> {
     let now = home.now_ms();
     let row = json!({"status": status, "updatedAt": now, "endedAt": now});
     put_row(home, session_key, row)
