@@ -176,10 +176,14 @@ impl Runner<'_> {
             waiter.child = Some(self.start_waiter()?);
             return Ok(());
         }
+        let log = tail_of(&self.files.log(), STDERR_TAIL_BYTES as u64);
+        let last = log.trim().lines().last();
+        let said = last.map(|line| line.split_once("] ").map_or(line, |(_, said)| said));
+        let why = said.map_or_else(String::new, |said| format!(": {said}"));
         let exit = ExitRecord {
-            exit: Exit::NotStarted(
-                "its waiter died again and again before it could start it".to_owned(),
-            ),
+            exit: Exit::NotStarted(format!(
+                "its waiter died again and again before it could start it{why}"
+            )),
             unkept: None,
             at_ms: self.home.now_ms(),
         };
