@@ -11,6 +11,10 @@ pub trait Clock: Send + Sync {
 
     /// Monotonic time since an arbitrary start. Never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// How long the machine has been awake since it was started, in ms: the same for all processes. It stands still while
+    /// the machine is suspended, and nobody sets it. `None` where the system does not tell.
+    fn awake_ms(&self) -> Option<i64>;
 }
 
 /// The machine's own clock.
@@ -44,5 +48,17 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn awake_ms(&self) -> Option<i64> {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Some(time.tv_sec.saturating_mul(1000) + time.tv_nsec / 1_000_000)
+    }
+
+    /// What goes by this name there goes on in a suspend.
+    #[cfg(target_os = "macos")]
+    fn awake_ms(&self) -> Option<i64> {
+        None
     }
 }

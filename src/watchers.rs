@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,13 @@ const MAX_LOG_BYTES: u64 = 256 * 1024;
 
 /// A heartbeat older than this is stale; watchers write one a minute.
 pub const STALE_MS: i64 = 3 * 60_000;
+
+/// How often a watcher is asked again, and looked at, that is to answer.
+const ANSWER_LOOK: Duration = Duration::from_millis(50);
+
+/// How long a killed watcher may take to be gone, and how often that is looked at.
+const DEATH_PATIENCE: Duration = Duration::from_secs(5);
+const DEATH_LOOK: Duration = Duration::from_millis(2);
 
 /// What a detached watcher calls itself in its lock.
 pub const DETACHED: &str = "detached watcher";
@@ -49,6 +58,9 @@ pub struct Heartbeat {
     pub process: ProcessIdentity,
     /// When it wrote this, ms since the epoch.
     pub at: i64,
+    /// The same in the machine's time awake ([`Clock::awake_ms`](crate::clock::Clock::awake_ms)), where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awake_at: Option<i64>,
     /// What it is doing (`watching`, `aborting`, `ended`, ...).
     pub state: String,
     /// Why, in one line.
@@ -65,6 +77,9 @@ pub struct Heartbeat {
     /// The system had no file events for it: it is told of changes by a signal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub polls: bool,
+    /// The end of the run is to be printed: by this watcher, or by one before it that was killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prints: bool,
 }
 
 /// Who is at a post.
@@ -87,7 +102,7 @@ pub enum Keeper {
 pub struct Wedged {
     /// The process.
     pub process: ProcessIdentity,
-    /// When it stirred last, ms since the epoch.
+    /// When it stirred last, ms since the epoch, as if the clock had not been set and the machine had not slept since.
     pub since_ms: i64,
 }
 
@@ -106,6 +121,23 @@ impl Heartbeat {
         }
         let passed = now_ms.saturating_sub(self.at) / pause;
         Some(self.at.saturating_add((passed + 1).saturating_mul(pause)))
+    }
+
+    /// How long its watcher has not stirred, ms. A suspend of the machine, and a clock that is set, are no silence where
+    /// the time awake is known; `awake_ms` is that time now.
+    fn silence_ms(&self, now_ms: i64, awake_ms: Option<i64>) -> i64 {
+        // One that lies ahead was written by another reckoning, as in a container that has its own.
+        let awake = (self.awake_at.zip(awake_ms)).filter(|(at, now)| at <= now);
+        match awake {
+            Some((at, now)) => now.saturating_sub(at),
+            None => now_ms.saturating_sub(self.at),
+        }
+    }
+
+    /// How long it said that it would rest, ms.
+    fn pause_ms(&self) -> i64 {
+        let pause = self.next_at.map(|next| next.saturating_sub(self.at));
+        pause.unwrap_or(0).max(0)
     }
 }
 
@@ -152,6 +184,31 @@ impl Post {
         FileLock::is_held(&self.lock_path())
     }
 
+    /// Its watcher has just died: the last of the threads may hold the lock a moment longer, and to take that for a watcher
+    /// would leave the label alone. Waits for that moment to be over. A new watcher signs as soon as it has the lock.
+    pub fn is_abandoned(&self, home: &Home) -> bool {
+        let end = home.clock.monotonic() + DEATH_PATIENCE;
+        while self.is_held() {
+            let holder = FileLock::holder(&self.lock_path());
+            if holder.is_some_and(|holder| holder.process.is_alive())
+                || home.clock.monotonic() >= end
+            {
+                return false;
+            }
+            thread::sleep(DEATH_LOOK);
+        }
+        true
+    }
+
+    /// Waits, not for ever, until a killed watcher has given its lock back: one that finds the post taken until then would
+    /// leave.
+    pub fn wait_until_free(&self, home: &Home) {
+        let end = home.clock.monotonic() + DEATH_PATIENCE;
+        while self.is_held() && home.clock.monotonic() < end {
+            thread::sleep(DEATH_LOOK);
+        }
+    }
+
     /// Who is at the post now.
     pub fn keeper(&self) -> Keeper {
         if !self.is_held() {
@@ -176,19 +233,43 @@ impl Post {
         let beat = self.heartbeat(home);
         let beat = beat.filter(|beat| beat.process == holder.process);
         let now_ms = home.now_ms();
-        if beat
-            .as_ref()
-            .is_some_and(|beat| is_within_its_pause(beat, now_ms))
-        {
-            return None;
-        }
-        // One that never wrote a heartbeat has stirred once: when it signed.
-        let since_ms = beat.map_or(holder.since, |beat| beat.at);
-        let is_stale = since_ms != 0 && now_ms.saturating_sub(since_ms) >= STALE_MS;
-        is_stale.then_some(Wedged {
+        let (silence_ms, pause_ms) = match &beat {
+            Some(beat) => (
+                beat.silence_ms(now_ms, home.clock.awake_ms()),
+                beat.pause_ms(),
+            ),
+            // One that never wrote a heartbeat has stirred once: when it signed.
+            None if holder.since == 0 => return None,
+            None => (now_ms.saturating_sub(holder.since), 0),
+        };
+        // One that said it would sleep longer than a heartbeat's interval is not late before that.
+        let is_late = silence_ms >= STALE_MS.saturating_add(pause_ms);
+        is_late.then_some(Wedged {
             process: holder.process,
-            since_ms,
+            since_ms: now_ms.saturating_sub(silence_ms),
         })
+    }
+
+    /// Asks the watcher at the post whether it lives: a poke makes it write a heartbeat. False when it has not within
+    /// `patience`.
+    pub fn answers(&self, home: &Home, patience: Duration) -> bool {
+        let before = self.heartbeat(home);
+        let end = home.clock.monotonic() + patience;
+        loop {
+            self.poke();
+            thread::sleep(ANSWER_LOOK);
+            if self.heartbeat(home) != before || !self.is_held() {
+                return true;
+            }
+            if home.clock.monotonic() >= end {
+                return false;
+            }
+        }
+    }
+
+    /// The run's end was to be printed by a watcher that was killed: who has the post now does not print it.
+    pub fn was_to_print(&self, home: &Home) -> bool {
+        self.heartbeat(home).is_some_and(|beat| beat.prints)
     }
 
     /// Takes the post; `Err(holder)` when another watcher has it.
@@ -248,12 +329,6 @@ impl Post {
     }
 }
 
-/// A watcher that said it would sleep longer than a heartbeat's interval is not late before that.
-fn is_within_its_pause(beat: &Heartbeat, now_ms: i64) -> bool {
-    beat.next_at
-        .is_some_and(|next| next.saturating_add(STALE_MS) > now_ms)
-}
-
 /// Starts a detached watcher for the label. One that is there already makes the new one leave at once.
 ///
 /// # Errors
@@ -288,7 +363,7 @@ fn start(home: &Home, label: &str, generation: Generation, more: &[&str]) -> io:
 /// Starts a watcher unless one is at its post; says on stderr when it cannot.
 pub fn ensure_watcher(home: &Home, label: &str, generation: Generation) -> bool {
     let post = Post::of(home, label, generation);
-    if post.is_held() {
+    if post.is_held() && !post.is_abandoned(home) {
         post.poke();
         return true;
     }
@@ -313,12 +388,14 @@ mod tests {
         Heartbeat {
             process: ProcessIdentity::current(),
             at: 100_000,
+            awake_at: None,
             state: "watching".to_owned(),
             reason: "the run is at work".to_owned(),
             next_at,
             acts_at,
             position: 0,
             polls: false,
+            prints: false,
         }
     }
 
@@ -339,6 +416,24 @@ mod tests {
         let passed = beat(Some(105_000), Some(106_000));
         assert_eq!(passed.next_act(106_000), Some(110_000));
         assert_eq!(beat(None, None).next_act(110_000), None);
+    }
+
+    #[test]
+    fn a_suspend_and_a_clock_that_is_set_are_no_silence() {
+        let mut known = beat(Some(105_000), None);
+        assert_eq!(known.silence_ms(130_000, Some(7_000)), 30_000);
+        known.awake_at = Some(5_000);
+        for (now, awake, silence) in [
+            (130_000, Some(35_000), 30_000),
+            (130_000, None, 30_000),
+            // The machine slept, or the clock was set forward, or back.
+            (100_000_000, Some(35_000), 30_000),
+            (20_000, Some(905_000), 900_000),
+            // Not of this reckoning.
+            (130_000, Some(4_000), 30_000),
+        ] {
+            assert_eq!(known.silence_ms(now, awake), silence, "{now} {awake:?}");
+        }
     }
 
     #[test]

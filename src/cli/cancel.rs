@@ -2,6 +2,7 @@
 //! watcher; a reply that was complete before the stop wins. A command that lives on after its label's end is stopped, and
 //! the label stays what it is; so is one of an older generation, beside whatever the label does now.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,10 +21,13 @@ use crate::record::{Entry, Generation, Status, time};
 use crate::storage::parent_of;
 use crate::wake::Wake;
 use crate::watch::requests::{Cancelling, cancel as request};
-use crate::watchers::ensure_watcher;
+use crate::watchers::{Post, ensure_watcher};
 
 /// Beyond the command's own grace, the settlement is waited for this long.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
+
+/// How often it is checked meanwhile that the watcher, who records the end, lives.
+const WATCHER_CHECK: Duration = Duration::from_secs(1);
 
 /// How long the gateway may take for the request; its watcher has more patience.
 const GATEWAY_PATIENCE: Duration = Duration::from_secs(4);
@@ -264,14 +268,25 @@ fn end(home: &Home, survivors: &[Survivor], current: Generation) -> Result<Vec<S
             wake.watch(&path);
         }
     }
-    let are_over = || survivors.iter().all(|survivor| !survivor.is_at_work(home));
-    settles(home, &mut wake, || Ok(are_over()))?;
+    settles(home, &mut wake, || {
+        for survivor in survivors {
+            insist(home, survivor.run());
+        }
+        Ok(survivors.iter().all(|survivor| !survivor.is_at_work(home)))
+    })?;
     let ended = survivors.iter().map(|survivor| Survived {
         generation: survivor.generation(),
         pid: survivor.pid,
         is_over: !survivor.is_at_work(home),
     });
     Ok(ended.collect())
+}
+
+/// A command that no runner carries, and that did not heed the request, is ended.
+fn insist(home: &Home, run: &RunRef) {
+    if let Err(e) = LocalBackend::new(home).insist(run) {
+        home.say(&format!("cannot end the command: {e}"));
+    }
 }
 
 /// Waits, not for ever, until `is_over`. Says whether it is.
@@ -357,7 +372,7 @@ fn settle_label(
     ensure_watcher(home, label, run.generation);
     let entry = match unheard {
         Some(_) => ledger.read()?.get(label),
-        None => wait_for_settlement(home, ledger, &run)?,
+        None => wait_for_settlement(home, ledger, &run, name)?,
     };
     Ok(Stop {
         entry,
@@ -397,12 +412,30 @@ fn ask_gateway(home: &Home, run: &RunRef) -> Result<Option<String>> {
     })
 }
 
-fn wait_for_settlement(home: &Home, ledger: &Ledger, run: &RunRef) -> Result<Option<Entry>> {
+fn wait_for_settlement(
+    home: &Home,
+    ledger: &Ledger,
+    run: &RunRef,
+    backend: BackendName,
+) -> Result<Option<Entry>> {
     let mut wake = Wake::new();
     wake.watch(parent_of(ledger.path()));
+    let post = Post::of(home, &run.label, run.generation);
+    let next_check = Cell::new(home.clock.monotonic() + WATCHER_CHECK);
     settles(home, &mut wake, || {
+        if backend == BackendName::Local {
+            insist(home, run);
+        }
         let entry = ledger.read()?.get(&run.label);
-        Ok(entry.is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation))
+        let is_over =
+            entry.is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation);
+        // Its watcher may have died meanwhile, and nobody else would record the end.
+        let now = home.clock.monotonic();
+        if !is_over && now >= next_check.get() && !post.is_held() {
+            next_check.set(now + WATCHER_CHECK);
+            ensure_watcher(home, &run.label, run.generation);
+        }
+        Ok(is_over)
     })?;
     match ledger.read()?.get(&run.label) {
         // The label has gone on to other work already: what became of this run is in the archive.

@@ -245,6 +245,11 @@ fn watcher(home: &Home, label: &str, entry: &Entry) -> Value {
         (None, None) if alive => json!({}),
         (None, None) => return Value::Null,
     };
+    if let Some(view) = view.as_object_mut() {
+        // For programs that judge a watcher; they mean nothing to people.
+        view.shift_remove("awakeAt");
+        view.shift_remove("prints");
+    }
     view["alive"] = json!(alive);
     let now_ms = home.now_ms();
     let next = beat

@@ -218,6 +218,9 @@ fn owed_to_stdout(label: &str, entry: &Entry) -> Vec<Delivery> {
     records
 }
 
+/// Why a stdout did not take what it was to have, where its watcher was killed.
+pub const PRINTER_GONE: &str = "the watcher that was to print it is gone";
+
 /// What the stdout of a foreground watcher did not take goes to whom the entry names, each under a record of its own;
 /// `may_be_seen` says that some of it could have been read. Where it names nobody the record is parked, with `why` and what
 /// to do. Returns the targets; `None` when nothing was owed to a stdout.

@@ -2,8 +2,8 @@
 //!
 //! A running label whose watcher is dead gets a new one, which finds the run where it is, or its end on the disk, and
 //! records it; so does an ended label that still owes a delivery. A wedged watcher (its lock is held, its heartbeat is
-//! old) is reported, and after ten minutes that very process is ended and replaced. A label that failed of an overload
-//! while its budget was not spent is retried. Safe to run at any time and twice at once: everything is done by
+//! old) is reported; after ten minutes, if it does not answer either, that very process is ended and replaced. A label
+//! that failed of an overload while its budget was not spent is retried. Safe to run at any time and twice at once: everything is done by
 //! watchers, and a watcher that finds its post taken leaves.
 
 mod adopt;
@@ -14,7 +14,6 @@ pub mod overloads;
 pub mod retries;
 
 use std::collections::HashSet;
-use std::thread;
 use std::time::Duration;
 
 use crate::backend::local::LocalBackend;
@@ -22,7 +21,7 @@ use crate::backend::{Backend, BackendName, Liveness, RunRef, Settled};
 use crate::delivery::is_owed;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError};
-use crate::process::{FileLock, Signal, signal_process};
+use crate::process::{Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::watchers::{Post, start_watcher};
 
@@ -34,12 +33,11 @@ pub use last_run::LastRun;
 /// A watcher whose heartbeat is older than this is ended.
 pub const WEDGED_MS: i64 = 10 * 60_000;
 
+/// How long such a watcher is given to answer that it lives.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Last words are looked for this long after the signal.
 pub const LAST_WORDS_MS: i64 = 15 * 60_000;
-
-/// How long a killed watcher may take to be gone, and how often that is looked at.
-const DEATH_PATIENCE: Duration = Duration::from_secs(5);
-const DEATH_LOOK: Duration = Duration::from_millis(2);
 
 /// What a scan is to do.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -101,7 +99,7 @@ pub fn scan(home: &Home, options: &Options) -> Result<Scan, LedgerError> {
             }
             continue;
         }
-        let is_taken = post.is_held() && !is_abandoned(home, &post);
+        let is_taken = post.is_held() && !post.is_abandoned(home);
         if is_taken && !is_freed(home, &label, &post, &mut scan) {
             continue;
         }
@@ -238,11 +236,15 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
         scan.wedged.push((label.to_owned(), what));
         return false;
     }
+    // An old heartbeat alone ends nobody: its age may be that of a clock which was set.
+    if post.answers(home, ANSWER_PATIENCE) {
+        return false;
+    }
     match signal_process(&wedged.process, Signal::KILL) {
         Ok(()) => {
             scan.wedged
                 .push((label.to_owned(), format!("{what}; it was ended")));
-            wait_until_free(home, post);
+            post.wait_until_free(home);
             true
         }
         Err(e) => {
@@ -250,28 +252,6 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
                 .push((label.to_owned(), format!("{what} and cannot be ended: {e}")));
             false
         }
-    }
-}
-
-/// A post whose watcher has just died: the last of its threads may hold the lock a moment longer, and to take that for a
-/// watcher would leave the label alone until the next scan. A new watcher signs as soon as it has the lock.
-fn is_abandoned(home: &Home, post: &Post) -> bool {
-    let end = home.clock.monotonic() + DEATH_PATIENCE;
-    while post.is_held() {
-        let holder = FileLock::holder(&post.lock_path());
-        if holder.is_some_and(|holder| holder.process.is_alive()) || home.clock.monotonic() >= end {
-            return false;
-        }
-        thread::sleep(DEATH_LOOK);
-    }
-    true
-}
-
-/// A killed process gives its lock back a moment later; a watcher that finds the post taken until then would leave.
-fn wait_until_free(home: &Home, post: &Post) {
-    let end = home.clock.monotonic() + DEATH_PATIENCE;
-    while post.is_held() && home.clock.monotonic() < end {
-        thread::sleep(DEATH_LOOK);
     }
 }
 

@@ -13,7 +13,8 @@ use crate::completion::cap::{ArtifactOutcome, failure_header, header};
 use crate::completion::choice::{choose, is_generic_summary};
 use crate::completion::structured::{Said, said};
 use crate::delivery::{
-    DeliveryMode, hold_results, owe, owe_passing_failure, owe_stdout, release_results,
+    DeliveryMode, PRINTER_GONE, hold_results, owe, owe_passing_failure, owe_stdout, pass_on_stdout,
+    release_results,
 };
 use crate::record::{Content, DeliveryKind, Entry, Failure, Generation, Phase, Status, Steer};
 use crate::recovery::retries::{self, Next};
@@ -190,7 +191,7 @@ impl Charge<'_> {
     /// What is told between two attempts, to those who want to hear of everything.
     fn progress(&self, entry: &Entry, header: String, text: String) -> Option<Content> {
         let mode = DeliveryMode::from_text(entry.text("deliveryMode"));
-        let is_told = mode == DeliveryMode::AnnounceAlways && self.reader == Reader::Outbox;
+        let is_told = mode == DeliveryMode::AnnounceAlways && self.reader != Reader::Stdout;
         is_told.then(|| Content {
             header,
             bytes: text.len() as u64,
@@ -253,6 +254,10 @@ impl Charge<'_> {
         match self.reader {
             Reader::Outbox => owe(self.label, entry, kind, content, now_ms),
             Reader::Stdout => owe_stdout(self.label, entry, kind, content, now_ms),
+            Reader::AfterStdout => {
+                owe_stdout(self.label, entry, kind, content, now_ms);
+                pass_on_stdout(self.label, entry, PRINTER_GONE, false, now_ms);
+            }
         }
     }
 }

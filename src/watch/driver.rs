@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+mod leaving;
 mod perform;
 mod retrying;
 
@@ -17,9 +18,8 @@ use super::orders::{Listener, Orders};
 use super::outbox::{Left, Outbox};
 use super::sighting::{entry_sight, past};
 use super::verify::{Checker, Note};
-use super::voice::{HEARTBEAT_EVERY, Voice};
+use super::voice::{Prints, Voice};
 use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
-use crate::completion::cap::inline_limit_from;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::Detached;
@@ -41,18 +41,6 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
 /// How soon a ledger that cannot be used is tried again while deliveries wait, and how often it is compared without a
 /// poke.
 const LEDGER_LOOK: Duration = Duration::from_secs(5);
-
-/// How long a delivery under way may take when the watcher is asked to stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How the sending of what an ended label owes came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Drained {
-    /// Nothing is left to send.
-    Done,
-    /// The watcher was asked to stop.
-    Stopped,
-}
 
 /// How long to watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +141,15 @@ pub fn watch(
         return Ok(Watched::Superseded);
     }
     let post = Post::of(home, label, generation);
+    let reader = match (task.reader, entry.status()) {
+        (Reader::Outbox, Status::Running) => Reader::after(home, &post),
+        (reader, _) => reader,
+    };
+    let mut voice = Voice::new(home, label, post.clone());
+    voice.prints = Prints {
+        here: reader == Reader::Stdout && task.span == Span::UntilEnd,
+        before: entry.status() == Status::Running && post.was_to_print(home),
+    };
     let verify_note = Note::new(home.storage.clone(), post.verify_note_path());
     let mut driver = Driver {
         home,
@@ -160,9 +157,9 @@ pub fn watch(
             home,
             BackendName::of_entry(&entry).unwrap_or(BackendName::Local),
         )?,
-        voice: Voice::new(home, label, post.clone()),
+        voice,
         post,
-        outbox: Outbox::new(home, label, generation, task.reader, wake.waker()),
+        outbox: Outbox::new(home, label, generation, reader, wake.waker()),
         _listener: orders.wake(wake.waker()),
         orders: orders.clone(),
         wake,
@@ -178,7 +175,7 @@ pub fn watch(
         ledger,
         ended: None,
         troubles: 0,
-        reader: task.reader,
+        reader,
         limits: task.limits,
         ledger_seen: None,
         poke_seen: None,
@@ -339,54 +336,6 @@ impl Driver<'_> {
         }
     }
 
-    /// The label has ended: delivers what it owes, then leaves.
-    fn leave(&mut self) -> Result<Watched> {
-        if self.reader == Reader::Outbox && self.drain() == Drained::Stopped {
-            return Ok(Watched::Stopped);
-        }
-        self.farewell()
-    }
-
-    /// Works until nothing is left that time or another try could bring to its target.
-    fn drain(&mut self) -> Drained {
-        let mut stopping: Option<Duration> = None;
-        loop {
-            self.orders.reread(self.home);
-            let worked = self.ledger.read().and_then(|book| {
-                let entry = book.get(&self.run.label);
-                let ours = entry.filter(|e| e.generation() == self.run.generation);
-                // What a newer generation has taken over, its own watcher sends.
-                match ours {
-                    Some(entry) => self.outbox.work(&entry),
-                    None => self.outbox.settle(),
-                }
-            });
-            let now = self.home.clock.monotonic();
-            let pause = match worked {
-                Ok(Left::Nothing) if self.outbox.is_idle() => return Drained::Done,
-                Ok(Left::Nothing | Left::UnderWay) => SAFETY_POLL,
-                Ok(Left::After(pause)) => pause,
-                Err(e) => {
-                    self.voice.say(&format!(
-                        "{e}; the delivery goes on when the ledger can be used"
-                    ));
-                    LEDGER_LOOK
-                }
-            };
-            if self.orders.to_stop() {
-                let since = *stopping.get_or_insert(now);
-                if self.outbox.is_idle() || now.saturating_sub(since) >= STOP_PATIENCE {
-                    self.voice
-                        .depart("the label has ended; not all of it is delivered", 0);
-                    return Drained::Stopped;
-                }
-            }
-            let reason = "the label has ended; its deliveries go out";
-            self.voice.tell("delivering", reason, pause, Some(pause), 0);
-            self.wake.wait(pause.min(HEARTBEAT_EVERY));
-        }
-    }
-
     fn look(&mut self) -> Result<Sight> {
         // The backend first: an end that the ledger tells of later is then never mistaken for news.
         let (mut evidence, mut blind) = match self.backend.observe(&self.run) {
@@ -445,6 +394,9 @@ impl Driver<'_> {
         }
         let ledger = facts(self.ledger.path());
         let is_news = ledger.is_none() || ledger != self.ledger_seen;
+        if is_poked {
+            self.voice.answer();
+        }
         self.poke_seen = poke;
         self.ledger_seen = ledger;
         self.ledger_due = now + LEDGER_LOOK;
@@ -475,25 +427,5 @@ impl Driver<'_> {
             blind,
             is_carried: self.backend.takes_over(),
         }
-    }
-
-    /// The label's end in words: this watch's own, or what the ledger has.
-    fn farewell(&mut self) -> Result<Watched> {
-        if let Some(ending) = &self.ended {
-            return Ok(Watched::Ended {
-                status: ending.status.clone(),
-                message: ending.message(
-                    self.home.brand(),
-                    &self.run.label,
-                    inline_limit_from(self.home.config.inline_limit.as_deref()),
-                ),
-            });
-        }
-        let book = self.ledger.read()?;
-        let entry = book.get(&self.run.label).unwrap_or_default();
-        Ok(Watched::Ended {
-            status: entry.status(),
-            message: super::recorded_message(self.home, &self.run.label, &entry),
-        })
     }
 }

@@ -35,6 +35,7 @@ use crate::completion::choice::is_generic_summary;
 use crate::completion::structured::{Said, said};
 use crate::home::Home;
 use crate::record::{Entry, Status};
+use crate::watchers::Post;
 
 /// Who gets the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,19 @@ pub enum Reader {
     Stdout,
     /// The targets in the ledger.
     Outbox,
+    /// As [`Reader::Outbox`], after a watcher that was killed before it printed the result: where the ledger names nobody,
+    /// the delivery is parked.
+    AfterStdout,
+}
+
+impl Reader {
+    /// The reader of who has the post and prints nothing, while the run is not over.
+    fn after(home: &Home, post: &Post) -> Self {
+        match post.was_to_print(home) {
+            true => Reader::AfterStdout,
+            false => Reader::Outbox,
+        }
+    }
 }
 
 /// The most bytes of an artifact that are read back into memory.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Reader;
 use crate::delivery::outbox::{Due, Next, Outcome, begin, due, finish, is_sent_by_another, next};
-use crate::delivery::{STDOUT, pass_on_stdout, sinks};
+use crate::delivery::{PRINTER_GONE, STDOUT, pass_on_stdout, sinks};
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Patience};
 use crate::record::{Delivery, Entry, Generation};
@@ -117,8 +117,8 @@ impl<'a> Outbox<'a> {
         }
         let newer = self.ledger.update(Patience::Unlimited, |book| {
             let mut entry = book.get(&self.label)?;
-            let why = "the watcher that was to print it is gone";
-            if pass_on_stdout(&self.label, &mut entry, why, true, book.now_ms()).is_some() {
+            if pass_on_stdout(&self.label, &mut entry, PRINTER_GONE, true, book.now_ms()).is_some()
+            {
                 book.put(&self.label, entry.clone());
             }
             Some(entry)

@@ -97,7 +97,8 @@ pub fn resolve(
     };
     let mut ending = file_ending(home, &run, conclusion, &settled);
     ending.status = change.to.clone();
-    let recorded = record_ending(home, &ledger, &run, entry, &ending, Reader::Outbox)?;
+    let reader = Reader::after(home, &post);
+    let recorded = record_ending(home, &ledger, &run, entry, &ending, reader)?;
     drop(lock);
     if ledger.read()?.get(label).is_some_and(|now| is_owed(&now)) {
         ensure_watcher(home, label, generation);

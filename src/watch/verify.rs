@@ -38,6 +38,8 @@ pub struct Subject<'a> {
     pub command: &'a str,
     /// Where it runs.
     pub cwd: &'a Path,
+    /// Where programs are looked for; the watcher's own PATH where none is recorded.
+    pub path: Option<&'a str>,
     /// The file with the result's text.
     pub text: Option<&'a Path>,
     /// The label.
@@ -168,7 +170,9 @@ impl Verification {
         close_inherited_on_exec();
         let text = subject.text.filter(|path| File::open(path).is_ok());
         let said = tempfile::tempfile()?;
+        let path = subject.path.map(|path| ("PATH", path));
         let mut child = Command::new("/bin/sh")
+            .envs(path)
             .args(["-c", WAIT_THEN_VERIFY, "sh", subject.command])
             .arg(text.unwrap_or(Path::new("/dev/null")))
             .current_dir(subject.cwd)

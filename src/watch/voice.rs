@@ -10,6 +10,9 @@ use crate::watchers::{Heartbeat, Post};
 /// How often a watcher says that it lives.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 
+/// A watcher that is asked whether it lives says so no more often than this.
+const ANSWER_EVERY: Duration = Duration::from_secs(1);
+
 /// The voice of one watcher.
 pub struct Voice<'a> {
     home: &'a Home,
@@ -21,8 +24,19 @@ pub struct Voice<'a> {
     last_note: String,
     /// It hears of no changes of files.
     pub polls: bool,
-    /// Monotonic time of the next heartbeat.
-    beat_due: Duration,
+    /// The run's end is to be printed by this watcher, or was by one that is gone.
+    pub prints: Prints,
+    /// Monotonic time and wall time of the last heartbeat.
+    last_beat: Option<(Duration, i64)>,
+}
+
+/// Whose stdout was to have the run's end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Prints {
+    /// This watcher's.
+    pub here: bool,
+    /// That of one that was killed before it printed.
+    pub before: bool,
 }
 
 impl<'a> Voice<'a> {
@@ -35,7 +49,8 @@ impl<'a> Voice<'a> {
             last_said: String::new(),
             last_note: String::new(),
             polls: false,
-            beat_due: Duration::ZERO,
+            prints: Prints::default(),
+            last_beat: None,
         }
     }
 
@@ -67,14 +82,30 @@ impl<'a> Voice<'a> {
         if line != self.last_note {
             self.say(&line);
             self.last_note = line;
-            self.beat_due = Duration::ZERO;
+            self.last_beat = None;
         }
+        if self.is_beat_due() {
+            self.beat(doing, reason, Some(look), act, position);
+        }
+    }
+
+    /// Somebody asks whether the watcher lives: what it tells next, it writes down.
+    pub fn answer(&mut self) {
         let now = self.home.clock.monotonic();
-        if now < self.beat_due {
-            return;
+        let is_fresh = |(at, _)| now.saturating_sub(at) < ANSWER_EVERY;
+        if !self.last_beat.is_some_and(is_fresh) {
+            self.last_beat = None;
         }
-        self.beat_due = now + HEARTBEAT_EVERY;
-        self.beat(doing, reason, Some(look), act, position);
+    }
+
+    /// After a suspend, or when the clock was set, the last heartbeat looks older than it is to those who go by wall time.
+    fn is_beat_due(&self) -> bool {
+        let Some((at, at_ms)) = self.last_beat else {
+            return true;
+        };
+        let passed = self.home.clock.monotonic().saturating_sub(at);
+        let passed_ms = self.home.now_ms().abs_diff(at_ms);
+        passed.max(Duration::from_millis(passed_ms)) >= HEARTBEAT_EVERY
     }
 
     /// The watcher leaves because it was asked to, and nothing of the label has changed by that.
@@ -83,6 +114,8 @@ impl<'a> Voice<'a> {
             "asked to stop; {what}; '529-recovery' or any command on the label starts a new watcher"
         );
         self.say(&format!("stopped: {reason}"));
+        // Whoever reads its stdout has asked it to stop, and waits for nothing more.
+        self.prints.here = false;
         self.beat("stopped", &reason, None, None, position);
     }
 
@@ -95,6 +128,7 @@ impl<'a> Voice<'a> {
         position: u64,
     ) {
         let now_ms = self.home.now_ms();
+        self.last_beat = Some((self.home.clock.monotonic(), now_ms));
         let after = |pause: Duration| {
             let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
             now_ms.saturating_add(pause_ms)
@@ -102,12 +136,14 @@ impl<'a> Voice<'a> {
         let heartbeat = Heartbeat {
             process: ProcessIdentity::current(),
             at: now_ms,
+            awake_at: self.home.clock.awake_ms(),
             state: doing.to_owned(),
             reason: reason.to_owned(),
             next_at: look.map(after),
             acts_at: act.map(after),
             position,
             polls: self.polls,
+            prints: self.prints.here || self.prints.before,
         };
         if let Err(e) = self.post.write_heartbeat(self.home, &heartbeat) {
             self.say(&format!("cannot write the heartbeat: {e}"));

@@ -25,11 +25,41 @@ fn heartbeat_path(house: &House, label: &str) -> PathBuf {
 
 /// Makes the watcher's heartbeat so old, as if it had not stirred since; `change` may say more.
 pub fn age_heartbeat(house: &House, label: &str, age_ms: i64, change: impl Fn(&mut Value)) {
+    change_heartbeat(house, label, |beat| {
+        beat["at"] = json!(now_ms() - age_ms);
+        beat["nextAt"] = json!(now_ms() - age_ms);
+        beat["awakeAt"] = json!(awake_ms() - age_ms);
+        change(beat);
+    });
+}
+
+/// Makes the watcher's heartbeat what it is after the machine has slept, or its clock was set forward.
+fn sleep_over(house: &House, label: &str, slept_ms: i64) {
+    change_heartbeat(house, label, |beat| {
+        for time in ["at", "nextAt", "actsAt"] {
+            if let Some(at) = beat[time].as_i64() {
+                beat[time] = json!(at - slept_ms);
+            }
+        }
+    });
+}
+
+/// The machine's time awake, ms.
+fn awake_ms() -> i64 {
+    let clock = dispatch::clock::SystemClock::new();
+    dispatch::clock::Clock::awake_ms(&clock).expect("this system tells")
+}
+
+/// The label's heartbeat.
+fn heartbeat(house: &House, label: &str) -> Value {
+    let bytes = fs::read(heartbeat_path(house, label)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+fn change_heartbeat(house: &House, label: &str, change: impl Fn(&mut Value)) {
     let path = heartbeat_path(house, label);
     let bytes = fs::read(&path).expect("a heartbeat");
     let mut beat: Value = serde_json::from_slice(&bytes).expect("JSON");
-    beat["at"] = json!(now_ms() - age_ms);
-    beat["nextAt"] = json!(now_ms() - age_ms);
     change(&mut beat);
     let aside = path.with_extension("aside");
     fs::write(&aside, beat.to_string()).expect("writable");
@@ -106,6 +136,48 @@ fn a_watcher_that_does_not_stir_is_replaced_after_ten_minutes() {
     gate.open();
     assert_eq!(house.ended("w")["status"], "done");
     assert_eq!(house.text("runs"), "ran\n");
+}
+
+#[test]
+fn a_watcher_that_slept_with_its_machine_is_not_wedged() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo hi", gate.pass()));
+    let watcher = house.start("watcher", &["--label", "w"]);
+    eventually("it watches", || {
+        let beat = heartbeat(&house, "w");
+        (beat["state"] == "watching" && beat["pid"] == watcher.id()).then_some(())
+    });
+    sleep_over(&house, "w", 8 * 60 * MINUTE_MS);
+    house.dispatch(&["stuck"]).exits(0);
+    assert_eq!(house.recover().stdout, "");
+    assert!(is_alive(watcher.id()));
+    gate.open();
+    let ran = finish_soon(watcher).exits(0);
+    assert!(ran.stdout.ends_with("completed:\n\nhi\n"), "{ran:?}");
+}
+
+#[test]
+fn a_watcher_that_is_poked_says_that_it_lives() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo hi", gate.pass()));
+    house.watcher_pid("w");
+    eventually("it watches", || {
+        (heartbeat(&house, "w")["state"] == "watching").then_some(())
+    });
+    age_heartbeat(&house, "w", 30 * MINUTE_MS, |_| {});
+    let lock = house.post_lock("w");
+    eventually("an answer", || {
+        let file = fs::File::options().write(true).open(&lock).expect("there");
+        file.set_modified(std::time::SystemTime::now())
+            .expect("ours");
+        let at = heartbeat(&house, "w")["at"].as_i64().expect("a time");
+        (now_ms() - at < 20 * MINUTE_MS).then_some(())
+    });
+    assert_eq!(house.recover().stdout, "");
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{House, eventually, is_alive, kill, kill_hard};
+use crate::support::{House, eventually, is_alive, kill, kill_hard, run};
 
 #[test]
 fn a_new_runner_adopts_the_command_of_a_killed_one() {
@@ -275,4 +275,39 @@ fn a_watcher_that_is_told_to_stop_leaves_the_command_alone() {
     house.recover();
     assert_eq!(house.ended("s")["status"], "done");
     assert_eq!(house.full_text("s"), "all of it\n");
+}
+
+/// Enqueues `echo hi` with this fault in every waiter.
+fn enqueue_with_faulty_waiters(house: &House, fault: &str, call: u64) {
+    let mut command = house.command("dispatch");
+    command
+        .env("DISPATCH_FAULT", format!("local-waiter:{fault}:{call}"))
+        .args(["enqueue", "--label", "w", "--", "echo", "hi"]);
+    run(command, b"").exits(0);
+}
+
+#[test]
+fn a_disk_without_room_delays_the_start_and_nothing_else() {
+    // The first call reads the description, for which no room is needed; the last are those of the exit record.
+    for call in 2..=16 {
+        let house = House::new();
+        enqueue_with_faulty_waiters(&house, "enospc", call);
+        let entry = house.ended("w");
+        assert_eq!(entry["status"], "done", "call {call}: {}", entry["failure"]);
+        assert_eq!(house.full_text("w"), "hi\n", "call {call}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_again_and_again_is_told_with_its_cause() {
+    let house = House::new();
+    enqueue_with_faulty_waiters(&house, "eio", 2);
+    let entry = house.ended("w");
+    assert_eq!(entry["failure"]["kind"], "spawn");
+    let told = entry["failure"]["message"].as_str().expect("a reason");
+    assert!(
+        told.contains("again and again before it could start it: ")
+            && told.ends_with("Input/output error (os error 5)"),
+        "{told}"
+    );
 }

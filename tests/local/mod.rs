@@ -13,3 +13,4 @@ mod sessions;
 mod stopping;
 mod survivors;
 pub mod takeovers;
+mod undescribed;

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::ledger::full_disk::SmallDisk;
-use crate::support::{House, eventually, finish_soon, is_alive, kill_hard};
+use crate::support::{House, eventually, finish, finish_soon, is_alive, kill_hard};
 
 /// A command with a child and a grandchild that ignore TERM, all of which write down who they are.
 const STUBBORN: &str = r#"trap '' TERM
@@ -238,4 +238,25 @@ fn where_a_request_cannot_be_recorded_it_says_how_the_command_is_ended() {
     let sent = Command::new("kill").args(["-TERM", "--", &group]).status();
     assert!(sent.is_ok_and(|status| status.success()));
     assert_eq!(house.ended("much")["status"], "error");
+}
+
+/// A killed process may hold its lock a moment longer than it lives.
+#[test]
+fn a_label_whose_watcher_is_just_dying_is_cancelled_all_the_same() {
+    let house = House::new();
+    house.enqueue("d", "exec sleep 1000");
+    let watcher = house.watcher_pid("d");
+    kill_hard(watcher);
+    let lock = fs::File::open(house.post_lock("d")).expect("it was held");
+    eventually("the lock is free", || {
+        fs2::FileExt::try_lock_exclusive(&lock).ok()
+    });
+    let cancel = house.start("dispatch", &["cancel", "--label", "d"]);
+    eventually("the command has ended", || {
+        house.run_dir("d").join("exit.json").is_file().then_some(())
+    });
+    drop(lock);
+    let told = finish(cancel).exits(0).json();
+    assert_eq!(told["status"], "cancelled");
+    assert_eq!(house.entry("d")["status"], "cancelled");
 }

@@ -58,6 +58,8 @@ fn no_secret_reaches_ledger_logs_answers_or_command_lines() {
     house.configure(&json!({
         "webhooks": {"ops": {"url": receiver.url(), "secret": SECRET}},
         "commands": {"mail": ["/nowhere/mailer", "--password", PASSWORD]},
+        // The first failure is the last one.
+        "deliver_watcher_ttl_hours": 0.0000001,
     }));
     enqueue_to(&house, "command:mail", "m", &[], "echo hi");
     record_in(&house, "m", "result", "parked");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::receiver::Receiver;
 use super::{enqueue_to, house_with, quiet, record_in, records};
-use crate::support::{Gate, House, eventually, finish_soon, kill_hard};
+use crate::support::{Gate, House, eventually, finish_soon, is_alive, kill, kill_hard};
 
 /// More than a pipe holds.
 const LONG: &str = "head -c 200000 /dev/zero | tr '\\0' x";
@@ -211,6 +211,102 @@ fn where_nobody_else_is_named_it_waits_in_sight_until_it_is_printed() {
     assert_eq!(records(&house, "w")[0]["state"], "delivered");
     let ran = house.dispatch(&["redeliver", "--all"]).exits(0);
     assert_eq!(ran.json()["count"], 0);
+}
+
+/// Waits until the watcher in the foreground has said that it watches.
+#[track_caller]
+fn watches(house: &House, watcher: u32) {
+    eventually("it watches", || {
+        let status = house.dispatch(&["status", "--label", "w"]).json();
+        let told = &status["watcher"];
+        (told["state"] == "watching" && told["pid"] == watcher).then_some(())
+    });
+}
+
+/// A watcher in the foreground that was killed while it watched.
+#[track_caller]
+fn killed_foreground(house: &House) {
+    let mut watcher = foreground(house, "w", Stdio::piped());
+    watches(house, watcher.id());
+    kill_hard(watcher.id());
+    watcher.wait().expect("it is gone");
+}
+
+#[test]
+fn the_end_of_a_run_whose_foreground_watcher_was_killed_before_waits_in_sight() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo result", gate.pass()));
+    killed_foreground(&house);
+    house.recover();
+    // The one in its place is killed, too.
+    let next = house.watcher_pid("w");
+    watches(&house, next);
+    kill_hard(next);
+    house.recover();
+    gate.open();
+    house.ended("w");
+    let record = record_in(&house, "w", "result", "parked");
+    assert_eq!(record["target"], "stdout");
+    assert_eq!(
+        record["lastError"],
+        "the watcher that was to print it is gone, and the label names nobody else to hear it; print it with 'watcher --label w', or read it with 'dispatch result --label w'"
+    );
+    quiet(&house);
+    let printed = house.run("watcher", &["--label", "w"]).exits(0);
+    assert!(printed.stdout.ends_with("result\n"), "{printed:?}");
+    assert_eq!(records(&house, "w")[0]["state"], "delivered");
+}
+
+#[test]
+fn whoever_resolves_such_a_label_leaves_its_end_in_sight() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo result", gate.pass()));
+    let runner = house.runner_pid("w");
+    killed_foreground(&house);
+    gate.open();
+    eventually("the run is over", || (!is_alive(runner)).then_some(()));
+    house.dispatch(&["status", "--label", "w"]).exits(0);
+    let record = record_in(&house, "w", "result", "parked");
+    assert_eq!(record["target"], "stdout");
+}
+
+#[test]
+fn what_a_killed_foreground_watcher_did_not_live_to_see_goes_to_the_labels_target() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    let gate = told_to_ops(&house, "echo result");
+    killed_foreground(&house);
+    house.recover();
+    gate.open();
+    let record = record_in(&house, "w", "result", "delivered");
+    assert_eq!(record["target"], "webhook:ops");
+    assert_eq!(records(&house, "w").len(), 1);
+    assert_eq!(receiver.received(1)[0].json()["mayBeRepeat"], false);
+}
+
+#[test]
+fn a_foreground_watcher_that_was_asked_to_stop_or_looked_once_leaves_nothing_to_print() {
+    for words in [&["--label", "w"][..], &["--label", "w", "--once"]] {
+        let house = House::new();
+        let gate = house.gate("gate");
+        house.enqueue("w", &format!("{}; echo result", gate.pass()));
+        let detached = house.watcher_pid("w");
+        kill(detached, "TERM");
+        eventually("the post is free", || (!is_alive(detached)).then_some(()));
+        let watcher = house.start("watcher", words);
+        if words.len() == 2 {
+            watches(&house, watcher.id());
+            kill(watcher.id(), "TERM");
+        }
+        finish_soon(watcher).exits(0);
+        house.recover();
+        gate.open();
+        house.ended("w");
+        quiet(&house);
+        assert_eq!(records(&house, "w").len(), 0);
+    }
 }
 
 #[test]

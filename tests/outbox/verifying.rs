@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::receiver::{Answer, Receiver, url};
 use super::{enqueue_to, house_with, quiet, record_in, signal_done};
-use crate::support::{House, eventually, is_alive, kill_hard};
+use crate::support::{House, eventually, is_alive, kill_hard, run};
 
 /// A pid that a script wrote.
 fn pid_in(house: &House, name: &str) -> u32 {
@@ -38,6 +38,29 @@ fn a_result_is_done_once_its_verify_command_has_passed() {
     let entry = house.entry("w");
     assert_eq!(entry["status"], "done");
     assert_eq!(entry["phase"], json!(null));
+}
+
+#[test]
+fn a_verify_command_finds_the_callers_programs_whoever_started_the_watcher() {
+    use std::os::unix::fs::PermissionsExt;
+    let house = House::new();
+    let bin = house.path("bin");
+    std::fs::create_dir(&bin).expect("creatable");
+    let check = bin.join("only-the-callers-check");
+    std::fs::write(&check, "#!/bin/sh\nexec grep -q result\n").expect("writable");
+    std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o700)).expect("ours");
+    let gate = house.gate("gate");
+    let mut command = house.command("dispatch");
+    let path = std::env::var("PATH").expect("it is set");
+    command.env("PATH", format!("{}:{path}", bin.display()));
+    command.args(["enqueue", "--label", "w", "--verify-cmd"]);
+    command.args(["only-the-callers-check", "--", "sh", "-c"]);
+    command.arg(format!("{}; echo result", gate.pass()));
+    run(command, b"").exits(0);
+    kill_hard(house.watcher_pid("w"));
+    house.recover();
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
 }
 
 #[test]

@@ -68,9 +68,9 @@ fn an_end_without_a_target_is_printed_once_and_a_failure_exits_one() {
 
 #[test]
 fn what_the_outbox_has_delivered_is_not_printed_and_what_it_gave_up_is() {
-    for (program, is_delivered) in [("true", true), ("missing-program", false)] {
+    for (script, is_delivered) in [("true", true), ("exit 67", false)] {
         let house = House::new();
-        house.configure(&json!({"commands": {"post": [program]}}));
+        house.configure(&json!({"commands": {"post": ["sh", "-c", script]}}));
         let words = [
             "enqueue",
             "--label",

@@ -304,7 +304,7 @@ impl Watcher {
             }
             Some(Leaving::Ended) => {
                 self.at = match self.reader {
-                    Reader::Outbox => At::Drain(After::Ended),
+                    Reader::Outbox | Reader::AfterStdout => At::Drain(After::Ended),
                     Reader::Stdout => At::Print,
                 };
                 return Then::Go;

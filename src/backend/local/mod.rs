@@ -13,6 +13,7 @@ pub mod runtimes;
 mod store;
 mod survivor;
 mod transcript;
+mod undescribed;
 mod waiter;
 
 use std::io;
@@ -33,7 +34,7 @@ use super::{Backend, Evidence, Liveness, RunRef, Settled, Text};
 use crate::failure::{self, policy};
 use crate::home::Home;
 use crate::process::{Detached, spawn_detached};
-use crate::record::{Attempt, Baseline, Entry, Failure, FailureKind, Selection};
+use crate::record::{Attempt, Baseline, Entry, FailureKind, Selection};
 use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
@@ -97,8 +98,13 @@ impl<'a> LocalBackend<'a> {
                 && !files.has_runner()
                 && files.start(self.home.storage.as_ref())?.is_some()
             {
-                self.carry(&run)?;
-                labels.push(label);
+                let is_closed = match self.lack(&files)? {
+                    Some(_) => self.close_undescribed(&run, &files)?,
+                    None => self.carry(&run).map(|_| true)?,
+                };
+                if is_closed {
+                    labels.push(label);
+                }
             }
         }
         Ok(labels)
@@ -246,17 +252,7 @@ impl Backend for LocalBackend<'_> {
             false => Liveness::Absent,
         };
         let settled = match self.settled(run, reading.turn) {
-            None if storage.facts(&files.dir().join("run.json"))?.is_none() => {
-                Some(Settled::Failed {
-                    failure: Failure::new(
-                        FailureKind::RunnerLost,
-                        format!("the files of the run are gone: {}", files.dir().display()),
-                        self.home.now_ms(),
-                    ),
-                    partial: Text::Inline(String::new()),
-                    cancelled: false,
-                })
-            }
+            None if !carried => self.lost(run, &files)?,
             settled => settled,
         };
         Ok(Evidence {
@@ -276,8 +272,10 @@ impl Backend for LocalBackend<'_> {
             at_ms: self.home.now_ms(),
             seen: None,
         };
-        self.files(run)
-            .request_stop(self.home.storage.as_ref(), &stop)
+        let (files, storage) = (self.files(run), self.home.storage.as_ref());
+        files.request_stop(storage, &stop)?;
+        let first = files.stop(storage)?;
+        self.stop_undescribed(&files, first.as_ref().unwrap_or(&stop))
     }
 
     fn wake_paths(&self, run: &RunRef) -> Vec<PathBuf> {

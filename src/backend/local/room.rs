@@ -30,6 +30,37 @@ const FILLS_BYTES_PER_MS: u64 = 1024 * 1024;
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
+/// How soon a write that found no room is tried again.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
+
+/// Does `work` as soon as the disk lets it: one that is full, or must not be written, is no reason to give a run up. `wait`
+/// is told why, waits a while, and says whether it is to be tried again.
+///
+/// # Errors
+/// Any other error, at once; want of room when it is not to be tried again.
+pub fn once_there_is_room<T>(
+    mut work: impl FnMut() -> io::Result<T>,
+    mut wait: impl FnMut(&io::Error) -> bool,
+) -> io::Result<T> {
+    loop {
+        match work() {
+            Err(e) if is_want_of_room(&e) && wait(&e) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Waits until it is worth another try.
+pub fn pause() {
+    thread::sleep(ROOM_PAUSE);
+}
+
+/// The disk, or a quota, is full, or the file system is read-only.
+fn is_want_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    [QuotaExceeded, ReadOnlyFilesystem, StorageFull].contains(&error.kind())
+}
+
 /// Looks at the file system of a run while its command is at work.
 pub struct RoomWatch {
     end: Sender<()>,
@@ -115,6 +146,31 @@ fn refusal(files: &RunFiles) -> Option<io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_room_is_waited_out_and_nothing_else_is() {
+        use rustix::io::Errno;
+        let outcome = |errors: &[Errno], patience: usize| {
+            let (mut tries, mut waits) = (errors.iter(), 0);
+            let done = once_there_is_room(
+                || match tries.next() {
+                    Some(errno) => Err(io::Error::from(*errno)),
+                    None => Ok(()),
+                },
+                |_| {
+                    waits += 1;
+                    waits <= patience
+                },
+            );
+            (done.err().and_then(|e| e.raw_os_error()), waits)
+        };
+        let full = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS];
+        assert_eq!(outcome(&full, 10), (None, 3));
+        let second = Some(Errno::DQUOT.raw_os_error());
+        assert_eq!(outcome(&full, 1), (second, 2));
+        let denied = Some(Errno::ACCESS.raw_os_error());
+        assert_eq!(outcome(&[Errno::NOSPC, Errno::ACCESS], 10), (denied, 1));
+    }
 
     #[test]
     fn a_roomy_disk_is_looked_at_seldom_and_a_narrow_one_often() {

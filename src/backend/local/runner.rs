@@ -176,10 +176,14 @@ impl Runner<'_> {
             waiter.child = Some(self.start_waiter()?);
             return Ok(());
         }
+        let log = tail_of(&self.files.log(), STDERR_TAIL_BYTES as u64);
+        let last = log.trim().lines().last();
+        let said = last.map(|line| line.split_once("] ").map_or(line, |(_, said)| said));
+        let why = said.map_or_else(String::new, |said| format!(": {said}"));
         let exit = ExitRecord {
-            exit: Exit::NotStarted(
-                "its waiter died again and again before it could start it".to_owned(),
-            ),
+            exit: Exit::NotStarted(format!(
+                "its waiter died again and again before it could start it{why}"
+            )),
             unkept: None,
             at_ms: self.home.now_ms(),
         };
@@ -425,7 +429,7 @@ impl Runner<'_> {
     }
 }
 
-fn close_row(home: &Home, session_key: &str, status: &str) -> io::Result<()> {
+pub(super) fn close_row(home: &Home, session_key: &str, status: &str) -> io::Result<()> {
     let now = home.now_ms();
     let row = json!({"status": status, "updatedAt": now, "endedAt": now});
     put_row(home, session_key, row)

@@ -29,6 +29,15 @@ pub fn transcript_path(home: &Home, session_id: &str) -> PathBuf {
 /// # Errors
 /// When the store cannot be read. One that cannot be parsed has none: the next runner begins it anew.
 pub fn open_rows(home: &Home) -> io::Result<Vec<(String, String)>> {
+    let named = rows_that_run(home)?.into_iter().filter_map(|(_, row)| {
+        let label = row.text("label").unwrap_or_default();
+        Some((label.to_owned(), row.text("runId")?.to_owned()))
+    });
+    Ok(named.collect())
+}
+
+/// Each row that says running, under its key.
+fn rows_that_run(home: &Home) -> io::Result<Vec<(String, Entry)>> {
     let bytes = match home.storage.read(&store_path(home)) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -37,11 +46,19 @@ pub fn open_rows(home: &Home) -> io::Result<Vec<(String, String)>> {
     let book = Book::parse(bytes, home.now_ms()).unwrap_or_default();
     let rows = book.entries_containing("\"running\"");
     let open = rows.filter(|(_, row)| row.text("status") == Some("running"));
-    let named = open.filter_map(|(_, row)| {
-        let label = row.text("label").unwrap_or_default();
-        Some((label.to_owned(), row.text("runId")?.to_owned()))
-    });
-    Ok(named.collect())
+    Ok(open.map(|(key, row)| (key.to_owned(), row)).collect())
+}
+
+/// The key of the row that says running of this run.
+///
+/// # Errors
+/// As [`open_rows`].
+pub fn key_of_run(home: &Home, run_id: &str) -> io::Result<Option<String>> {
+    let rows = rows_that_run(home)?;
+    let found = rows
+        .into_iter()
+        .find(|(_, row)| row.text("runId") == Some(run_id));
+    Ok(found.map(|(key, _)| key))
 }
 
 /// Takes rows out, each named by its key and its session's id: a key that has another session by now is left alone.

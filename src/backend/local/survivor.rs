@@ -93,7 +93,8 @@ impl Survivor {
     pub fn stop(&self, home: &Home) -> io::Result<()> {
         let backend = LocalBackend::new(home);
         backend.abort(&self.run)?;
-        match RunFiles::of(home, &self.run.run_id).has_runner() {
+        let files = RunFiles::of(home, &self.run.run_id);
+        match files.has_runner() || backend.lack(&files)?.is_some() {
             true => Ok(()),
             false => backend.carry(&self.run).map(|_| ()),
         }
@@ -107,7 +108,7 @@ pub fn command_at_work(home: &Home, run: &RunRef) -> Option<u32> {
 
 /// The process group of a run whose command has not ended. What a command that has ended left in the background is nobody's
 /// business.
-fn group_at_work(storage: &dyn Storage, files: &RunFiles) -> Option<u32> {
+pub(super) fn group_at_work(storage: &dyn Storage, files: &RunFiles) -> Option<u32> {
     if !matches!(files.exit(storage), Ok(None)) {
         return None;
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::ATTEMPT_VARIABLE;
-use super::room::RoomWatch;
+use super::room::{RoomWatch, once_there_is_room, pause};
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StartRecord};
 use crate::home::Home;
 use crate::process::{ProcessIdentity, Signal, signal_process};
@@ -42,14 +42,34 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
         waiter: ProcessIdentity::current(),
         at_ms: home.now_ms(),
     };
-    match files.claim_start(storage, &claim) {
+    let patience = Patience {
+        home,
+        files,
+        spec: &spec,
+        asked_to_stop: &asked_to_stop,
+    };
+    let claimed = once_there_is_room(
+        || match files.claim_start(storage, &claim) {
+            // An earlier try of ours left it, and could not make it last.
+            Err(e)
+                if e.kind() == io::ErrorKind::AlreadyExists
+                    && files.start(storage)?.as_ref() == Some(&claim) =>
+            {
+                storage.sync_dir(files.dir())
+            }
+            claimed => claimed,
+        },
+        |e| patience.wait(e),
+    );
+    match claimed {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        other => other?,
+        claimed => claimed?,
     }
     let room = RoomWatch::begin(files, home.clock.clone());
-    let exit = match files.stop(storage)? {
-        Some(_) => Exit::NotStarted("stopped before it was started".to_owned()),
-        None => run(home, &spec, files, &asked_to_stop),
+    let exit = match files.stop(storage) {
+        Ok(Some(_)) => Exit::NotStarted("stopped before it was started".to_owned()),
+        // The start is claimed, so nobody else would begin it; a request that cannot be read the runner sees to.
+        Ok(None) | Err(_) => run(&patience),
     };
     let record = ExitRecord {
         unkept: room.end(files, home.now_ms()),
@@ -71,10 +91,36 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
     Ok(())
 }
 
-fn run(home: &Home, spec: &RunSpec, files: &RunFiles, asked_to_stop: &AtomicBool) -> Exit {
-    let ended = start(home, spec, files).and_then(|mut child| {
+/// What a waiter goes by that finds no room on the disk: it waits until there is some, or somebody stops the run.
+struct Patience<'a> {
+    home: &'a Home,
+    files: &'a RunFiles,
+    spec: &'a RunSpec,
+    asked_to_stop: &'a AtomicBool,
+}
+
+impl Patience<'_> {
+    /// Waits a while. False when the run is not to be started any more.
+    fn wait(&self, why: &io::Error) -> bool {
+        let stop = self.files.stop(self.home.storage.as_ref());
+        let has_started = matches!(self.files.start(self.home.storage.as_ref()), Ok(Some(_)));
+        // Until the start is claimed, a request to stop waits for room, too: its end could not be recorded.
+        if self.asked_to_stop.load(Ordering::SeqCst) || (has_started && !matches!(stop, Ok(None))) {
+            return false;
+        }
+        let run = &self.spec.run_id;
+        self.home
+            .say(&format!("cannot start run {run} yet ({why}); trying again"));
+        pause();
+        true
+    }
+}
+
+fn run(waiter: &Patience<'_>) -> Exit {
+    let spec = waiter.spec;
+    let ended = start(waiter).and_then(|mut child| {
         // A TERM that came before the command was there went to nobody who would heed it.
-        if asked_to_stop.load(Ordering::SeqCst)
+        if waiter.asked_to_stop.load(Ordering::SeqCst)
             && let Some(command) = ProcessIdentity::of(child.id())
         {
             let _ = signal_process(&command, Signal::TERM);
@@ -98,7 +144,11 @@ fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
-fn start(home: &Home, spec: &RunSpec, files: &RunFiles) -> io::Result<std::process::Child> {
+fn start(waiter: &Patience<'_>) -> io::Result<std::process::Child> {
+    let Patience {
+        home, files, spec, ..
+    } = waiter;
+    let output = |path: &Path| once_there_is_room(|| output(path), |e| waiter.wait(e));
     let (program, arguments) = spec
         .argv
         .split_first()

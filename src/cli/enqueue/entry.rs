@@ -157,12 +157,8 @@ fn describe_run(
     let mut env = plan.env.clone();
     for name in ["PATH", "HOME"] {
         // A runner that is started later, from cron say, gives the command what it would have had.
-        if let Some(value) = std::env::var(name)
-            .ok()
-            .filter(|_| !env.iter().any(|(n, _)| n == name))
-        {
-            env.push((name.to_owned(), value));
-        }
+        env.retain(|(given, _)| given != name);
+        env.extend(variable(plan, name).map(|value| (name.to_owned(), value)));
     }
     let spec = RunSpec {
         run_id: plan.run_id.clone(),
@@ -190,6 +186,15 @@ fn describe_run(
         return Err(spent(&plan.run_id));
     }
     files.write_spec(storage, &spec).with_context(unusable)
+}
+
+/// What the work is given under this name: by `--env`, else by the caller's environment.
+fn variable(plan: &Plan, name: &str) -> Option<String> {
+    let given = plan.env.iter().rev().find(|(given, _)| given == name);
+    given.map_or_else(
+        || std::env::var(name).ok(),
+        |(_, value)| Some(value.clone()),
+    )
 }
 
 /// The entry of the plan, as it is before anything has happened.
@@ -245,6 +250,10 @@ pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms
         entry.set("monitorTimeoutMin", timeout.as_secs_f64() / 60.0);
     }
     entry.set("verifyCmd", args.verify_cmd.clone());
+    // A watcher that was started by a timer finds the programs that the caller finds.
+    if let Some(path) = args.verify_cmd.as_ref().and(variable(plan, "PATH")) {
+        entry.set("verifyPath", path);
+    }
     entry.set_time("spawnedAt", now_ms);
     let timeout = args.timeout.map(|t| t.as_secs()).or(match plan.backend {
         BackendName::Openclaw => Some(GATEWAY_TIMEOUT_S),

@@ -26,9 +26,7 @@ pub(super) fn run(argv: &[String], payload: &Payload, limit: Option<Duration>) -
     let program = argv.first().map_or("", String::as_str);
     match attempt(argv, payload, limit.unwrap_or(TIME_OUT)) {
         Ok(outcome) => outcome,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Outcome::Refused {
-            why: format!("the command {program} cannot be started: {e}"),
-        },
+        // A program that is not there may be found by another watcher's PATH, or be back after an upgrade.
         Err(e) => Outcome::Failed {
             why: format!("the command {program} cannot be run: {e}"),
             retry_after: None,

@@ -41,6 +41,7 @@ impl Driver<'_> {
         let subject = Subject {
             command: self.entry.text("verifyCmd").unwrap_or("true"),
             cwd: &cwd,
+            path: self.entry.text("verifyPath"),
             text: artifact.as_deref(),
             label: &self.run.label,
             note: &self.verify_note,
