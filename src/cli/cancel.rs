@@ -17,6 +17,7 @@ use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger, Patience};
 use crate::record::{Entry, Status, time};
+use crate::shell;
 use crate::storage::parent_of;
 use crate::wake::Wake;
 use crate::watch::requests::{Cancelling, cancel as request};
@@ -201,7 +202,8 @@ fn settle_label(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>)
         }
         Some(Err(())) => {
             return Err(failure(format!(
-                "label \"{label}\" was started by another tool, which must stop it; or take it over first: dispatch watcher-handoff --label {label}"
+                "label \"{label}\" was started by another tool, which must stop it; or take it over first: dispatch watcher-handoff {}",
+                shell::label(label)
             )));
         }
         Some(Ok(entry)) => entry,

@@ -1,5 +1,6 @@
 //! `doctor`: each thing that can be wrong is made wrong for real, is told, and is gone once its own advice was taken.
 
+mod deliveries;
 mod disk;
 mod files;
 mod leftovers;

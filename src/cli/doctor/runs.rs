@@ -6,13 +6,13 @@ use super::findings::Findings;
 use super::watchers::unchanged;
 use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, RunSpec};
-use crate::cli::labels::typed;
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::process::ProcessIdentity;
 use crate::record::{Entry, Status};
 use crate::recovery::{LAST_WORDS_MS, forgotten_runs};
+use crate::shell;
 
 /// No more runs are looked at than this.
 const MOST_RUNS: usize = 50_000;
@@ -62,7 +62,8 @@ fn check_uncarried(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findin
         };
         let what = format!("label \"{label}\": nobody carries its run ({run_id})");
         found.warn("runs", what).todo(format!(
-            "its watcher starts a runner; where it does not: dispatch watcher-handoff --label {label}"
+            "its watcher starts a runner; where it does not: dispatch watcher-handoff {}",
+            shell::label(&label)
         ));
     }
 }
@@ -126,7 +127,7 @@ fn check_strays(
         );
         let stop = match now.get(&spec.label) {
             Some(entry) if entry.generation().get() == spec.generation => {
-                format!("dispatch cancel --label {}", typed(&spec.label))
+                format!("dispatch cancel {}", shell::label(&spec.label))
             }
             _ => format!("kill -TERM -- -{pid}"),
         };

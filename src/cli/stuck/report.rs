@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::backend::RunRef;
 use crate::cli::exit::{FAILURE, OK};
-use crate::cli::labels;
 use crate::cli::output::{Output, write_stdout};
 use crate::cli::views::open_delivery_line;
 use crate::delivery::STDOUT;
@@ -16,6 +15,7 @@ use crate::events::{Event, EventKind};
 use crate::home::Home;
 use crate::record::{Delivery, time};
 use crate::recovery::WEDGED_MS;
+use crate::shell;
 use crate::stuck::memory::Suspicion;
 use crate::stuck::rules::{Standing, Verdict};
 use crate::watch::{Change, Way};
@@ -226,8 +226,8 @@ fn lines(report: &Report) -> Vec<String> {
         let todo = match parked.delivery.target == STDOUT {
             true => String::new(),
             false => format!(
-                "; send it again by: dispatch redeliver --label {}",
-                labels::typed(label)
+                "; send it again by: dispatch redeliver {}",
+                shell::label(label)
             ),
         };
         lines.push(format!("parked: \"{label}\": {line}{todo}"));

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::shell;
+
 /// The first line of every file that we write; a file without it is somebody else's.
 pub(super) const MARK: &str = "# Written by 'dispatch install-timers'; '--remove' takes it away.";
 
@@ -55,10 +57,10 @@ pub(super) fn timer(job: &Job<'_>) -> String {
 pub(super) fn cron_line(job: &Job<'_>, variables: &[(String, String)]) -> String {
     let mut words = vec![job.cron.to_owned()];
     for (name, value) in variables {
-        words.push(format!("{name}={}", shell_words::quote(value)));
+        words.push(format!("{name}={}", shell::word(value)));
     }
     let program = job.program.to_string_lossy();
-    words.push(shell_words::quote(&program).into_owned());
+    words.push(shell::word(&program).into_owned());
     words.extend(job.arguments.iter().map(|word| (*word).to_owned()));
     let (schedule, command) = words.split_at(1);
     // In a crontab a percent sign ends the command.
