@@ -50,10 +50,10 @@ struct DetectorArgs {
     /// No silence is too long before this (minutes, or a text such as 90s)
     #[arg(long, value_name = "MIN", default_value = "45", value_parser = parse_minutes, allow_hyphen_values = true)]
     threshold_min: Duration,
-    /// Ask and report so many sessions at most, the longest silent first
+    /// Ask, report and cancel so many sessions at most, the longest silent first
     #[arg(long, value_name = "N", default_value = "20", value_parser = parse_limit)]
     limit: usize,
-    /// Cancel what is stuck
+    /// Cancel what is reported as stuck
     #[arg(long)]
     cancel: bool,
     /// Only say what would be done
@@ -185,8 +185,8 @@ fn detect(home: &Home, request: &Request, memory: Option<&mut Memory>) -> Result
             nudge_all(home, &ledger, &mut gateway, &mut report, memory)?;
         }
     }
-    if request.cancels && request.way == Way::Act {
-        cancel_all(home, &ledger, &mut report);
+    if request.cancels {
+        cancel_named(home, &ledger, &mut report, request.way);
     }
     report.gateway = gateway.trouble().map(str::to_owned);
     report.wedged = wedged(home, &book);
@@ -308,10 +308,14 @@ fn nudge_all(
     memory.save(home).with_context(|| unkept(home))
 }
 
-/// Cancels what is stuck, as `dispatch cancel` does.
-fn cancel_all(home: &Home, ledger: &Ledger, report: &mut Report) {
-    for case in &mut report.cases {
-        if case.verdict.standing != Standing::Stuck {
+/// Cancels what is stuck and told of, as `dispatch cancel` does; the rest is named, and cancelled, by a later run.
+fn cancel_named(home: &Home, ledger: &Ledger, report: &mut Report, way: Way) {
+    report.cancels = true;
+    let stuck = report.cases.iter_mut();
+    let stuck = stuck.filter(|case| case.verdict.standing == Standing::Stuck);
+    for case in stuck.take(report.limit) {
+        if way == Way::Look {
+            case.cancelled = Some("it would be cancelled".to_owned());
             continue;
         }
         let reason = format!("stuck: {}", case.verdict.reason);

@@ -91,6 +91,36 @@ fn more_than_the_limit_are_counted() {
 }
 
 #[test]
+fn what_is_cancelled_is_named_and_the_rest_is_left_to_the_next_run() {
+    let house = House::new();
+    let ledger: serde_json::Value = serde_json::from_str(OVERDUE).expect("JSON");
+    let mut entries = json!({});
+    for (label, due) in [("a", "04"), ("b", "05"), ("c", "06")] {
+        entries[label] = ledger["late"].clone();
+        entries[label]["retryAt"] = json!(format!("2026-01-02T{due}:00:00.000Z"));
+    }
+    house.write_ledger(entries.to_string());
+    let told = |words: &[&str], label: &str, cancelled: &str, more: &str| {
+        let ran = house.run("stuck-detector", words).exits(1);
+        let lines: Vec<&str> = ran.stdout.lines().collect();
+        let start = format!("stuck: \"{label}\": ");
+        assert!(lines[0].starts_with(&start), "{ran:?}");
+        assert!(lines[0].ends_with(cancelled), "{ran:?}");
+        assert_eq!(lines[1..], [more], "{ran:?}");
+    };
+    let statuses = || ["a", "b", "c"].map(|label| house.entry(label)["status"].clone());
+    let words = ["--limit", "1", "--cancel", "--dry-run"];
+    let more = "stuck: 2 more, left to the next run; --limit takes in more";
+    told(&words, "a", "; it would be cancelled", more);
+    assert_eq!(statuses(), ["running", "running", "running"]);
+    told(&words[..3], "a", "; it is cancelled", more);
+    assert_eq!(statuses(), ["cancelled", "running", "running"]);
+    let more = "stuck: 1 more, left to the next run; --limit takes in more";
+    told(&words[..3], "b", "; it is cancelled", more);
+    assert_eq!(statuses(), ["cancelled", "cancelled", "running"]);
+}
+
+#[test]
 fn a_wedged_watcher_is_told_of() {
     let house = House::new();
     let gate = house.gate("gate");

@@ -65,6 +65,8 @@ pub struct Report {
     /// So many sessions are nudged and told of at most.
     pub limit: usize,
     way: Way,
+    /// What is told of as stuck is cancelled.
+    pub cancels: bool,
     /// When it was, ms since the epoch.
     pub now_ms: i64,
     /// Every running label that was judged.
@@ -88,6 +90,7 @@ impl Report {
             threshold,
             limit,
             way,
+            cancels: false,
             now_ms,
             cases: Vec::new(),
             foreign: Vec::new(),
@@ -207,7 +210,10 @@ fn lines(report: &Report) -> Vec<String> {
         .collect();
     let more = report.of(Standing::Stuck).count() - lines.len();
     if more > 0 {
-        lines.push(format!("stuck: {more} more; --limit shows them"));
+        lines.push(match report.cancels {
+            true => format!("stuck: {more} more, left to the next run; --limit takes in more"),
+            false => format!("stuck: {more} more; --limit shows them"),
+        });
     }
     for wedge in &report.wedged {
         let since_ms = wedge.watcher.since_ms;
