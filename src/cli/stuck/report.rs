@@ -81,6 +81,8 @@ pub struct Report {
     pub parked: Vec<Parked>,
     /// Why the gateway does not answer.
     pub gateway: Option<String>,
+    /// Why nothing is remembered, and what was left undone for that.
+    pub unkept: Option<String>,
 }
 
 impl Report {
@@ -98,6 +100,7 @@ impl Report {
             wedged: Vec::new(),
             parked: Vec::new(),
             gateway: None,
+            unkept: None,
         }
     }
 
@@ -117,6 +120,7 @@ impl Report {
         self.of(Standing::Stuck).next().is_none()
             && self.of(Standing::Unknown).next().is_none()
             && self.gateway.is_none()
+            && self.unkept.is_none()
             && self.wedged.is_empty()
             && self.parked.is_empty()
     }
@@ -253,6 +257,9 @@ fn lines(report: &Report) -> Vec<String> {
             n => format!("gateway: {n} sessions could not be judged: {why}"),
         });
     }
+    if let Some(why) = &report.unkept {
+        lines.push(format!("memory: {why}"));
+    }
     lines
 }
 
@@ -344,6 +351,7 @@ fn document(report: &Report, code: u8) -> Value {
             "reason": open_delivery_line(&parked.delivery, now_ms),
         })).collect::<Vec<_>>(),
         "gateway_error": report.gateway,
+        "memory_error": report.unkept,
         "labels": report.cases.iter().map(|case| json!({
             "label": case.label,
             "verdict": case.verdict.standing.as_str(),
