@@ -152,6 +152,26 @@ impl Paths {
         variables
     }
 
+    /// The variables that a process with no more than this user's `HOME` must be given to use the same files and the same
+    /// OpenClaw, whatever else may lead there: the state directory, those that were set, and what a profile decides.
+    pub fn settled(&self) -> Vec<(&'static str, PathBuf)> {
+        let named = |name: &str| self.exports.iter().find(|(known, _)| *known == name);
+        let mut variables = vec![("DISPATCH_HOME", self.home.clone())];
+        let set = self.exports.iter();
+        variables.extend(
+            set.filter(|(name, _)| !["HOME", "DISPATCH_HOME"].contains(name))
+                .cloned(),
+        );
+        let usual = named("HOME").map(|(_, user)| user.join(".openclaw"));
+        let is_named = named("OPENCLAW_STATE_DIR")
+            .or(named("OPENCLAW_HOME"))
+            .is_some();
+        if !is_named && usual.is_some_and(|usual| usual != self.openclaw_state) {
+            variables.push(("OPENCLAW_STATE_DIR", self.openclaw_state.clone()));
+        }
+        variables
+    }
+
     /// Locks, heartbeats and logs of the watchers.
     pub fn watchers(&self) -> PathBuf {
         self.home.join("watchers")
@@ -382,6 +402,32 @@ mod tests {
         assert_eq!(told(&all), lines);
         let again: Vec<(&str, &str)> = lines.iter().filter_map(|l| l.split_once('=')).collect();
         assert_eq!(told(&again), lines);
+    }
+
+    #[test]
+    fn a_process_that_has_its_users_home_alone_is_told_where_everything_is() {
+        let told = |vars: &[(&str, &str)]| -> Vec<String> {
+            let variables = paths(vars).settled().into_iter();
+            variables
+                .map(|(name, path)| format!("{name}={}", path.display()))
+                .collect()
+        };
+        let home = ("HOME", "/nowhere");
+        let usual = "DISPATCH_HOME=/nowhere/.local/state/dispatch";
+        assert_eq!(told(&[home]), [usual]);
+        assert_eq!(
+            told(&[home, ("OPENCLAW_PROFILE", "work")]),
+            [usual, "OPENCLAW_STATE_DIR=/nowhere/.openclaw-work"]
+        );
+        assert_eq!(
+            told(&[home, ("OPENCLAW_HOME", "/o"), ("OPENCLAW_PROFILE", "work")]),
+            [usual, "OPENCLAW_HOME=/o"]
+        );
+        assert_eq!(
+            told(&[home, ("OPENCLAW_STATE_DIR", "/s"), ("DISPATCH_HOME", "/d")]),
+            ["DISPATCH_HOME=/d", "OPENCLAW_STATE_DIR=/s"]
+        );
+        assert_eq!(told(&[("DISPATCH_HOME", "/d")]), ["DISPATCH_HOME=/d"]);
     }
 
     #[test]
