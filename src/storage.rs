@@ -46,7 +46,8 @@ pub trait DurableFile: Send {
     /// Brings content and length to the disk. A failure is final: the file must not be synced again.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Sets permission bits and, where they differ, owner and group.
+    /// Sets permission bits and, where they differ, owner and group. A group that this user may not give files to is let
+    /// be; another group gets nothing of what it could do.
     fn set_owner_and_mode(&mut self, uid: u32, gid: u32, mode: u32) -> io::Result<()>;
 
     /// Cuts the file to `len` bytes and puts the write position there.
@@ -98,6 +99,11 @@ pub struct RealStorage;
 
 struct RealFile(File);
 
+const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+
+/// What a file's group may do, and that it is done in the group's name.
+const GROUP_BITS: u32 = 0o2070;
+
 /// Refuse a symbolic link in the last component: a link planted in the state directory is never written through.
 fn no_follow() -> i32 {
     // The flag is a small positive number on every supported system, so the conversion is exact.
@@ -115,8 +121,15 @@ impl DurableFile for RealFile {
 
     fn set_owner_and_mode(&mut self, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
         let now = self.0.metadata()?;
+        let mut mode = mode;
         if now.uid() != uid || now.gid() != gid {
-            std::os::unix::fs::fchown(&self.0, Some(uid), Some(gid))?;
+            match std::os::unix::fs::fchown(&self.0, Some(uid), Some(gid)) {
+                // Only members may give a file to a group.
+                Err(e) if now.uid() == uid && e.raw_os_error() == Some(EPERM) => {
+                    mode &= !GROUP_BITS;
+                }
+                given => given?,
+            }
         }
         if now.mode() & 0o7777 != mode {
             self.0.set_permissions(fs::Permissions::from_mode(mode))?;

@@ -4,6 +4,7 @@ mod deliveries;
 mod disk;
 mod files;
 mod leftovers;
+mod owners;
 mod processes;
 mod surroundings;
 
