@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::record::{Entry, FailureKind, Generation};
 use crate::session::exec_event::without_time;
+use crate::shell;
 
 /// How every brief begins. No line may begin with one word in brackets: the newer generation of gateways looks behind such a
 /// line for a tool's call, in every line that follows, and over a prompt of megabytes that takes it many minutes.
@@ -53,14 +54,10 @@ impl Reach {
     pub fn line<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> String {
         let variables = self.variables.iter();
         let mut line: Vec<String> = variables
-            .map(|(name, value)| format!("{name}={}", shell_words::quote(value)))
+            .map(|(name, value)| format!("{name}={}", shell::word(value)))
             .collect();
-        line.push(shell_words::quote(&self.program).into_owned());
-        line.extend(
-            words
-                .into_iter()
-                .map(|word| shell_words::quote(word).into_owned()),
-        );
+        line.push(shell::word(&self.program).into_owned());
+        line.extend(words.into_iter().map(|word| shell::word(word).into_owned()));
         line.join(" ")
     }
 }

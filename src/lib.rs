@@ -28,6 +28,7 @@ pub mod process;
 pub mod record;
 pub mod recovery;
 pub mod session;
+pub mod shell;
 pub mod signature;
 pub mod storage;
 pub mod stuck;

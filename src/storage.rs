@@ -9,11 +9,14 @@
 
 #[cfg(debug_assertions)]
 pub mod faults;
+mod open;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+pub use self::open::{open_to_read, open_to_write};
 
 /// What a file looked like when it was asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,8 @@ pub trait DurableFile: Send {
     /// Brings content and length to the disk. A failure is final: the file must not be synced again.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Sets permission bits and, where they differ, owner and group.
+    /// Sets permission bits and, where they differ, owner and group. A group that this user may not give files to is let
+    /// be; another group gets nothing of what it could do.
     fn set_owner_and_mode(&mut self, uid: u32, gid: u32, mode: u32) -> io::Result<()>;
 
     /// Cuts the file to `len` bytes and puts the write position there.
@@ -58,7 +62,7 @@ pub trait Storage: Send + Sync {
     /// The whole content of a file; symbolic links are followed. Pipes and devices are refused.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// At most `len` bytes of a file from `offset` on, fewer only at its end; symbolic links are followed.
+    /// At most `len` bytes of a file from `offset` on, fewer only at its end; else as `read`.
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
     /// Facts of a path itself, `None` when it does not exist. Links are not followed.
@@ -67,7 +71,7 @@ pub trait Storage: Send + Sync {
     /// Creates a file that must not exist yet, with mode 0600. Never follows a link.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DurableFile>>;
 
-    /// Opens a file for appending, creating it with mode 0600. Refuses a symbolic link.
+    /// Opens a file for appending, creating it with mode 0600. Refuses symbolic links, pipes and devices.
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn DurableFile>>;
 
     /// Renames a file over another, atomically.
@@ -98,11 +102,10 @@ pub struct RealStorage;
 
 struct RealFile(File);
 
-/// Refuse a symbolic link in the last component: a link planted in the state directory is never written through.
-fn no_follow() -> i32 {
-    // The flag is a small positive number on every supported system, so the conversion is exact.
-    rustix::fs::OFlags::NOFOLLOW.bits() as i32
-}
+const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+
+/// What a file's group may do, and that it is done in the group's name.
+const GROUP_BITS: u32 = 0o2070;
 
 impl DurableFile for RealFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -115,8 +118,15 @@ impl DurableFile for RealFile {
 
     fn set_owner_and_mode(&mut self, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
         let now = self.0.metadata()?;
+        let mut mode = mode;
         if now.uid() != uid || now.gid() != gid {
-            std::os::unix::fs::fchown(&self.0, Some(uid), Some(gid))?;
+            match std::os::unix::fs::fchown(&self.0, Some(uid), Some(gid)) {
+                // Only members may give a file to a group.
+                Err(e) if now.uid() == uid && e.raw_os_error() == Some(EPERM) => {
+                    mode &= !GROUP_BITS;
+                }
+                given => given?,
+            }
         }
         if now.mode() & 0o7777 != mode {
             self.0.set_permissions(fs::Permissions::from_mode(mode))?;
@@ -132,23 +142,14 @@ impl DurableFile for RealFile {
 
 impl Storage for RealStorage {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        // Opening a named pipe would wait for a writer, and reading a device might never end.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-            .open(path)?;
-        let facts = file.metadata()?;
-        if !facts.is_file() && !facts.is_dir() {
-            let what = "it is a pipe or a device, and no file";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
-        let mut bytes = Vec::with_capacity(facts.len() as usize + 1);
+        let mut file = open_to_read(path)?;
+        let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize + 1);
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
+        let mut file = open_to_read(path)?;
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::with_capacity(len);
         file.take(len as u64).read_to_end(&mut bytes)?;
@@ -183,12 +184,7 @@ impl Storage for RealStorage {
     }
 
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn DurableFile>> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(no_follow())
-            .open(path)?;
+        let file = open_to_write(path, OpenOptions::new().append(true).create(true))?;
         Ok(Box::new(RealFile(file)))
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -15,7 +14,7 @@ use crate::process::{
     Detached, FileLock, LockHolder, ProcessIdentity, Signal, log_of, signal_process, spawn_detached,
 };
 use crate::record::{Generation, file_stem_of};
-use crate::storage::{replace_unsynced, sweep_temporaries};
+use crate::storage::{open_to_write, replace_unsynced, sweep_temporaries};
 
 /// A watcher's log is begun anew above this size.
 const MAX_LOG_BYTES: u64 = 256 * 1024;
@@ -290,10 +289,7 @@ impl Post {
     /// Makes a watcher at the post look at once, by touching its lock file. Without a watcher nothing happens.
     pub fn poke(&self) {
         let touch = || -> io::Result<()> {
-            let file = OpenOptions::new()
-                .write(true)
-                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-                .open(self.lock_path())?;
+            let file = open_to_write(&self.lock_path(), OpenOptions::new().write(true))?;
             file.set_modified(std::time::SystemTime::now())
         };
         let _ = touch();

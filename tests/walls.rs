@@ -23,13 +23,14 @@ const STOREYS: [&[&str]; 19] = [
     &["home"],
     &["record", "process", "wake"],
     &["config"],
-    &["nearest", "cron", "duration", "paths", "signature"],
+    &["nearest", "cron", "duration", "paths", "shell", "signature"],
     &["clock", "storage"],
 ];
 
 /// Decisions: functions of data and a given `now`.
-const PURE: [&str; 40] = [
+const PURE: [&str; 41] = [
     "cron.rs",
+    "shell.rs",
     "brief.rs",
     "brief/",
     "record/",
@@ -283,6 +284,27 @@ fn only_the_ledger_knows_its_file() {
         .map(|source| source.name.clone())
         .collect();
     none("these name labels.json", &found);
+}
+
+#[test]
+fn what_is_typed_into_a_shell_is_quoted_in_one_place() {
+    let mut found = Vec::new();
+    for source in sources("src") {
+        let is_home = source.name == "shell.rs";
+        let quotes = !is_home && source.code.contains("shell_words::quote");
+        // A label in a sentence is fine; behind a flag it is to be typed.
+        let raw = !is_home
+            && ["--label {", "--label=\"{"]
+                .iter()
+                .any(|raw| source.code.contains(raw));
+        if quotes || raw {
+            found.push(format!("src/{}", source.name));
+        }
+    }
+    none(
+        "these quote for a shell, or should; src/shell.rs does",
+        &found,
+    );
 }
 
 #[test]

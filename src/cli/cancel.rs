@@ -18,6 +18,7 @@ use crate::backend::{Backend, BackendName, RunRef};
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger, Patience};
 use crate::record::{Entry, Generation, Status, time};
+use crate::shell;
 use crate::storage::parent_of;
 use crate::wake::Wake;
 use crate::watch::requests::{Cancelling, cancel as request};
@@ -53,8 +54,10 @@ struct Survived {
 
 /// The call that stops this generation alone.
 pub fn words(label: &str, generation: Generation) -> String {
-    let label = labels::typed(label);
-    format!("dispatch cancel --label {label} --generation {generation}")
+    format!(
+        "dispatch cancel {} --generation {generation}",
+        shell::label(label)
+    )
 }
 
 /// Runs the command.
@@ -347,7 +350,8 @@ fn settle_label(
         }
         Some(Err(())) => {
             return Err(failure(format!(
-                "label \"{label}\" was started by another tool, which must stop it; or take it over first: dispatch watcher-handoff --label {label}"
+                "label \"{label}\" was started by another tool, which must stop it; or take it over first: dispatch watcher-handoff {}",
+                shell::label(label)
             )));
         }
         Some(Ok(entry)) => entry,

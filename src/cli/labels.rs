@@ -1,7 +1,5 @@
 //! Finding the label that a command names.
 
-use std::borrow::Cow;
-
 use anyhow::Result;
 
 use super::exit::{damaged, failure};
@@ -10,6 +8,7 @@ use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::nearest::nearest;
 use crate::record::Entry;
+use crate::shell;
 
 /// The label's entry.
 ///
@@ -27,11 +26,6 @@ pub fn find(home: &Home, book: &Book, label: &str) -> Result<Entry> {
     }
 }
 
-/// The label as it is typed into a shell.
-pub fn typed(label: &str) -> Cow<'_, str> {
-    shell_words::quote(label)
-}
-
 /// The sentence for a label that is in the archive alone.
 pub fn archived(home: &Home, label: &str, entry: &Entry) -> String {
     let ended = entry.time("endedAt").or_else(|| entry.time("updatedAt"));
@@ -39,9 +33,9 @@ pub fn archived(home: &Home, label: &str, entry: &Entry) -> String {
         format!(" {}", format_ago(home.now_ms() - at))
     });
     format!(
-        "label \"{label}\" is archived: it ended as {}{when}; what is kept of it is printed by: dispatch result --label {}",
+        "label \"{label}\" is archived: it ended as {}{when}; what is kept of it is printed by: dispatch result {}",
         entry.status(),
-        typed(label)
+        shell::label(label)
     )
 }
 

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use super::args::ListArgs;
 use super::exit::{OK, usage};
 use super::output::Output;
-use super::{labels, views};
+use super::views;
 use crate::duration::{format_ago, format_duration};
 use crate::home::Home;
 use crate::ledger::{Archive, Archived, Book, Ledger};
 use crate::nearest::nearest;
 use crate::record::{Entry, Status};
+use crate::shell;
 use crate::watch::recorded_summary;
 
 /// Runs the command.
@@ -30,8 +31,8 @@ pub fn run(home: &Home, output: Output, args: &ListArgs) -> Result<u8> {
     }
     if let Some(label) = &args.label {
         return Err(usage(format!(
-            "--label goes with --archived; one label of the ledger is shown by: dispatch status --label {}",
-            labels::typed(label)
+            "--label goes with --archived; one label of the ledger is shown by: dispatch status {}",
+            shell::label(label)
         )));
     }
     let book = Ledger::new(home).read()?;

@@ -16,6 +16,7 @@ use crate::gateway::configured;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::record::{Delivery, DeliveryState, Entry, Generation};
+use crate::shell;
 use crate::storage::parent_of;
 use crate::wake::Wake;
 use crate::watchers::{Keeper, Post, ensure_watcher, start_successor};
@@ -161,9 +162,9 @@ fn settle(home: &Home, label: &str, entry: &mut Entry) -> Vec<Hurried> {
 /// Why a record is owed no more.
 fn why_settled(home: &Home, label: &str) -> String {
     format!(
-        "{} has no \"deliverTo\", and nobody else is named to hear it; read it with 'dispatch result --label {}'",
+        "{} has no \"deliverTo\", and nobody else is named to hear it; read it with: dispatch result {}",
         home.paths.config.display(),
-        shell_words::quote(label)
+        shell::label(label)
     )
 }
 

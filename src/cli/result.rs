@@ -13,6 +13,7 @@ use crate::completion::artifact::read_artifact;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
 use crate::record::{Entry, Generation, Status};
+use crate::shell;
 use crate::watch::{MAX_ARTIFACT_BYTES, artifact_path, recorded_message, recorded_text};
 
 /// Runs the command. `--path` prints the bare path unless `json_asked`, which is more than a stdout that is no terminal.
@@ -87,15 +88,15 @@ fn cut_short(label: &str, path: &Path) -> String {
 fn no_result(label: &str, entry: &Entry, what: &str) -> String {
     if entry.status().is_ended() {
         return format!(
-            "label \"{label}\" has {what}; read what the ledger has by: dispatch result --label {}",
-            labels::typed(label)
+            "label \"{label}\" has {what}; read what the ledger has by: dispatch result {}",
+            shell::label(label)
         );
     }
     let status = entry.status();
     let hint = match status {
         Status::Running => format!(
             "; wait for its end by: dispatch wait {}",
-            labels::typed(label)
+            shell::operand(label)
         ),
         // Another tool's status, which nobody here brings to an end.
         _ => String::new(),

@@ -20,6 +20,7 @@ use crate::ledger::{Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{Baseline, Entry, Status, Steer, file_stem_of};
 use crate::session::key::{SessionKey, same_key};
+use crate::shell;
 use crate::storage::{create_dir_synced, parent_of, replace_synced};
 use crate::wake::{SAFETY_POLL, Wake};
 use crate::watch::requests::{self, Unsent};
@@ -165,9 +166,9 @@ fn running_in(book: &Book, key: &str) -> Option<(String, Entry)> {
 
 fn not_running(label: &str, entry: &Entry) -> String {
     format!(
-        "label \"{label}\" is not running: it is {}; go on with its session by: dispatch enqueue --label {} --mode reuse",
+        "label \"{label}\" is not running: it is {}; go on with its session by: dispatch enqueue {} --mode reuse",
         entry.status(),
-        labels::typed(label)
+        shell::label(label)
     )
 }
 

@@ -22,6 +22,7 @@ use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger};
 use crate::process::FileLock;
 use crate::record::{Entry, FailureKind, Generation, Status, time};
+use crate::shell;
 use crate::watch::{Way, resolve};
 use crate::watchers::{Heartbeat, Post};
 
@@ -300,8 +301,8 @@ fn lives_on(label: &str, survivor: &Value, now_ms: i64) -> String {
     let group = number("pid").unwrap_or(0);
     match number("generation").map(Generation::new) {
         None => format!(
-            "lives on after its label's end{since} (process group {group}); to stop it: dispatch cancel --label {}",
-            labels::typed(label)
+            "lives on after its label's end{since} (process group {group}); to stop it: dispatch cancel {}",
+            shell::label(label)
         ),
         Some(older) => format!(
             "that of generation {older} lives on after its end{since} (process group {group}); to stop it: {}",
@@ -379,8 +380,8 @@ fn print(
                 true => format!("alive: {}", saying(watcher)),
                 // Nobody but that tool starts one for it.
                 false if BackendName::of_entry(entry).is_none() => format!(
-                    "another tool's; take the label over by: dispatch watcher-handoff --label {}",
-                    labels::typed(label)
+                    "another tool's; take the label over by: dispatch watcher-handoff {}",
+                    shell::label(label)
                 ),
                 false => "dead; '529-recovery' starts a new one".to_owned(),
             },

@@ -8,10 +8,11 @@ mod look;
 mod nudge;
 mod report;
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Command, Parser};
 
 use self::look::{Found, Gateway, look};
@@ -50,10 +51,10 @@ struct DetectorArgs {
     /// No silence is too long before this (minutes, or a text such as 90s)
     #[arg(long, value_name = "MIN", default_value = "45", value_parser = parse_minutes, allow_hyphen_values = true)]
     threshold_min: Duration,
-    /// Ask and report so many sessions at most, the longest silent first
+    /// Ask, report and cancel so many sessions at most, the longest silent first
     #[arg(long, value_name = "N", default_value = "20", value_parser = parse_limit)]
     limit: usize,
-    /// Cancel what is stuck
+    /// Cancel what is reported as stuck
     #[arg(long)]
     cancel: bool,
     /// Only say what would be done
@@ -73,6 +74,7 @@ fn parse_limit(text: &str) -> Result<usize, String> {
 }
 
 /// What one run of the detector is to do.
+#[derive(Clone, Copy)]
 struct Request {
     threshold: Duration,
     limit: usize,
@@ -80,6 +82,18 @@ struct Request {
     nudges: bool,
     cancels: bool,
     quiet: bool,
+}
+
+impl Request {
+    /// What is left to do where nothing is remembered: to tell what is silent. Whoever is asked today would be asked again
+    /// at each run, and nobody may be cancelled who was not asked.
+    fn without_memory(self) -> Self {
+        Self {
+            nudges: false,
+            cancels: false,
+            ..self
+        }
+    }
 }
 
 /// The command line, for the manual page.
@@ -115,27 +129,50 @@ fn run_detector(home: &Home, args: &DetectorArgs) -> Result<u8> {
         cancels: args.cancel,
         quiet: args.quiet,
     };
-    let mut memory = match Memory::open(home).with_context(|| unkept(home))? {
-        Ok(memory) => memory,
-        Err(holder) => {
+    let opened = match way {
+        Way::Look => Memory::look(home).map(Ok),
+        Way::Act => Memory::open(home),
+    };
+    let report = match opened {
+        Ok(Ok(mut memory)) => detect_and_remember(home, &request, &mut memory)?,
+        Ok(Err(holder)) => {
             let who = holder.map_or_else(|| "another".to_owned(), |holder| holder.to_string());
             home.say(&format!("{who} is at work already; this one leaves"));
             return Ok(OK);
         }
+        Err(e) => {
+            let mut report = detect(home, &request.without_memory(), None)?;
+            report.unkept = Some(unkept(home, &request, &e));
+            report
+        }
     };
-    let report = detect(home, &request, Some(&mut memory))?;
-    if way == Way::Act {
-        memory.note_run(home.now_ms());
-        memory.save(home).with_context(|| unkept(home))?;
-    }
     let screen = Screen::from_environment(&process_environment);
     let output = Output::new(OutputChoice::Table, args.json, screen);
     report::print(output, &report, args.json, args.quiet)
 }
 
-fn unkept(home: &Home) -> String {
+fn detect_and_remember(home: &Home, request: &Request, memory: &mut Memory) -> Result<Report> {
+    let mut report = detect(home, request, Some(memory))?;
+    if request.way == Way::Act && report.unkept.is_none() {
+        memory.note_run(home.now_ms());
+        let saved = memory.save(home);
+        report.unkept = saved.err().map(|e| trouble_of_memory(home, &e));
+    }
+    Ok(report)
+}
+
+fn trouble_of_memory(home: &Home, error: &io::Error) -> String {
     let path = Memory::path(home);
-    format!("cannot use the detector's memory {}", path.display())
+    format!("{} cannot be kept: {error}", path.display())
+}
+
+/// The same, of a run that did nothing but tell.
+fn unkept(home: &Home, request: &Request, error: &io::Error) -> String {
+    let left = match request.cancels {
+        true => "nobody is asked, and nothing cancelled",
+        false => "nobody is asked",
+    };
+    format!("{}; {left}", trouble_of_memory(home, error))
 }
 
 /// Runs `dispatch stuck`.
@@ -161,32 +198,25 @@ fn detect(home: &Home, request: &Request, memory: Option<&mut Memory>) -> Result
     let ledger = Ledger::new(home);
     let book = ledger.read()?;
     let mut gateway = Gateway::new(home);
-    let mut report = Report::new(request.threshold, request.limit, request.way, home.now_ms());
-    for (label, entry) in book.entries_containing("\"running\"") {
-        if entry.status() == Status::Running {
-            let known = memory.as_deref();
-            examine(
-                home,
-                request,
-                known,
-                &mut gateway,
-                &mut report,
-                label,
-                &entry,
-            )?;
-        }
-    }
-    report.sort();
+    let mut report = survey(home, request, memory.as_deref(), &mut gateway, &book)?;
     if let Some(memory) = memory {
         remember(&mut report, memory);
         if request.way == Way::Act {
-            memory.save(home).with_context(|| unkept(home))?;
-            events::tell(home, &report.event(&events::host(home)));
-            nudge_all(home, &ledger, &mut gateway, &mut report, memory)?;
+            match memory.save(home) {
+                Ok(()) => {
+                    events::tell(home, &report.event(&events::host(home)));
+                    nudge_all(home, &ledger, &mut gateway, &mut report, memory);
+                }
+                Err(e) => {
+                    let told = request.without_memory();
+                    report = survey(home, &told, None, &mut gateway, &book)?;
+                    report.unkept = Some(unkept(home, request, &e));
+                }
+            }
         }
     }
-    if request.cancels && request.way == Way::Act {
-        cancel_all(home, &ledger, &mut report);
+    if request.cancels && report.unkept.is_none() {
+        cancel_named(home, &ledger, &mut report, request.way);
     }
     report.gateway = gateway.trouble().map(str::to_owned);
     report.wedged = wedged(home, &book);
@@ -194,6 +224,24 @@ fn detect(home: &Home, request: &Request, memory: Option<&mut Memory>) -> Result
     if !request.quiet {
         report.tell_aside(home);
     }
+    Ok(report)
+}
+
+/// Looks at every running label, the longest silence first.
+fn survey(
+    home: &Home,
+    request: &Request,
+    memory: Option<&Memory>,
+    gateway: &mut Gateway<'_>,
+    book: &Book,
+) -> Result<Report> {
+    let mut report = Report::new(request.threshold, request.limit, request.way, home.now_ms());
+    for (label, entry) in book.entries_containing("\"running\"") {
+        if entry.status() == Status::Running {
+            examine(home, request, memory, gateway, &mut report, label, &entry)?;
+        }
+    }
+    report.sort();
     Ok(report)
 }
 
@@ -289,7 +337,7 @@ fn nudge_all(
     gateway: &mut Gateway<'_>,
     report: &mut Report,
     memory: &mut Memory,
-) -> Result<()> {
+) {
     let now_ms = report.now_ms;
     for case in report.cases.iter_mut().filter(|case| case.is_nudged) {
         let since_ms = case.verdict.since_ms.unwrap_or(now_ms);
@@ -305,13 +353,18 @@ fn nudge_all(
             }
         }
     }
-    memory.save(home).with_context(|| unkept(home))
+    // The one at the end tells whether it can be saved.
+    let _ = memory.save(home);
 }
 
-/// Cancels what is stuck, as `dispatch cancel` does.
-fn cancel_all(home: &Home, ledger: &Ledger, report: &mut Report) {
-    for case in &mut report.cases {
-        if case.verdict.standing != Standing::Stuck {
+/// Cancels what is stuck and told of, as `dispatch cancel` does; the rest is named, and cancelled, by a later run.
+fn cancel_named(home: &Home, ledger: &Ledger, report: &mut Report, way: Way) {
+    report.cancels = true;
+    let stuck = report.cases.iter_mut();
+    let stuck = stuck.filter(|case| case.verdict.standing == Standing::Stuck);
+    for case in stuck.take(report.limit) {
+        if way == Way::Look {
+            case.cancelled = Some("it would be cancelled".to_owned());
             continue;
         }
         let reason = format!("stuck: {}", case.verdict.reason);

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::args::SyncArgs;
 use super::exit::{FAILURE, OK};
-use super::labels;
 use super::output::Output;
 use crate::backend::openclaw::{Listed, OpenclawBackend, list_sessions, stored_sessions};
 use crate::backend::{BackendName, RunRef, backend_of};
@@ -18,6 +17,7 @@ use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::record::{Entry, Generation, Label, Status, file_stem_of};
 use crate::session::key::{SessionKey, same_key};
 use crate::session::store::SessionRow;
+use crate::shell;
 use crate::watch::{Way, resolve};
 use crate::watchers::{Post, ensure_watcher};
 
@@ -130,8 +130,8 @@ fn reconcile(home: &Home, label: &str, entry: &Entry, way: Way) -> Result<Option
     let (Some(run), Some(name)) = (RunRef::of_entry(label, entry), BackendName::of_entry(entry))
     else {
         let reason = format!(
-            "another tool started it and watches it; take it over by: dispatch watcher-handoff --label {}",
-            labels::typed(label)
+            "another tool started it and watches it; take it over by: dispatch watcher-handoff {}",
+            shell::label(label)
         );
         return Ok(detail("skipped", None, reason));
     };

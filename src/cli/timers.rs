@@ -3,6 +3,7 @@
 //! What is going to be done is shown first; on a terminal it is asked for, elsewhere `--yes` says so. Doing it again changes
 //! nothing, `--remove` undoes it, and files that somebody else wrote are left alone.
 
+mod given;
 mod units;
 
 use std::io::{self, IsTerminal, Write};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use self::given::{Withheld, given, withheld};
 use self::units::{Job, MARK, cron_line, service, timer};
 use super::args::TimersArgs;
 use super::exit::{FAILURE, OK, failure};
@@ -24,6 +26,9 @@ use crate::storage::{Storage, replace_synced};
 /// A user manager that takes longer hangs; what it would say is read up to this size.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(30);
 const SYSTEMCTL_MOST_BYTES: u64 = 1024 * 1024;
+
+/// What the cron of some systems takes for a command at most.
+const MOST_CRON_BYTES: usize = 998;
 
 /// What is to happen to one file.
 struct Step {
@@ -88,13 +93,26 @@ pub fn run(home: &Home, output: Output, args: &TimersArgs) -> Result<u8> {
             cron: "*/5 * * * *",
         },
     ];
-    let variables = variables(home);
+    let variables = given(home);
+    if !args.remove {
+        for Withheld { variable, instead } in withheld(home) {
+            home.say(&format!(
+                "the timers are not given {variable}, which may hold a secret; {instead}"
+            ));
+        }
+    }
     if args.cron {
-        let lines: String = jobs
-            .iter()
-            .map(|job| format!("{}\n", cron_line(job, &variables)))
-            .collect();
-        write_stdout(lines.as_bytes())?;
+        for job in &jobs {
+            let line = cron_line(job, &variables);
+            if line.len() > MOST_CRON_BYTES {
+                home.say(&format!(
+                    "warn: the line for {} has {} bytes, and some crons take {MOST_CRON_BYTES} at most; a shorter PATH makes it shorter",
+                    job.unit,
+                    line.len()
+                ));
+            }
+            write_stdout(format!("{line}\n").as_bytes())?;
+        }
         return Ok(OK);
     }
     let dir = unit_dir(home)?;
@@ -165,15 +183,6 @@ pub fn run(home: &Home, output: Output, args: &TimersArgs) -> Result<u8> {
             Ok(FAILURE)
         }
     }
-}
-
-/// What decides where the state is, for a process that has no more than cron gives it.
-fn variables(home: &Home) -> Vec<(String, String)> {
-    let named = home.paths.exports.iter();
-    named
-        .filter(|(name, _)| *name != "HOME")
-        .map(|(name, path)| ((*name).to_owned(), path.to_string_lossy().into_owned()))
-        .collect()
 }
 
 /// Where the units of the user's own manager are (`systemd.unit(5)`).

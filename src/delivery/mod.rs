@@ -7,6 +7,7 @@ pub mod outbox;
 pub mod sinks;
 
 use crate::record::{Content, Delivery, DeliveryKind, DeliveryState, Entry, Status};
+use crate::shell;
 
 /// The target of a foreground watcher.
 pub const STDOUT: &str = "stdout";
@@ -304,9 +305,9 @@ fn audience(entry: &Entry, kind: DeliveryKind) -> Vec<String> {
 
 /// What to do with a text that a stdout did not take and nobody else is to hear.
 pub fn nobody_else(label: &str) -> String {
-    let label = shell_words::quote(label);
+    let label = shell::label(label);
     format!(
-        "the label names nobody else to hear it; print it with 'watcher --label {label}', or read it with 'dispatch result --label {label}'"
+        "the label names nobody else to hear it; print it with: watcher {label}; or read it with: dispatch result {label}"
     )
 }
 

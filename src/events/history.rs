@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::event::Event;
 use crate::home::Home;
-use crate::storage::{create_dir_synced, parent_of};
+use crate::storage::{create_dir_synced, open_to_read, open_to_write, parent_of};
 
 /// A file above this size becomes the one before.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
@@ -63,12 +63,7 @@ impl History {
             .map(|event| format!("{}\n", event.line()))
             .collect();
         create_dir_synced(self.home.storage.as_ref(), parent_of(&self.path))?;
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-            .open(&self.path)?;
+        let mut file = open_to_write(&self.path, OpenOptions::new().append(true).create(true))?;
         file.write_all(lines.as_bytes())?;
         // Whoever is late renames a file that has just begun, which costs the older one of the two.
         let facts = file.metadata()?;
@@ -84,7 +79,9 @@ impl History {
     pub fn labels(&self) -> BTreeSet<String> {
         let mut labels = BTreeSet::new();
         for path in [self.path_before(), self.path.clone()] {
-            let Ok(file) = File::open(path) else { continue };
+            let Ok(file) = open_to_read(&path) else {
+                continue;
+            };
             // No line is longer than the file may grow.
             for line in BufReader::new(file.take(2 * MAX_FILE_BYTES)).split(b'\n') {
                 let event = line.ok().map(|line| serde_json::from_slice::<Event>(&line));
@@ -102,7 +99,7 @@ impl History {
     /// begins with the oldest that there is. A line that cannot be read is left out, and one that is not whole yet is not taken.
     pub(super) fn since(&self, mark: Mark) -> (Vec<Event>, Mark) {
         let open = |path: &Path| {
-            let file = File::open(path).ok()?;
+            let file = open_to_read(path).ok()?;
             let inode = file.metadata().ok()?.ino();
             Some((file, inode))
         };

@@ -13,7 +13,7 @@ use super::receivers::{Unheard, post_to_webhook, push_to_loki, run_command};
 use crate::config::EventReceivers;
 use crate::home::Home;
 use crate::process::{FileLock, LockError, log_of};
-use crate::storage::replace_synced;
+use crate::storage::{open_to_read, replace_synced};
 
 /// Events older than this are news to nobody: receivers were down, or named only now.
 const NEWS_MS: i64 = 10 * 60_000;
@@ -59,7 +59,7 @@ pub fn unheard(home: &Home) -> Option<String> {
     if log.mtime_ns < mark.mtime_ns {
         return None;
     }
-    let mut file = File::open(log_path(home)).ok()?;
+    let mut file = open_to_read(&log_path(home)).ok()?;
     let mut text = Vec::new();
     file.seek(SeekFrom::Start(log.len.saturating_sub(TAIL_BYTES)))
         .ok()?;
@@ -77,7 +77,9 @@ pub(super) fn is_about_to_send(home: &Home) -> bool {
 
 /// The log, to be written to.
 pub(super) fn log(home: &Home) -> io::Result<File> {
-    log_of(&log_path(home), MAX_LOG_BYTES)
+    let path = log_path(home);
+    log_of(&path, MAX_LOG_BYTES)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot open {}: {e}", path.display())))
 }
 
 /// Sends every event that is news, to each receiver, once. Leaves at once where somebody else will.

@@ -8,12 +8,13 @@
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+
+use crate::storage::open_to_write;
 
 /// A detached child; dropping it leaves the child running.
 #[derive(Debug)]
@@ -61,17 +62,12 @@ pub fn spawn_detached(mut command: Command, log: Option<fs::File>) -> io::Result
     command.spawn().map(|child| Detached { child })
 }
 
-/// The log of a detached child, which is begun anew above `max_bytes`. A symbolic link is not followed.
+/// The log of a detached child, which is begun anew above `max_bytes`.
 ///
 /// # Errors
-/// When it cannot be opened or cut.
+/// When it cannot be opened or cut, or is no file.
 pub fn log_of(path: &Path, max_bytes: u64) -> io::Result<fs::File> {
-    let log = fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-        .open(path)?;
+    let log = open_to_write(path, fs::OpenOptions::new().append(true).create(true))?;
     if log.metadata()?.len() > max_bytes {
         log.set_len(0)?;
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use super::ProcessIdentity;
 use crate::clock::{Clock, SystemClock};
+use crate::storage::{open_to_read, open_to_write};
 
 /// How long a try goes on when the lock is taken but nobody alive has signed for it: somebody looks, or just got it.
 const UNSIGNED_PATIENCE: Duration = Duration::from_millis(1000);
@@ -74,24 +75,11 @@ pub struct FileLock {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // The flag is a small positive number on every supported system, so the conversion is exact.
-    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(no_follow)
-        .open(path)
-}
-
-/// Opens a lock file for looking alone. A named pipe in its place keeps nobody waiting.
-fn look_at(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path)
+    let mut how = OpenOptions::new();
+    open_to_write(
+        path,
+        how.read(true).write(true).create(true).truncate(false),
+    )
 }
 
 /// The file under `path` is still the one that was locked (a sweep may have removed it in between).
@@ -192,7 +180,7 @@ impl FileLock {
 
     /// Somebody holds the lock right now. Looking takes a shared lock for an instant and never blocks anyone longer.
     pub fn is_held(path: &Path) -> bool {
-        let Ok(file) = look_at(path) else {
+        let Ok(file) = open_to_read(path) else {
             return false;
         };
         match retry_interrupted(|| fs2::FileExt::try_lock_shared(&file)) {
@@ -274,7 +262,7 @@ fn wait_for(
 
 fn read_holder(path: &Path) -> Option<LockHolder> {
     let mut text = String::new();
-    look_at(path)
+    open_to_read(path)
         .ok()?
         .take(4096)
         .read_to_string(&mut text)

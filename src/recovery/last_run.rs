@@ -2,12 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::home::Home;
+use crate::storage::open_to_write;
 
 /// The file's name in the state directory.
 const NAME: &str = "recovery.json";
@@ -49,14 +49,9 @@ impl LastRun {
         let mut text = serde_json::to_vec(&run)?;
         text.push(b'\n');
         // In place and without a sync: half a stamp reads as none, and none is worth no more than the next one.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags.bits() as i32)
-            .open(Self::path(home))?;
+        let mut how = OpenOptions::new();
+        how.write(true).create(true).truncate(false);
+        let mut file = open_to_write(&Self::path(home), &mut how)?;
         file.write_all(&text)?;
         file.set_len(text.len() as u64)?;
         Ok(())

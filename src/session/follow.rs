@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::lines::{BLOCK_BYTES, LineCutter, read_at_most};
 use super::reader::{PositionedLine, parse};
+use crate::storage::open_to_read;
 
 /// A batch ends with the line that reaches this many bytes.
 pub const BATCH_BYTES: u64 = 4 * 1024 * 1024;
@@ -114,7 +115,7 @@ impl Follower {
         if self.open.as_ref().is_some_and(is_open) {
             return Ok(Some(at_path));
         }
-        let file = match File::open(&self.path) {
+        let file = match open_to_read(&self.path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),

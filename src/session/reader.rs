@@ -18,6 +18,7 @@ use super::line::{Line, Message};
 use super::lines::{BLOCK_BYTES, ForwardLines, ReverseLines, read_at_most};
 use super::terminal::{Turn, TurnSearch};
 use crate::record::Baseline;
+use crate::storage::open_to_read;
 
 /// A session header is looked for in this many bytes at the start of a file.
 const MAX_HEADER_BYTES: usize = BLOCK_BYTES;
@@ -291,7 +292,7 @@ pub(super) fn parse(bytes: &[u8], skipped: &mut u64) -> Option<Line> {
 }
 
 fn open_if_exists(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+    match open_to_read(path) {
         Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),

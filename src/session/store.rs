@@ -5,7 +5,6 @@
 //! atomically, so that a reader never needs a lock.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,7 @@ use serde_json::{Map, Value};
 use super::key::same_key;
 use crate::record::time;
 use crate::record::{Baseline, json};
+use crate::storage::open_to_read;
 
 /// The largest store that is read, in bytes.
 pub const MAX_STORE_BYTES: u64 = 256 * 1024 * 1024;
@@ -216,7 +216,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StoreError> {
         path: path.to_owned(),
         source,
     };
-    let file = match File::open(path) {
+    let file = match open_to_read(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(failed(e)),

@@ -90,7 +90,8 @@ pub struct Memory {
     labels: BTreeMap<String, Suspicion>,
     last_run_at: Option<i64>,
     is_another_run: bool,
-    _lock: FileLock,
+    /// Of one that is only looked at there is none.
+    _lock: Option<FileLock>,
 }
 
 impl Memory {
@@ -105,18 +106,30 @@ impl Memory {
             Ok(lock) => lock,
             Err(holder) => return Ok(Err(holder)),
         };
+        Self::of_file(home, path, Some(lock)).map(Ok)
+    }
+
+    /// The memory as it is now, for one who does not save it: nothing is written or locked.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn look(home: &Home) -> io::Result<Self> {
+        Self::of_file(home, Self::path(home), None)
+    }
+
+    fn of_file(home: &Home, path: PathBuf, lock: Option<FileLock>) -> io::Result<Self> {
         let Content {
             last_run_at,
             labels,
         } = read(home, &path)?;
-        Ok(Ok(Self {
+        Ok(Self {
             kept: labels.clone(),
             labels,
             last_run_at,
             is_another_run: false,
             path,
             _lock: lock,
-        }))
+        })
     }
 
     /// Where it is kept.

@@ -35,6 +35,7 @@ use crate::completion::choice::is_generic_summary;
 use crate::completion::structured::{Said, said};
 use crate::home::Home;
 use crate::record::{Entry, Status};
+use crate::shell;
 use crate::watchers::Post;
 
 /// Who gets the result.
@@ -65,7 +66,8 @@ pub const MAX_ARTIFACT_BYTES: u64 = 1024 * 1024 * 1024;
 /// Why a label that runs cannot be watched.
 fn nothing_to_watch(label: &str) -> String {
     format!(
-        "label \"{label}\" names no session of dispatch; one that another tool started is taken over by: dispatch watcher-handoff --label {label}"
+        "label \"{label}\" names no session of dispatch; one that another tool started is taken over by: dispatch watcher-handoff {}",
+        shell::label(label)
     )
 }
 

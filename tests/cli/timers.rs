@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{House, Ran, program, run};
+use crate::support::{House, Ran, kill_hard, program, run};
 
 /// A house whose `systemctl` writes down what it is asked, and answers as `script` says.
 fn house_with_systemctl(script: &str) -> House {
@@ -145,7 +145,16 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         return;
     }
     let house = house_with_systemctl("exit 0");
-    install(&house, &["--yes"]).exits(0);
+    let odd = house.path("50% $x \"y\" 'z' \\n;");
+    let path = format!(
+        "{}:{}:/usr/bin:/bin",
+        house.path("bin").display(),
+        odd.display()
+    );
+    let mut command = house.command("dispatch");
+    command.args(["install-timers", "--yes"]).env("PATH", path);
+    command.env("DISPATCH_HOME", odd);
+    run(command, b"").exits(0);
     let mut verify = Command::new("systemd-analyze");
     verify.args(["--user", "verify", "--man=no"]);
     verify.args(NAMES.map(|name| units(&house).join(name)));
@@ -174,6 +183,162 @@ fn crontab_lines_run_where_nothing_is_set() {
         let ran = run(shell, b"");
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
     }
+}
+
+/// The command of a crontab's line, as cron hands it to a shell.
+fn command_of(line: &str) -> String {
+    let fields: Vec<&str> = line.splitn(6, ' ').collect();
+    fields[5].replace("\\%", "%")
+}
+
+#[track_caller]
+fn runs_as_from_cron(house: &House, line: &str) {
+    let mut shell = Command::new("/bin/sh");
+    shell.env_clear().args(["-c", &command_of(line)]);
+    shell
+        .env("HOME", house.path("user"))
+        .env("PATH", "/usr/bin:/bin");
+    run(shell, b"").exits(0);
+}
+
+#[test]
+fn timers_look_after_the_state_that_a_profile_of_openclaw_leads_to() {
+    let house = house_with_systemctl("exit 0");
+    let openclaw = house.path("user/.openclaw-work");
+    fs::create_dir_all(openclaw.join("dispatch")).expect("creatable");
+    let install = |words: &[&str]| {
+        let mut command = house.command("dispatch");
+        let path = format!("{}:bin:/usr/bin:/bin", house.path("bin").display());
+        command.env_remove("DISPATCH_HOME").env("PATH", path);
+        command.env("OPENCLAW_PROFILE", "work");
+        command.arg("install-timers").args(words);
+        let ran = run(command, b"").exits(0);
+        assert_eq!(ran.stderr, "");
+        ran.stdout
+    };
+    let variables = [
+        format!("DISPATCH_HOME={}/dispatch", openclaw.display()),
+        format!("OPENCLAW_STATE_DIR={}", openclaw.display()),
+        format!("PATH={}:/usr/bin:/bin", house.path("bin").display()),
+    ];
+    install(&["--yes"]);
+    for name in [NAMES[0], NAMES[2]] {
+        let service = fs::read_to_string(units(&house).join(name)).expect("written");
+        let given: Vec<&str> = service
+            .lines()
+            .filter_map(|line| line.strip_prefix("Environment=\"")?.strip_suffix('"'))
+            .collect();
+        assert_eq!(given, variables);
+    }
+    let printed = install(&["--cron"]);
+    let program = |name| program(name).display().to_string();
+    assert_eq!(
+        printed,
+        format!(
+            "* * * * * {0} {1}\n*/5 * * * * {0} {2} --quiet\n",
+            variables.join(" "),
+            program("529-recovery"),
+            program("stuck-detector"),
+        )
+    );
+    for (line, written) in printed.lines().zip(["recovery.json", "stuck.json"]) {
+        runs_as_from_cron(&house, line);
+        assert!(openclaw.join("dispatch").join(written).exists(), "{line}");
+    }
+}
+
+#[test]
+fn a_watcher_that_timers_revive_finds_the_programs_of_whoever_installed_them() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    let bin = house.path("bin of 50%");
+    fs::create_dir_all(&bin).expect("creatable");
+    let check = bin.join("check-the-work");
+    fs::write(&check, "#!/bin/sh\ngrep -q hi\n").expect("writable");
+    fs::set_permissions(&check, fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut command = house.command("dispatch");
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    command.env("PATH", path).args(["install-timers", "--cron"]);
+    let printed = run(command, b"").exits(0).stdout;
+    let script = format!("{}; echo hi", gate.pass());
+    let words = ["enqueue", "--label", "w", "--verify-cmd", "check-the-work"];
+    house
+        .dispatch(&[&words[..], &["--", "sh", "-c", &script]].concat())
+        .exits(0);
+    house.runner_pid("w");
+    kill_hard(house.watcher_pid("w"));
+    runs_as_from_cron(&house, printed.lines().next().expect("a line"));
+    house.watcher_pid("w");
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
+}
+
+#[test]
+fn what_may_be_secret_is_not_written_and_said_where_to_put() {
+    let house = house_with_systemctl("exit 0");
+    let install = |words: &[&str], url: &str| {
+        let mut command = house.command("dispatch");
+        let path = format!("{}:/usr/bin:/bin", house.path("bin").display());
+        command.env("PATH", path).arg("install-timers").args(words);
+        command.env("OPENCLAW_GATEWAY_URL", url);
+        for name in ["LOKI_PUSH_URL", "DISPATCH_WEBHOOK_URL"] {
+            command.env(name, "https://me:s3cret@example.org/");
+        }
+        for name in [
+            "DISPATCH_WEBHOOK_SECRET",
+            "OPENCLAW_GATEWAY_TOKEN",
+            "OPENCLAW_GATEWAY_PASSWORD",
+        ] {
+            command.env(name, "s3cret");
+        }
+        command.env("DISPATCH_HOST", "my host");
+        run(command, b"").exits(0)
+    };
+    let told = "\
+[dispatch] the timers are not given LOKI_PUSH_URL, which may hold a secret; put it into STATE/config.json as \"events.loki\"
+[dispatch] the timers are not given DISPATCH_WEBHOOK_URL, which may hold a secret; put it into STATE/config.json as \"events.webhook.url\"
+[dispatch] the timers are not given DISPATCH_WEBHOOK_SECRET, which may hold a secret; put it into STATE/config.json as \"events.webhook.secret\"
+[dispatch] the timers are not given OPENCLAW_GATEWAY_TOKEN, which may hold a secret; put it into USER/.openclaw/openclaw.json as \"gateway.auth.token\"
+[dispatch] the timers are not given OPENCLAW_GATEWAY_PASSWORD, which may hold a secret; put it into USER/.openclaw/openclaw.json as \"gateway.auth.password\"
+";
+    let told = told
+        .replace("STATE", &house.state().display().to_string())
+        .replace("USER", &house.path("user").display().to_string());
+    let url = "wss://example.org:1";
+    let printed = install(&["--cron"], url);
+    assert_eq!(printed.stderr, told);
+    for line in printed.stdout.lines() {
+        let given = " DISPATCH_HOST='my host' OPENCLAW_GATEWAY_URL=wss://example.org:1 PATH=";
+        assert!(line.contains(given), "{line}");
+    }
+    let hidden = "wss://example.org/?token=s3cret";
+    let written = install(&["--yes"], hidden);
+    let last = "[dispatch] the timers are not given OPENCLAW_GATEWAY_URL, which may hold a secret; install them with the address alone\n";
+    assert_eq!(written.stderr, format!("{told}{last}"));
+    for name in NAMES {
+        let unit = fs::read_to_string(units(&house).join(name)).expect("written");
+        assert!(!unit.contains("s3cret"), "{unit}");
+    }
+    assert!(!printed.stdout.contains("s3cret"), "{}", printed.stdout);
+    // Taking them away needs none of it.
+    assert_eq!(install(&["--remove", "--yes"], url).stderr, "");
+}
+
+#[test]
+fn a_line_that_is_too_long_for_some_crons_is_told() {
+    let house = House::new();
+    let mut command = house.command("dispatch");
+    command.env("PATH", format!("/{}:/usr/bin:/bin", "x".repeat(1000)));
+    command.args(["install-timers", "--cron"]);
+    let ran = run(command, b"").exits(0);
+    for (said, line) in ran.stderr.lines().zip(ran.stdout.lines()) {
+        let tail = format!(
+            " has {} bytes, and some crons take 998 at most; a shorter PATH makes it shorter",
+            line.len()
+        );
+        assert!(said.ends_with(&tail), "{said}");
+    }
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran:?}");
 }
 
 /// Without a home, every program says what is missing.

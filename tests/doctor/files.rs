@@ -126,6 +126,30 @@ fn a_file_of_somebody_else_is_told_with_how_to_take_it() {
 }
 
 #[test]
+fn many_files_of_somebody_else_are_taken_at_once() {
+    let house = sound_house();
+    let all: Vec<PathBuf> = house.state_files().into_keys().collect();
+    for path in &all {
+        if chown(path, Some(12_345), Some(12_345)).is_err() {
+            println!("skipped: only root gives files away");
+            return;
+        }
+    }
+    let told = only(look(&house), "permissions", "wrong");
+    let state = house.state().display().to_string();
+    assert_eq!(told.todo, format!("run: sudo chown -R 0:0 {state}"));
+    // What lies beside is not taken.
+    fs::write(house.state().join("notes.txt"), "theirs").expect("writable");
+    let told = only(look(&house), "permissions", "wrong");
+    let start = format!("run: sudo chown -R 0:0 {state}/archive.jsonl {state}/artifacts ");
+    let start = start.replace(&format!("{state}/archive.jsonl "), "");
+    assert!(told.todo.starts_with(&start), "{told:#?}");
+    assert!(!told.todo.contains("notes.txt"), "{told:#?}");
+    heed(&house, &told);
+    is_sound(&house);
+}
+
+#[test]
 fn a_planted_link_is_told_and_neither_followed_nor_taken_away() {
     let house = sound_house();
     let secret = house.path("secret");

@@ -1,8 +1,10 @@
 //! `doctor`: each thing that can be wrong is made wrong for real, is told, and is gone once its own advice was taken.
 
+mod deliveries;
 mod disk;
 mod files;
 mod leftovers;
+mod owners;
 mod processes;
 mod surroundings;
 

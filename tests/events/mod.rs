@@ -1,6 +1,7 @@
 //! Lifecycle events, heard by real HTTP servers and commands.
 
 use std::fs;
+use std::process::Stdio;
 
 use dispatch::signature::signature;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::outbox::receiver::{Answer, Receiver, Request};
 use crate::outbox::{enqueue_to, quiet};
 use crate::retries::{agent, ask, quick};
-use crate::support::{House, eventually, kill_hard};
+use crate::support::{House, Ran, eventually, finish_soon, kill_hard};
 
 /// The events of the history, oldest first.
 fn history(house: &House) -> Vec<Value> {
@@ -385,4 +386,72 @@ fn receivers_that_make_no_sense_are_refused() {
     let told = slip.dispatch(&["list"]).exits(0);
     let hint = "unknown key \"events.lokki\"; did you mean \"events.loki\"?";
     assert!(told.stderr.contains(hint), "{told:?}");
+}
+
+/// What `dispatch` says of these words, which it must not wait for anybody to say.
+#[track_caller]
+fn dispatch_soon(house: &House, words: &[&str]) -> Ran {
+    let mut command = house.command("dispatch");
+    command.args(words);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish_soon(command.spawn().expect("the program starts"))
+}
+
+const NO_FILE: &str = "it is a pipe or a device, and no file";
+
+#[test]
+fn a_pipe_in_place_of_the_history_holds_nobody_up() {
+    let house = House::new();
+    fs::create_dir_all(house.state()).expect("creatable");
+    house.gate("state/history.jsonl");
+    let history = house.state().join("history.jsonl");
+    let said = format!(
+        "[dispatch] cannot write the history {}: {NO_FILE}; the event is lost, and nothing else\n",
+        history.display()
+    );
+    let words = ["enqueue", "--label", "l", "--wait", "--", "echo", "hi"];
+    let ran = dispatch_soon(&house, &words).exits(0);
+    assert!(ran.stderr.starts_with(&said), "{ran:?}");
+    assert_eq!(house.ended("l")["status"], "done");
+    let doctor = dispatch_soon(&house, &["doctor"]).exits(1);
+    let told = format!("{} is a named pipe, and no file", history.display());
+    assert!(doctor.stdout.contains(&told), "{doctor:?}");
+    quiet(&house);
+}
+
+#[test]
+fn a_pipe_in_place_of_the_senders_log_holds_nobody_up() {
+    let house = house_telling(&json!({"command": ["true"]}));
+    house.gate("state/events.log");
+    let log = house.state().join("events.log");
+    let words = ["enqueue", "--label", "l", "--wait", "--", "echo", "hi"];
+    let ran = dispatch_soon(&house, &words).exits(0);
+    let said = format!(
+        "[dispatch] cannot send events: cannot open {}: {NO_FILE}; the history has them\n",
+        log.display()
+    );
+    assert!(ran.stderr.starts_with(&said), "{ran:?}");
+    assert_eq!(house.ended("l")["status"], "done");
+    history_of(&house, "l", 2);
+    dispatch_soon(&house, &["doctor"]).exits(1);
+    quiet(&house);
+}
+
+#[test]
+fn a_pipe_in_place_of_the_archive_or_a_lock_is_refused_at_once() {
+    let house = House::new();
+    house.enqueue("l", "echo hi");
+    house.ended("l");
+    quiet(&house);
+    for name in ["archive.jsonl", "labels.json.lock"] {
+        let path = house.state().join(name);
+        let _ = fs::remove_file(&path);
+        house.gate(&format!("state/{name}"));
+        let words = ["enqueue", "--label", "l", "--", "echo", "hi"];
+        let ran = dispatch_soon(&house, &words).exits(1);
+        assert!(ran.stderr.contains(name), "{ran:?}");
+        assert!(ran.stderr.contains(NO_FILE), "{ran:?}");
+        fs::remove_file(path).expect("ours");
+    }
+    assert_eq!(house.entry("l")["status"], "done");
 }

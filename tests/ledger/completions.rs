@@ -237,7 +237,7 @@ fn where_the_mended_configuration_names_nobody_it_is_parked_and_redeliver_settle
     assert_eq!(
         told,
         format!(
-            "new: was parked, is owed no more: {path} has no \"deliverTo\", and nobody else is named to hear it; read it with 'dispatch result --label new'\n"
+            "new: was parked, is owed no more: {path} has no \"deliverTo\", and nobody else is named to hear it; read it with: dispatch result --label new\n"
         )
     );
     let entry = house.entry("new");

@@ -176,7 +176,7 @@ fn where_nobody_else_is_named_it_waits_in_sight_until_it_is_printed() {
     house.enqueue("w", &format!("{}; echo result", gate.pass()));
     let watcher = foreground(&house, "w", full());
     gate.open();
-    let todo = "the label names nobody else to hear it; print it with 'watcher --label w', or read it with 'dispatch result --label w'";
+    let todo = "the label names nobody else to hear it; print it with: watcher --label w; or read it with: dispatch result --label w";
     let ran = finish_soon(watcher).exits(1);
     assert!(ran.stderr.trim_end().ends_with(todo), "{ran:?}");
     quiet(&house);

@@ -111,7 +111,7 @@ fn a_run_of_the_reference_is_left_to_it_until_somebody_takes_it_over() {
     );
     refused(
         &["watcher-handoff", "--label", "running-ping"],
-        "no gateway is configured that its session could be on; end it by: dispatch done --label running-ping",
+        "no gateway is configured that its session could be on; end it by: dispatch done --label running-ping --checklist '{\"work_complete\":true}'",
     );
     refused(
         &["watcher-handoff", "--label", "reuse-label"],

@@ -156,6 +156,7 @@ $ dispatch stuck --json
     }
   ],
   "gateway_error": null,
+  "memory_error": null,
   "labels": []
 }
 => 1

@@ -90,6 +90,7 @@ $ dispatch stuck
   "wedged_watchers": [],
   "parked_deliveries": [],
   "gateway_error": null,
+  "memory_error": null,
   "labels": [
     {
       "label": "slow",

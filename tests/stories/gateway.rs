@@ -162,6 +162,7 @@ $ OPENCLAW_GATEWAY_URL=ws://127.0.0.1:1 dispatch stuck --json
   "wedged_watchers": [],
   "parked_deliveries": [],
   "gateway_error": "no gateway answers at ws://127.0.0.1:1/: Connection refused (os error 111); start it with 'openclaw gateway run', or set OPENCLAW_GATEWAY_URL",
+  "memory_error": null,
   "labels": [
     {
       "label": "away",

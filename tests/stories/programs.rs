@@ -251,6 +251,7 @@ $ stuck-detector --dry-run --json
   "wedged_watchers": [],
   "parked_deliveries": [],
   "gateway_error": null,
+  "memory_error": null,
   "labels": []
 }
 "#,

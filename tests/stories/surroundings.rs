@@ -176,7 +176,7 @@ $ 529-recovery
 2> [dispatch] cannot record when the scan ran in ROOT/state/recovery.json: Read-only file system (os error 30)
 => 1
 $ stuck-detector
-2> [dispatch] cannot use the detector's memory ROOT/state/stuck.json: Read-only file system (os error 30)
+memory: ROOT/state/stuck.json cannot be kept: Read-only file system (os error 30); nobody is asked
 => 1
 "#,
     );

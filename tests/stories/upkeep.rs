@@ -132,7 +132,7 @@ $ dispatch watcher-handoff --label built
 $ dispatch watcher-handoff --label built --output table
 built: it has ended (done) and owes nothing: it needs no watcher
 $ dispatch watcher-handoff --label theirs
-2> [dispatch] label "theirs" was started by another tool, and cannot be taken over: it went on with an older session, whose earlier replies cannot be told from its own; end it by: dispatch done --label theirs
+2> [dispatch] label "theirs" was started by another tool, and cannot be taken over: it went on with an older session, whose earlier replies cannot be told from its own; end it by: dispatch done --label theirs --checklist '{"work_complete":true}'
 => 1
 $ dispatch watcher-handoff --label 'of another tool' --output table
 of another tool: it is spawn-warning and owes nothing: it needs no watcher

@@ -206,10 +206,10 @@ fn a_dry_run_writes_nothing() {
     });
     let before = house.state_files();
     detect(&house, &words).exits(0);
-    let mut after = house.state_files();
-    let lock = house.state().join("stuck.json.lock");
-    after.insert(lock.clone(), before[&lock].clone());
-    assert!(before == after, "a dry run has changed something");
+    assert!(
+        house.state_files() == before,
+        "a dry run has changed something"
+    );
     alerts(&house, &[]);
     detect(&house, &words).exits(1);
     assert_eq!(house.entry("w")["cancelRequested"], json!(null));

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{alerts, detect, remembered, stuck};
 use crate::concurrency::recovery::{MINUTE_MS, age_heartbeat, now_ms, stopped_watcher};
+use crate::ledger::full_disk::SmallDisk;
 use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, record_in};
 use crate::support::{House, eventually, is_alive, kill, kill_hard, run};
@@ -88,6 +89,36 @@ fn more_than_the_limit_are_counted() {
         none.stderr,
         "[stuck-detector] --limit: \"0\" is no count; give a whole number from 1\n"
     );
+}
+
+#[test]
+fn what_is_cancelled_is_named_and_the_rest_is_left_to_the_next_run() {
+    let house = House::new();
+    let ledger: serde_json::Value = serde_json::from_str(OVERDUE).expect("JSON");
+    let mut entries = json!({});
+    for (label, due) in [("a", "04"), ("b", "05"), ("c", "06")] {
+        entries[label] = ledger["late"].clone();
+        entries[label]["retryAt"] = json!(format!("2026-01-02T{due}:00:00.000Z"));
+    }
+    house.write_ledger(entries.to_string());
+    let told = |words: &[&str], label: &str, cancelled: &str, more: &str| {
+        let ran = house.run("stuck-detector", words).exits(1);
+        let lines: Vec<&str> = ran.stdout.lines().collect();
+        let start = format!("stuck: \"{label}\": ");
+        assert!(lines[0].starts_with(&start), "{ran:?}");
+        assert!(lines[0].ends_with(cancelled), "{ran:?}");
+        assert_eq!(lines[1..], [more], "{ran:?}");
+    };
+    let statuses = || ["a", "b", "c"].map(|label| house.entry(label)["status"].clone());
+    let words = ["--limit", "1", "--cancel", "--dry-run"];
+    let more = "stuck: 2 more, left to the next run; --limit takes in more";
+    told(&words, "a", "; it would be cancelled", more);
+    assert_eq!(statuses(), ["running", "running", "running"]);
+    told(&words[..3], "a", "; it is cancelled", more);
+    assert_eq!(statuses(), ["cancelled", "running", "running"]);
+    let more = "stuck: 1 more, left to the next run; --limit takes in more";
+    told(&words[..3], "b", "; it is cancelled", more);
+    assert_eq!(statuses(), ["cancelled", "cancelled", "running"]);
 }
 
 #[test]
@@ -231,4 +262,77 @@ fn a_gateway_that_does_not_answer_is_told_of_and_proves_nothing() {
     assert_eq!(json["stuck_count"], 0);
     assert_eq!(json["labels"][0]["verdict"], "unknown");
     assert!(json["gateway_error"].is_string(), "{json:#}");
+}
+
+#[test]
+fn a_disk_that_keeps_no_memory_hides_nothing() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::under(&house, 256) else {
+        return;
+    };
+    house.write_ledger(OVERDUE);
+    let memory = house.state().join("stuck.json");
+    let told = |words: &[&str], last: &str| {
+        let ran = house.run("stuck-detector", words).exits(1);
+        let lines: Vec<&str> = ran.stdout.lines().collect();
+        assert!(lines[0].starts_with("stuck: \"late\": "), "{ran:?}");
+        let last = last.replace("MEMORY", &memory.display().to_string());
+        let expected: &[&str] = if last.is_empty() { &[] } else { &[&last] };
+        assert_eq!((&lines[1..], ran.stderr.as_str()), (expected, ""));
+    };
+    let full = "memory: MEMORY cannot be kept: No space left on device (os error 28)";
+    let filler = disk.fill(0);
+    told(&[], &format!("{full}; nobody is asked"));
+    told(&["--quiet"], &format!("{full}; nobody is asked"));
+    let nothing = format!("{full}; nobody is asked, and nothing cancelled");
+    told(&["--cancel"], &nothing);
+    assert_eq!(house.entry("late")["cancelRequested"], json!(null));
+    told(&["--dry-run"], "");
+    let json = house.run("stuck-detector", &["--json"]).exits(1).json();
+    assert_eq!(json["ok"], false);
+    let why = json["memory_error"].as_str().expect("a text");
+    assert!(why.ends_with("(os error 28); nobody is asked"), "{json:#}");
+    std::fs::remove_file(&filler).expect("ours");
+    told(&[], "");
+    // Nothing new is to be remembered but that it was there.
+    let filler = disk.fill(0);
+    told(&[], full);
+    std::fs::remove_file(&filler).expect("ours");
+    disk.remount("ro");
+    let fixed =
+        "memory: MEMORY cannot be kept: Read-only file system (os error 30); nobody is asked";
+    told(&[], fixed);
+    told(&["--dry-run"], "");
+}
+
+#[test]
+fn an_end_that_cannot_be_recorded_hides_nothing_else() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::under(&house, 4096) else {
+        return;
+    };
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo hi", gate.pass()));
+    let runner = house.runner_pid("w");
+    kill_hard(house.watcher_pid("w"));
+    gate.open();
+    eventually("the run is over", || (!is_alive(runner)).then_some(()));
+    let mut ledger = house.ledger();
+    let overdue: serde_json::Value = serde_json::from_str(OVERDUE).expect("JSON");
+    ledger["late"] = overdue["late"].clone();
+    house.write_ledger(ledger.to_string());
+    let filler = disk.fill(0);
+    for told in [
+        house.run("stuck-detector", &[]).exits(1),
+        house.dispatch(&["stuck"]).exits(1),
+    ] {
+        assert!(told.stdout.starts_with("stuck: \"late\": "), "{told:?}");
+        let unknown =
+            "\nunknown: \"w\" could not be judged: it is over, and that is not recorded: ";
+        assert!(told.stdout.contains(unknown), "{told:?}");
+    }
+    std::fs::remove_file(&filler).expect("ours");
+    house.run("stuck-detector", &[]).exits(1);
+    assert_eq!(house.entry("w")["status"], "done");
+    assert_eq!(house.full_text("w"), "hi\n");
 }

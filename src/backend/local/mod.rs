@@ -17,7 +17,6 @@ mod undescribed;
 mod waiter;
 
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -38,6 +37,7 @@ use crate::record::{Attempt, Baseline, Entry, FailureKind, Selection};
 use crate::session::reader::{read_run_turn, take_baseline};
 use crate::session::store::{SessionRow, read_row};
 use crate::session::terminal::{FailedStop, Turn};
+use crate::storage::open_to_write;
 use uuid::Uuid;
 
 /// A session that is written to for so long after another program took it over is not waited for any more.
@@ -188,12 +188,8 @@ impl Backend for LocalBackend<'_> {
         let files = self.files(run);
         // Read first: a run nobody described cannot be carried, and the error names the file.
         files.spec(self.home.storage.as_ref())?;
-        let log = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-            .open(files.log())?;
+        let mut how = std::fs::OpenOptions::new();
+        let log = open_to_write(&files.log(), how.append(true).create(true))?;
         let mut command = Command::new(&self.home.programs.dispatch);
         command
             .arg("local-runner")

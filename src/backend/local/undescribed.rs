@@ -13,6 +13,7 @@ use super::survivor::group_at_work;
 use crate::backend::{RunRef, Settled, Text};
 use crate::process::signal_group;
 use crate::record::{Failure, FailureKind};
+use crate::shell;
 
 impl LocalBackend<'_> {
     /// Why the run's description cannot be used: it is gone, or damaged.
@@ -38,9 +39,9 @@ impl LocalBackend<'_> {
             return Ok(None);
         };
         if let Some(group) = group_at_work(self.home.storage.as_ref(), files) {
-            let label = shell_words::quote(&run.label);
+            let label = shell::label(&run.label);
             return Err(io::Error::other(format!(
-                "{lack}; its command is at work (process group {group}), and nobody can tell how it ends; to stop it: dispatch cancel --label {label}"
+                "{lack}; its command is at work (process group {group}), and nobody can tell how it ends; to stop it: dispatch cancel {label}"
             )));
         }
         let why = match files.dir().exists() {

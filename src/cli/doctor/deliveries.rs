@@ -7,6 +7,7 @@ use crate::delivery::{STDOUT, is_owed};
 use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::record::DeliveryState;
+use crate::shell;
 use crate::watchers::Post;
 
 /// A delivery that is tried for longer than this is told of: a chat or a gateway that restarts is back by then.
@@ -32,7 +33,8 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
             }
             let what = format!("label \"{label}\": to {} parked: {why}", delivery.target);
             found.wrong("delivery", what).todo(format!(
-                "mend that, then run: dispatch redeliver --label {label}"
+                "mend that, then run: dispatch redeliver {}",
+                shell::label(label)
             ));
         }
         for delivery in &deliveries {
@@ -45,7 +47,8 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
                 found
                     .wrong("delivery", format!("label \"{label}\": {line}"))
                     .todo(format!(
-                        "mend that, or try at once: dispatch redeliver --label {label}"
+                        "mend that, or try at once: dispatch redeliver {}",
+                        shell::label(label)
                     ));
             }
         }

@@ -1,6 +1,6 @@
 //! What lies in the state directory: whose it is, who may read it, and what has no business there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -107,6 +107,19 @@ fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// The user and group that files made by us have, as `chown` takes them.
+fn own_ids() -> String {
+    format!("{}:{}", own_uid(), rustix::process::getegid().as_raw())
+}
+
+/// Whether we may give a file to the group.
+fn is_own_group(gid: u32) -> bool {
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    own_uid() == 0
+        || rustix::process::getegid().as_raw() == gid
+        || groups.iter().any(|group| group.as_raw() == gid)
+}
+
 fn is_plain(facts: &Metadata) -> bool {
     facts.is_file() || facts.is_dir()
 }
@@ -128,6 +141,7 @@ fn is_config(home: &Home, path: &Path) -> bool {
 pub(super) fn check(home: &Home, tree: &Tree, found: &mut Findings) {
     check_top(home, found);
     check_owners(home, tree, found);
+    check_group(home, tree, found);
     check_modes(home, tree, found);
     check_config(home, found);
     check_kinds(home, tree, found);
@@ -171,6 +185,7 @@ fn check_owners(home: &Home, tree: &Tree, found: &mut Findings) {
     let Some((first, facts)) = foreign.first() else {
         return;
     };
+    let ids = own_ids();
     let owner = facts.uid();
     let what = format!(
         "{}{} belongs to user {owner}, and you are user {own}",
@@ -180,17 +195,53 @@ fn check_owners(home: &Home, tree: &Tree, found: &mut Findings) {
             count => format!(" (and {} more)", count - 1),
         },
     );
-    let todo = match own {
-        0 if of_top.is_some() => format!(
-            "run dispatch as that user, and not as root; what should be yours: chown -R {own} {}",
-            word(&home.paths.home)
+    let paths = foreign.iter().map(|(path, _)| *path);
+    let top = word(&home.paths.home);
+    // A link is taken itself, never what it leads to: with -R that is so anyway.
+    let todo = match (&of_top, own) {
+        (Some(_), 0) => format!(
+            "run dispatch as that user, and not as root; what should be yours: chown -R {ids} {top}"
         ),
-        _ => {
-            let paths = foreign.iter().map(|(path, _)| *path);
-            format!("run: sudo chown {own} {}", words(paths))
+        (Some(_), _) => {
+            format!("run dispatch as that user; what should be yours: sudo chown -R {ids} {top}")
         }
+        (None, _) if foreign.len() <= NAMED => {
+            format!("run: sudo chown -h {ids} {}", words(paths))
+        }
+        (None, _) => format!("run: sudo chown -R {ids} {}", roots(home, paths)),
     };
     found.wrong("permissions", what).todo(todo);
+}
+
+/// What `chown -R` has to be given for all these: the state directory, where nothing of others is in it.
+fn roots<'a>(home: &Home, paths: impl Iterator<Item = &'a Path>) -> String {
+    let top = &home.paths.home;
+    let root = |path: &Path| match path.strip_prefix(top) {
+        Ok(_) if is_ours_alone(top) => top.clone(),
+        Ok(inside) => top.join(inside.iter().next().unwrap_or_default()),
+        Err(_) => path.to_owned(),
+    };
+    let roots: BTreeSet<PathBuf> = paths.map(root).collect();
+    let roots: Vec<String> = roots.iter().map(|root| word(root)).collect();
+    roots.join(" ")
+}
+
+/// A ledger's group is kept by every change, where that can be.
+fn check_group(home: &Home, tree: &Tree, found: &mut Findings) {
+    let path = &home.paths.labels;
+    let Some(facts) = tree.files.get(path) else {
+        return;
+    };
+    let is_own = facts.uid() == own_uid();
+    if facts.is_file() && is_own && !is_own_group(facts.gid()) {
+        let what = format!(
+            "{} belongs to group {}, and you are not in it: the next change takes the group's access away",
+            path.display(),
+            facts.gid()
+        );
+        let todo = format!("run: sudo chown -h {} {}", own_ids(), word(path));
+        found.warn("permissions", what).todo(todo);
+    }
 }
 
 /// Files and directories that are open to others.

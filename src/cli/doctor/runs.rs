@@ -7,13 +7,13 @@ use super::watchers::unchanged;
 use crate::backend::BackendName;
 use crate::backend::local::{RunFiles, RunSpec, Survivor};
 use crate::cli::cancel;
-use crate::cli::labels::typed;
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::ledger::{Archive, Book, Ledger};
 use crate::process::ProcessIdentity;
 use crate::record::{Entry, Generation, Status};
 use crate::recovery::{LAST_WORDS_MS, forgotten_runs};
+use crate::shell;
 
 /// No more runs are looked at than this.
 const MOST_RUNS: usize = 50_000;
@@ -63,7 +63,8 @@ fn check_uncarried(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findin
         };
         let what = format!("label \"{label}\": nobody carries its run ({run_id})");
         found.warn("runs", what).todo(format!(
-            "its watcher starts a runner; where it does not: dispatch watcher-handoff --label {label}"
+            "its watcher starts a runner; where it does not: dispatch watcher-handoff {}",
+            shell::label(&label)
         ));
     }
 }
@@ -133,7 +134,7 @@ fn check_strays(
         );
         let stop = match now.get(&spec.label) {
             Some(entry) if entry.generation().get() == spec.generation => {
-                format!("dispatch cancel --label {}", typed(&spec.label))
+                format!("dispatch cancel {}", shell::label(&spec.label))
             }
             Some(_) if is_archived(&spec) => {
                 cancel::words(&spec.label, Generation::new(spec.generation))

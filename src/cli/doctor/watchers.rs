@@ -9,6 +9,7 @@ use crate::home::Home;
 use crate::ledger::{Book, Ledger};
 use crate::process::FileLock;
 use crate::record::{Entry, Status};
+use crate::shell;
 use crate::watchers::{Keeper, Post};
 
 pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
@@ -22,7 +23,8 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
         if RunRef::of_entry(label, &entry).is_none() {
             let what = format!("label \"{label}\" is running, and another tool started it");
             found.wrong("watcher", what).todo(format!(
-                "where that no longer watches it, take it over: dispatch watcher-handoff --label {label}"
+                "where that no longer watches it, take it over: dispatch watcher-handoff {}",
+                shell::label(label)
             ));
             continue;
         }
@@ -41,8 +43,8 @@ pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findi
                 home.now_ms().saturating_sub(wedged.since_ms) / 1000
             );
             found.wrong("watcher", what).todo(format!(
-                "'529-recovery' replaces it after 10 minutes; at once: kill -KILL {pid}; dispatch watcher-handoff --label {}",
-                shell_words::quote(label)
+                "'529-recovery' replaces it after 10 minutes; at once: kill -KILL {pid}; dispatch watcher-handoff {}",
+                shell::label(label)
             ));
         } else if is_outdated(home, &post) {
             outdated.push(label.to_owned());

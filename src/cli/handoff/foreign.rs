@@ -5,11 +5,11 @@ use serde_json::json;
 
 use crate::backend::BackendName;
 use crate::cli::exit::failure;
-use crate::cli::labels;
 use crate::gateway;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::record::{Entry, Generation, Status};
+use crate::shell;
 
 /// Why a label of another tool cannot be taken over, where it cannot. Pure.
 fn obstacle(entry: &Entry) -> Option<&'static str> {
@@ -44,8 +44,8 @@ pub fn is_foreign(entry: &Entry) -> bool {
 pub fn take_over(home: &Home, label: &str, entry: &Entry) -> Result<Entry> {
     let no = |why: &str| {
         failure(format!(
-            "label \"{label}\" was started by another tool, and cannot be taken over: {why}; end it by: dispatch done --label {}",
-            labels::typed(label)
+            "label \"{label}\" was started by another tool, and cannot be taken over: {why}; end it by: dispatch done {} --checklist '{{\"work_complete\":true}}'",
+            shell::label(label)
         ))
     };
     if let Some(why) = obstacle(entry) {

@@ -114,7 +114,7 @@ pub enum Found {
 /// Looks at a running label.
 ///
 /// # Errors
-/// When the ledger cannot be read or written.
+/// When the ledger is damaged.
 pub fn look(
     home: &Home,
     gateway: &mut Gateway<'_>,
@@ -160,16 +160,18 @@ pub fn look(
         }
         BackendName::Openclaw => gateway.pulse(run, quiet),
     };
-    if let Ok(pulse) = &seen
-        && is_unwatched
-    {
-        let mut evidence = pulse.evidence.clone();
-        evidence.open_tool = pulse.work.is_some_and(|work| work.tool_since_ms.is_some());
-        if let Some(change) = resolve(home, label, entry, &evidence, way)? {
-            return Ok(Found::Resolved(change));
-        }
-    }
     facts.session = match seen {
+        Ok(pulse) if is_unwatched => {
+            let mut evidence = pulse.evidence.clone();
+            evidence.open_tool = pulse.work.is_some_and(|work| work.tool_since_ms.is_some());
+            match resolve(home, label, entry, &evidence, way) {
+                Ok(Some(change)) => return Ok(Found::Resolved(change)),
+                Ok(None) => Session::Seen(Box::new(pulse)),
+                Err(e @ LedgerError::Damaged { .. }) => return Err(e),
+                // The other labels are looked at all the same.
+                Err(e) => Session::Unknown(format!("it is over, and that is not recorded: {e}")),
+            }
+        }
         Ok(pulse) => Session::Seen(Box::new(pulse)),
         Err(why) => Session::Unknown(why),
     };

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::backend::RunRef;
 use crate::cli::exit::{FAILURE, OK};
-use crate::cli::labels;
 use crate::cli::output::{Output, write_stdout};
 use crate::cli::views::open_delivery_line;
 use crate::delivery::STDOUT;
@@ -16,6 +15,7 @@ use crate::events::{Event, EventKind};
 use crate::home::Home;
 use crate::record::{Delivery, time};
 use crate::recovery::WEDGED_MS;
+use crate::shell;
 use crate::stuck::memory::Suspicion;
 use crate::stuck::rules::{Standing, Verdict};
 use crate::watch::{Change, Way};
@@ -65,6 +65,8 @@ pub struct Report {
     /// So many sessions are nudged and told of at most.
     pub limit: usize,
     way: Way,
+    /// What is told of as stuck is cancelled.
+    pub cancels: bool,
     /// When it was, ms since the epoch.
     pub now_ms: i64,
     /// Every running label that was judged.
@@ -79,6 +81,8 @@ pub struct Report {
     pub parked: Vec<Parked>,
     /// Why the gateway does not answer.
     pub gateway: Option<String>,
+    /// Why nothing is remembered, and what was left undone for that.
+    pub unkept: Option<String>,
 }
 
 impl Report {
@@ -88,6 +92,7 @@ impl Report {
             threshold,
             limit,
             way,
+            cancels: false,
             now_ms,
             cases: Vec::new(),
             foreign: Vec::new(),
@@ -95,6 +100,7 @@ impl Report {
             wedged: Vec::new(),
             parked: Vec::new(),
             gateway: None,
+            unkept: None,
         }
     }
 
@@ -114,6 +120,7 @@ impl Report {
         self.of(Standing::Stuck).next().is_none()
             && self.of(Standing::Unknown).next().is_none()
             && self.gateway.is_none()
+            && self.unkept.is_none()
             && self.wedged.is_empty()
             && self.parked.is_empty()
     }
@@ -207,7 +214,10 @@ fn lines(report: &Report) -> Vec<String> {
         .collect();
     let more = report.of(Standing::Stuck).count() - lines.len();
     if more > 0 {
-        lines.push(format!("stuck: {more} more; --limit shows them"));
+        lines.push(match report.cancels {
+            true => format!("stuck: {more} more, left to the next run; --limit takes in more"),
+            false => format!("stuck: {more} more; --limit shows them"),
+        });
     }
     for wedge in &report.wedged {
         let since_ms = wedge.watcher.since_ms;
@@ -226,8 +236,8 @@ fn lines(report: &Report) -> Vec<String> {
         let todo = match parked.delivery.target == STDOUT {
             true => String::new(),
             false => format!(
-                "; send it again by: dispatch redeliver --label {}",
-                labels::typed(label)
+                "; send it again by: dispatch redeliver {}",
+                shell::label(label)
             ),
         };
         lines.push(format!("parked: \"{label}\": {line}{todo}"));
@@ -246,6 +256,9 @@ fn lines(report: &Report) -> Vec<String> {
             1 => format!("gateway: 1 session could not be judged: {why}"),
             n => format!("gateway: {n} sessions could not be judged: {why}"),
         });
+    }
+    if let Some(why) = &report.unkept {
+        lines.push(format!("memory: {why}"));
     }
     lines
 }
@@ -338,6 +351,7 @@ fn document(report: &Report, code: u8) -> Value {
             "reason": open_delivery_line(&parked.delivery, now_ms),
         })).collect::<Vec<_>>(),
         "gateway_error": report.gateway,
+        "memory_error": report.unkept,
         "labels": report.cases.iter().map(|case| json!({
             "label": case.label,
             "verdict": case.verdict.standing.as_str(),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::shell;
+
 /// The first line of every file that we write; a file without it is somebody else's.
 pub(super) const MARK: &str = "# Written by 'dispatch install-timers'; '--remove' takes it away.";
 
@@ -22,7 +24,7 @@ pub(super) struct Job<'a> {
 }
 
 /// The service: one run, whose children (revived watchers) live on when it has ended.
-pub(super) fn service(job: &Job<'_>, variables: &[(String, String)]) -> String {
+pub(super) fn service(job: &Job<'_>, variables: &[(&str, String)]) -> String {
     let mut text = format!(
         "{MARK}\n[Unit]\nDescription=dispatch: {}\n\n[Service]\nType=oneshot\nKillMode=process\n",
         job.about
@@ -52,21 +54,19 @@ pub(super) fn timer(job: &Job<'_>) -> String {
 }
 
 /// The line for a crontab.
-pub(super) fn cron_line(job: &Job<'_>, variables: &[(String, String)]) -> String {
+pub(super) fn cron_line(job: &Job<'_>, variables: &[(&str, String)]) -> String {
     let mut words = vec![job.cron.to_owned()];
     for (name, value) in variables {
-        words.push(format!("{name}={}", shell_words::quote(value)));
+        words.push(format!("{name}={}", shell::word(value)));
     }
     let program = job.program.to_string_lossy();
-    words.push(shell_words::quote(&program).into_owned());
+    words.push(shell::word(&program).into_owned());
     words.extend(job.arguments.iter().map(|word| (*word).to_owned()));
     let (schedule, command) = words.split_at(1);
-    // In a crontab a percent sign ends the command.
-    format!(
-        "{} {}",
-        schedule.join(" "),
-        command.join(" ").replace('%', "\\%")
-    )
+    // In a crontab a percent sign ends the command, and a backslash keeps it. One that is there already, which is within
+    // quotes, would be taken for that.
+    let command = command.join(" ").replace("\\%", "\\''%");
+    format!("{} {}", schedule.join(" "), command.replace('%', "\\%"))
 }
 
 /// A word of a unit file (`systemd.syntax(7)`), specifiers switched off.
@@ -76,7 +76,7 @@ fn quoted(word: &str) -> String {
         match c {
             '"' | '\\' => text.extend(['\\', c]),
             '%' => text.push_str("%%"),
-            c if c.is_control() => text.extend(c.escape_unicode()),
+            c if c.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => text.push(c),
         }
     }
@@ -99,8 +99,8 @@ mod tests {
         }
     }
 
-    fn variables() -> Vec<(String, String)> {
-        vec![("DISPATCH_HOME".to_owned(), "/a b/50%/$x\"y".to_owned())]
+    fn variables() -> Vec<(&'static str, String)> {
+        vec![("DISPATCH_HOME", "/a b/50%/$x\"y\\".to_owned())]
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], MARK);
         assert!(
-            lines.contains(&"Environment=\"DISPATCH_HOME=/a b/50%%/$x\\\"y\""),
+            lines.contains(&"Environment=\"DISPATCH_HOME=/a b/50%%/$x\\\"y\\\\\""),
             "{text}"
         );
         assert!(
@@ -123,7 +123,11 @@ mod tests {
     fn a_crontab_line_quotes_what_a_shell_and_cron_would_read_otherwise() {
         assert_eq!(
             cron_line(&job("/opt/50% x"), &variables()),
-            "*/15 * * * * DISPATCH_HOME='/a b/50\\%/$x\"y' '/opt/50\\% x' --quiet"
+            "*/15 * * * * DISPATCH_HOME='/a b/50\\%/$x\"y\\' '/opt/50\\% x' --quiet"
+        );
+        assert_eq!(
+            cron_line(&job(r"/opt/a\%b"), &[]),
+            r"*/15 * * * * '/opt/a\''\%b' --quiet"
         );
     }
 }
