@@ -145,6 +145,8 @@ fn its_flags_are_taken() {
         "{told:?}"
     );
     house.ended("m");
+    // Its watcher leaves a moment after the end is recorded.
+    crate::outbox::quiet(&house);
     let handed = house
         .dispatch(&["watcher-handoff", "--label", "m", "--reason", "an upgrade"])
         .exits(0)
