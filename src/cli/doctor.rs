@@ -3,6 +3,8 @@
 //! Looking changes nothing and follows no symbolic link; nothing is waited for longer than some seconds. A warning is
 //! something by which nothing is lost yet: only what is wrong makes the exit code 1.
 
+mod access;
+mod archive;
 mod asking;
 mod clock;
 mod deliveries;
@@ -11,6 +13,7 @@ mod events;
 mod files;
 mod findings;
 mod gateway;
+mod jobs;
 mod ledger;
 mod leftovers;
 mod limits;
@@ -50,6 +53,10 @@ fn check(home: &Home, ledger: &Ledger, found: &mut Findings) {
     let tree = Tree::of(home, ledger);
     settings::check(home, found);
     let book = ledger::check(home, ledger, found);
+    // Whoever cannot read the one cannot read the other.
+    if book.is_some() || found.damaged {
+        archive::check(home, found);
+    }
     if let Some(book) = &book {
         watchers::check(home, ledger, book, found);
         runs::check(home, ledger, book, found);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use self::given::{Withheld, given, withheld};
 use self::units::{Job, MARK, cron_line, service, timer};
+pub(super) use self::units::{variables_of_cron_line, variables_of_service};
 use super::args::TimersArgs;
 use super::exit::{FAILURE, OK, failure};
 use super::output::{Output, write_stdout};

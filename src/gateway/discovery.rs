@@ -189,13 +189,45 @@ fn websocket_url(url: &str) -> Result<String, GatewayError> {
         }
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if scheme == "ws" && !is_loopback(authority) {
+    // What stands before an at sign may be a secret.
+    let address = authority.rsplit('@').next().unwrap_or_default();
+    let is_complete = url.contains("://") || has_port(address) || is_loopback(address);
+    if !is_complete || !names_host(address) {
         return Err(GatewayError::Configuration(format!(
-            "OPENCLAW_GATEWAY_URL names {authority} without TLS: the token would cross the network in clear; use wss://, or a tunnel to this machine"
+            "OPENCLAW_GATEWAY_URL is no address (\"{address}\"); give one such as ws://127.0.0.1:{DEFAULT_PORT} or wss://example.org"
+        )));
+    }
+    if scheme == "ws" && !is_loopback(address) {
+        return Err(GatewayError::Configuration(format!(
+            "OPENCLAW_GATEWAY_URL names {address} without TLS: the token would cross the network in clear; use wss://, or a tunnel to this machine"
         )));
     }
     let path = if rest.contains('/') { "" } else { "/" };
     Ok(format!("{scheme}://{rest}{path}"))
+}
+
+/// A host, with a port or without one, and nothing else.
+fn names_host(address: &str) -> bool {
+    let host = match address.strip_prefix('[') {
+        Some(v6) => {
+            let Some((host, rest)) = v6.split_once(']') else {
+                return false;
+            };
+            let is_v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
+            return is_v6 && (rest.is_empty() || has_port(rest));
+        }
+        None if has_port(address) => address.rsplit_once(':').map_or("", |(host, _)| host),
+        None => address,
+    };
+    let is_part = |c: char| c.is_alphanumeric() || "-._".contains(c);
+    !host.is_empty() && host.chars().all(is_part)
+}
+
+fn has_port(address: &str) -> bool {
+    let port = address
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
+    matches!(port, Some(Ok(1..)))
 }
 
 fn is_loopback(authority: &str) -> bool {
@@ -270,6 +302,40 @@ mod tests {
             "https://10.0.0.1",
             "ws://[::1]:3",
             "127.0.0.1:3",
+        ] {
+            assert!(
+                found(None, &[("OPENCLAW_GATEWAY_URL", url)]).is_ok(),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_said_to_be_none() {
+        for (url, shown) in [
+            ("garbage", "garbage"),
+            ("ws://", ""),
+            ("wss://a b", "a b"),
+            ("wss://example.org:port", "example.org:port"),
+            ("wss://example.org:99999/x", "example.org:99999"),
+            ("wss://[::1", "[::1"),
+            ("me:s3cret@", ""),
+            ("wss://me:s3cret@x y", "x y"),
+        ] {
+            let error = found(None, &[("OPENCLAW_GATEWAY_URL", url)]).expect_err("no address");
+            let said = format!(
+                "OPENCLAW_GATEWAY_URL is no address (\"{shown}\"); give one such as ws://127.0.0.1:18789 or wss://example.org"
+            );
+            assert!(error.ends_with(&said), "{url}: {error}");
+        }
+        let url = "ws://me:s3cret@example.org:1";
+        let error = found(None, &[("OPENCLAW_GATEWAY_URL", url)]).expect_err("in clear");
+        assert!(error.contains("names example.org:1 without TLS"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+        for url in [
+            "localhost",
+            "ws://me:s3cret@[::1]:3",
+            "wss://bücher.example",
         ] {
             assert!(
                 found(None, &[("OPENCLAW_GATEWAY_URL", url)]).is_ok(),

@@ -31,6 +31,15 @@ pub struct Archived {
     pub entry: Entry,
 }
 
+/// Lines of the archive that hold no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many there are.
+    pub count: u64,
+    /// The number of the first of them in the file, from 1.
+    pub first: u64,
+}
+
 impl Archived {
     /// `None` for a line that a killed writer left half-written, or that is none of ours.
     fn read(line: &[u8]) -> Option<Self> {
@@ -124,12 +133,44 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// When the archive exists and cannot be read. Unreadable lines are passed over.
     pub fn for_each(&self, mut visit: impl FnMut(Archived)) -> Result<(), LedgerError> {
-        lines::for_each(self.home.storage.as_ref(), &self.path(), |line| {
+        lines::for_each(self.home.storage.as_ref(), &self.path(), |_, line| {
             if let Some(archived) = Archived::read(line) {
                 visit(archived);
             }
         })
         .map_err(self.unread())
+    }
+
+    /// The lines that are passed over, if there are any. The start of a line that was written whole after all is none of
+    /// them: its writer was killed, and did it again.
+    ///
+    /// # Errors
+    /// When the archive exists and cannot be read.
+    pub fn unreadable(&self) -> Result<Option<Unreadable>, LedgerError> {
+        let mut found: Option<Unreadable> = None;
+        let mut tell = |number| {
+            let found = found.get_or_insert(Unreadable {
+                count: 0,
+                first: number,
+            });
+            found.count += 1;
+        };
+        let mut cut: Option<(u64, Vec<u8>)> = None;
+        lines::for_each(self.home.storage.as_ref(), &self.path(), |number, line| {
+            if let Some((earlier, start)) = cut.take()
+                && !line.starts_with(&start)
+            {
+                tell(earlier);
+            }
+            if Archived::read(line).is_none() {
+                cut = Some((number, line.to_vec()));
+            }
+        })
+        .map_err(self.unread())?;
+        if let Some((number, _)) = cut {
+            tell(number);
+        }
+        Ok(found)
     }
 
     /// Every archived entry, the one that came last first; one may come more than once, and then the first counts.
@@ -220,7 +261,7 @@ impl<'a> Archive<'a> {
     pub fn label_of_key(&self, key: &str) -> Result<Option<String>, LedgerError> {
         let needle = format!("\"idempotencyKey\":{}", Value::from(key));
         let mut found = None;
-        lines::for_each(self.home.storage.as_ref(), &self.path(), |line| {
+        lines::for_each(self.home.storage.as_ref(), &self.path(), |_, line| {
             let holds = || {
                 let mut windows = line.windows(needle.len());
                 windows.any(|window| window == needle.as_bytes())

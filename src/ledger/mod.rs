@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use archive::{Archive, Archived};
+pub use archive::{Archive, Archived, Unreadable};
 pub use book::{Book, Damage};
 pub use error::LedgerError;
 pub use repair::Repair;

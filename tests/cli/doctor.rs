@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::support::House;
+use crate::support::{House, run};
 
 /// The messages of the checks with this name, with whether they are fine.
 fn checks(doctor: &Value, name: &str) -> Vec<(bool, String)> {
@@ -40,6 +40,28 @@ fn a_gateway_that_is_not_there_is_told_with_what_to_do() {
     assert!(!told[0].0 && told[0].1.starts_with(&start), "{told:?}");
     assert!(told[0].1.contains("openclaw gateway run"), "{told:?}");
     assert!(!format!("{ran:?}").contains("s3cret"), "{ran:?}");
+}
+
+#[test]
+fn an_address_that_is_none_is_told_and_so_is_a_damaged_ledger_without_being_sent_to_doctor() {
+    let house = House::new();
+    let doctor = || {
+        let mut command = house.command("dispatch");
+        command.args(["doctor", "--output", "table"]);
+        command.env("OPENCLAW_GATEWAY_URL", "garbage");
+        run(command, b"")
+    };
+    let gateway = "WRONG  gateway: OPENCLAW_GATEWAY_URL is no address (\"garbage\"); give one such as ws://127.0.0.1:18789 or wss://example.org\n";
+    let ran = doctor().exits(1);
+    assert!(ran.stdout.starts_with(gateway), "{ran:?}");
+    house.write_ledger("{\"a\": {\"status");
+    let ledger = format!(
+        "WRONG  ledger: the ledger {} is damaged: EOF while parsing a string at line 1 column 14\n       -> 'dispatch doctor --repair' would save 0 labels from it (1 broken) and has a backup with 0\n",
+        house.ledger_path().display()
+    );
+    let ran = doctor().exits(3);
+    assert!(ran.stdout.starts_with(&ledger), "{ran:?}");
+    assert!(ran.stdout.contains(gateway), "{ran:?}");
 }
 
 #[test]

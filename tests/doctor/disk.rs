@@ -6,11 +6,11 @@ use std::process::Command;
 use dispatch::process::ProcessIdentity;
 use serde_json::json;
 
-use super::{is_sound, look, only, sound_house, troubles};
+use super::{heed, is_sound, look, only, sound_house, troubles};
 use crate::concurrency::recovery::{MINUTE_MS, now_ms};
 use crate::ledger::full_disk::SmallDisk;
 use crate::outbox::signal_done;
-use crate::support::{House, eventually, kill};
+use crate::support::{House, eventually};
 
 #[test]
 fn little_room_is_a_warning_and_too_little_is_wrong() {
@@ -123,7 +123,11 @@ fn a_lock_that_is_held_for_long_names_its_holder() {
     let told = only(look(&house), "locks", "wrong");
     let said = format!("is held by dispatch done (pid {pid}) for 10m");
     assert!(told.message.contains(&said), "{told:#?}");
-    kill(pid, "CONT");
+    assert_eq!(
+        told.todo,
+        format!("let it go on (kill -CONT {pid}) or end it: kill -KILL {pid}")
+    );
+    heed(&house, &told);
     holder.wait().expect("our own child");
     is_sound(&house);
 }

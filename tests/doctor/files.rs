@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{dispatch, heed, is_sound, look, only, repair, sound_house, troubles};
-use crate::outbox::signal_done;
+use crate::outbox::{quiet, signal_done};
 use crate::support::{House, finish_soon};
 
 fn mode_of(path: &Path) -> u32 {
@@ -81,6 +81,37 @@ fn a_state_directory_that_others_can_write_to_is_wrong_and_one_they_can_read_a_w
     set_mode(&house.state(), 0o755);
     assert_eq!(repair(&house), Vec::<String>::new());
     assert_eq!(mode_of(&house.state()), 0o755);
+}
+
+#[test]
+fn lines_of_the_archive_that_cannot_be_read_are_told() {
+    let house = sound_house();
+    house.enqueue("a", "echo again");
+    house.ended("a");
+    quiet(&house);
+    let archive = house.state().join("archive.jsonl");
+    let whole = fs::read(&archive).expect("there");
+    is_sound(&house);
+    // A writer that was killed begins anew.
+    let killed = [b"\n", &whole[1..20], &whole[..]].concat();
+    fs::write(&archive, killed).expect("writable");
+    is_sound(&house);
+    fs::write(&archive, [&whole[..], b"garbage\n\n\0\0\0\n{}\n"].concat()).expect("writable");
+    let told = only(look(&house), "archive", "warn");
+    let what = format!(
+        "3 lines of {} cannot be read, the first of them line 3: what they held is not found by 'result --generation' and 'list --archived'",
+        archive.display()
+    );
+    assert!(told.message.starts_with(&what), "{told:#?}");
+    assert_eq!(
+        told.todo,
+        format!(
+            "mend them by hand, or take them out; to see the first: sed -n 3p {} | cat -v",
+            archive.display()
+        )
+    );
+    fs::write(&archive, whole).expect("writable");
+    is_sound(&house);
 }
 
 #[test]

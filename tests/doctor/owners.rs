@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use super::{Told, heed, sound_house, troubles};
 use crate::support::{House, Ran, program, run};
@@ -25,7 +26,12 @@ impl<'a> Somebody<'a> {
         // The programs may lie where nobody else can go.
         let dir = house.path("programs");
         fs::create_dir(&dir).expect("creatable");
-        fs::copy(program("dispatch"), dir.join("dispatch")).expect("copyable");
+        // A copy that this process writes is busy as long as another test's child, which was forked meanwhile, has it open.
+        let copied = Command::new("cp")
+            .arg(program("dispatch"))
+            .arg(&dir)
+            .status();
+        assert!(copied.expect("cp is on every system").success());
         for dir in [house.root(), &dir] {
             fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("ours");
         }
@@ -35,7 +41,7 @@ impl<'a> Somebody<'a> {
     /// Runs `dispatch` with these words.
     pub fn dispatch(&self, words: &[&str]) -> Ran {
         let mut command = self.0.command("dispatch");
-        let mut own = std::process::Command::new(self.0.path("programs/dispatch"));
+        let mut own = Command::new(self.0.path("programs/dispatch"));
         own.env_clear().args(words).current_dir(self.0.root());
         for (name, value) in command.env("PATH", "/usr/bin:/bin").get_envs() {
             own.env(name, value.unwrap_or_default());
@@ -105,13 +111,17 @@ fn what_root_has_left_in_somebodys_state_is_taken_once_and_works_again() {
     };
     chown(house.state(), Some(UID), Some(UID)).expect("root may");
     let told = somebody.troubles(1);
-    let owners = told
-        .iter()
-        .filter(|told| told.message.contains("belongs to user"));
+    let owners = told.iter().filter(|told| told.name == "permissions");
     let owners: Vec<&Told> = owners.collect();
     assert_eq!(owners.len(), 1, "{told:#?}");
     let todo = format!("run: sudo chown -R {UID}:{UID} {}", house.state().display());
     assert_eq!(owners[0].todo, todo);
+    let ledger = told.iter().find(|told| told.name == "ledger");
+    let see = format!(
+        "{} belongs to user 0, and you are user {UID}: see under 'permissions' how to take it",
+        house.ledger_path().display()
+    );
+    assert_eq!(ledger.map(|told| told.todo.as_str()), Some(see.as_str()));
     heed(&house, owners[0]);
     assert_eq!(somebody.troubles(0), []);
     let done = [
@@ -122,4 +132,69 @@ fn what_root_has_left_in_somebodys_state_is_taken_once_and_works_again() {
         "{\"work_complete\":true}",
     ];
     somebody.dispatch(&done).exits(0);
+}
+
+#[test]
+fn whoever_works_in_a_state_of_somebody_else_is_told_whose_it_is() {
+    let house = sound_house();
+    let Some(somebody) = Somebody::of(&house) else {
+        return;
+    };
+    let state = house.state().display().to_string();
+    let todo = format!(
+        "{state} belongs to user 0, and you are user {UID}: run dispatch as that user, or set DISPATCH_HOME to a directory of your own"
+    );
+    let told = somebody.troubles(1);
+    let found: Vec<(&str, &str, &str)> = told
+        .iter()
+        .map(|told| (told.name.as_str(), told.state.as_str(), told.todo.as_str()))
+        .collect();
+    let whose = format!(
+        "run dispatch as that user; what should be yours: sudo chown -R {UID}:{UID} {state}"
+    );
+    assert_eq!(
+        found,
+        [
+            ("config", "wrong", ""),
+            ("ledger", "wrong", todo.as_str()),
+            ("disk", "wrong", &todo),
+            ("locks", "wrong", &todo),
+            ("permissions", "wrong", &whose),
+        ]
+    );
+    let table = somebody.dispatch(&["doctor", "--output", "table"]).exits(1);
+    let fine = table.stdout.lines().find(|line| line.starts_with("ok "));
+    assert_eq!(
+        fine,
+        Some("ok     leftovers, events (--verbose tells more)")
+    );
+}
+
+#[test]
+fn what_its_owner_may_not_use_is_told_and_the_advice_is_enough() {
+    let house = sound_house();
+    let Some(somebody) = Somebody::of(&house) else {
+        return;
+    };
+    give_all(&house, UID, UID);
+    let state = house.state();
+    let ledger = house.ledger_path();
+    let lock = state.join("labels.json.lock");
+    let cases: [(&Path, u32, &str, &str); 5] = [
+        (&state, 0, "disk", "u+rwx"),
+        (&state, 0o300, "disk", "u+rwx"),
+        (&state, 0o500, "disk", "u+rwx"),
+        (&ledger, 0, "ledger", "u+rw"),
+        (&lock, 0, "locks", "u+rw"),
+    ];
+    for (path, mode, check, wanted) in cases {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may");
+        let told = somebody.troubles(1);
+        let told = told.iter().find(|told| told.name == check);
+        let told = told.unwrap_or_else(|| panic!("{check} of {}", path.display()));
+        let todo = format!("run: chmod {wanted} {}", path.display());
+        assert_eq!((told.state.as_str(), &told.todo), ("wrong", &todo));
+        heed(&house, told);
+        assert_eq!(somebody.troubles(0), [], "{} {mode:o}", path.display());
+    }
 }

@@ -93,6 +93,33 @@ fn a_run_that_nobody_carries_is_told_until_its_watcher_stirs_again() {
 }
 
 #[test]
+fn a_run_whose_description_is_no_use_is_told() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo hi", gate.pass()));
+    house.watcher_pid("w");
+    house.waiter_pid("w");
+    scanned(&house);
+    let path = house.run_dir("w").join("run.json");
+    let whole = fs::read(&path).expect("there");
+    fs::write(&path, &whole[..whole.len() / 2]).expect("writable");
+    let told = only(look(&house), "runs", "wrong");
+    let start = format!(
+        "label \"w\": the description of its run cannot be read: {} is damaged: EOF while parsing ",
+        path.display()
+    );
+    assert!(told.message.starts_with(&start), "{told:#?}");
+    assert_eq!(
+        told.todo,
+        "put it back from a backup, or end the label: dispatch cancel --label w"
+    );
+    fs::write(&path, whole).expect("writable");
+    is_sound(&house);
+    gate.open();
+    house.ended("w");
+}
+
+#[test]
 fn a_command_that_goes_on_after_its_labels_end_is_told_with_how_to_stop_it() {
     let house = House::new();
     let gate = house.gate("gate");

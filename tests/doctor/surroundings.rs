@@ -9,7 +9,7 @@ use super::{dispatch, fake_program, findings, heed, is_sound, look, only, sound_
 use crate::concurrency::recovery::{MINUTE_MS, now_ms};
 use crate::outbox::quiet;
 use crate::outbox::receiver::{Answer, Receiver};
-use crate::support::{Gate, House, eventually, finish_soon};
+use crate::support::{Gate, House, eventually, finish_soon, run};
 
 /// A house in which a label runs, on a system without any timer.
 fn running_house() -> (House, Gate) {
@@ -57,7 +57,11 @@ fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
     fs::write(house.path("crontab"), "#* * * * * 529-recovery\n").expect("writable");
     let told = only(doctor(&house), "timers", "warn");
     assert!(told.todo.contains("dispatch install-timers"), "{told:#?}");
-    fs::write(house.path("crontab"), "* * * * * X=1 /opt/529-recovery\n").expect("writable");
+    let line = format!(
+        "DISPATCH_HOME=\"{}\"\n* * * * * X=1 /opt/529-recovery\n",
+        house.state().display()
+    );
+    fs::write(house.path("crontab"), line).expect("writable");
     let told = only(doctor(&house), "timers", "warn");
     assert!(
         told.todo.starts_with("look why the timers do not do it"),
@@ -69,7 +73,7 @@ fn what_runs_without_a_scan_by_the_clock_is_told_until_somebody_has_it_run() {
         .iter()
         .find(|told| told.name == "timers")
         .expect("told");
-    let said = "installed with cron; the recovery scan ran ";
+    let said = "529-recovery is installed with cron, stuck-detector is not installed (dispatch install-timers); the recovery scan ran ";
     assert!(timers.message.starts_with(said), "{timers:#?}");
     gate.open();
     house.ended("w");
@@ -112,6 +116,74 @@ fn timers_that_are_installed_and_do_not_run_are_told_with_how_to_start_them() {
         timers.message.starts_with("installed with systemd"),
         "{timers:#?}"
     );
+}
+
+#[test]
+fn timers_that_look_after_something_else_are_no_timers_of_ours() {
+    let (house, gate) = running_house();
+    let state = house.state().display().to_string();
+    // The detector ran a moment ago, the scan long ago.
+    house.run("stuck-detector", &["--quiet"]).exits(0);
+    house.recover();
+    let scanned = |age_ms: i64| {
+        let ran = json!({"lastRunAt": now_ms() - age_ms, "outcome": "ok"});
+        fs::write(house.state().join("recovery.json"), ran.to_string()).expect("writable");
+    };
+    let told = |installed: &str, todo: &str| {
+        scanned(0);
+        let fine = findings(&doctor(&house).exits(0));
+        let timers = fine.iter().find(|told| told.name == "timers");
+        let message = &timers.expect("told").message;
+        let start = format!("{installed}; the recovery scan ran ");
+        assert!(message.starts_with(&start), "{message}");
+        scanned(11 * MINUTE_MS);
+        let late = only(doctor(&house), "timers", "warn");
+        assert_eq!(late.todo, format!("{todo}; once: 529-recovery"));
+    };
+    let install = "have it done by the clock (dispatch install-timers)";
+    let look = "look why the timers do not do it";
+    let crontab = |lines: &str| fs::write(house.path("crontab"), lines).expect("writable");
+    told("none are installed (dispatch install-timers)", install);
+    let both = "* * * * * DISPATCH_HOME=HOME 529-recovery\n*/5 * * * * DISPATCH_HOME=HOME stuck-detector --quiet\n";
+    crontab(&both.replace("HOME=HOME", &format!("HOME={state}")));
+    told("installed with cron", look);
+    crontab(&both.replace("HOME=HOME", "HOME='/else where'"));
+    told(
+        "529-recovery is installed with cron for /else where, stuck-detector is installed with cron for /else where (dispatch install-timers)",
+        install,
+    );
+    // What else a line does cannot be told.
+    crontab("* * * * * . ~/env; 529-recovery\n");
+    told(
+        "529-recovery is installed with cron, stuck-detector is not installed (dispatch install-timers)",
+        look,
+    );
+    crontab("");
+    let mut install_for_another = house.command("dispatch");
+    install_for_another
+        .args(["install-timers", "--yes"])
+        .env("DISPATCH_HOME", house.path("another"))
+        .env("PATH", super::path_of(&house));
+    fake_program(&house, "systemctl", "exit 0");
+    run(install_for_another, b"").exits(0);
+    let another = house.path("another").display().to_string();
+    told(
+        &format!(
+            "529-recovery is installed with systemd for {another}, stuck-detector is installed with systemd for {another} (dispatch install-timers)"
+        ),
+        install,
+    );
+    dispatch(&house, &["install-timers", "--yes"]).exits(0);
+    told("installed with systemd", look);
+    fs::remove_file(house.path("user/.config/systemd/user/dispatch-recovery.timer"))
+        .expect("there");
+    told(
+        "529-recovery is not installed, stuck-detector is installed with systemd (dispatch install-timers)",
+        install,
+    );
+    gate.open();
+    house.ended("w");
+    quiet(&house);
 }
 
 #[test]

@@ -195,7 +195,7 @@ $ dispatch install-timers
   "enabled": null,
   "message": "Nothing was changed: say --yes to do it."
 }
-$ dispatch install-timers --output table
+$ PATH=/usr/bin:/bin $(command -v dispatch) install-timers --output table
 write ROOT/user/.config/systemd/user/dispatch-recovery.service
     # Written by 'dispatch install-timers'; '--remove' takes it away.
     [Unit]
@@ -205,6 +205,7 @@ write ROOT/user/.config/systemd/user/dispatch-recovery.service
     Type=oneshot
     KillMode=process
     Environment="DISPATCH_HOME=ROOT/state"
+    Environment="PATH=/usr/bin:/bin"
     ExecStart="BIN/529-recovery"
 write ROOT/user/.config/systemd/user/dispatch-recovery.timer
     # Written by 'dispatch install-timers'; '--remove' takes it away.
@@ -226,6 +227,7 @@ write ROOT/user/.config/systemd/user/dispatch-stuck.service
     Type=oneshot
     KillMode=process
     Environment="DISPATCH_HOME=ROOT/state"
+    Environment="PATH=/usr/bin:/bin"
     ExecStart="BIN/stuck-detector" --quiet
 write ROOT/user/.config/systemd/user/dispatch-stuck.timer
     # Written by 'dispatch install-timers'; '--remove' takes it away.
@@ -247,9 +249,9 @@ unchanged ROOT/user/.config/systemd/user/dispatch-stuck.service
 unchanged ROOT/user/.config/systemd/user/dispatch-stuck.timer
 systemctl --user disable --now dispatch-recovery.timer dispatch-stuck.timer
 Nothing was changed: say --yes to do it.
-$ dispatch install-timers --cron
-* * * * * DISPATCH_HOME=ROOT/state BIN/529-recovery
-*/5 * * * * DISPATCH_HOME=ROOT/state BIN/stuck-detector --quiet
+$ PATH=/usr/bin:/bin $(command -v dispatch) install-timers --cron
+* * * * * DISPATCH_HOME=ROOT/state PATH=/usr/bin:/bin BIN/529-recovery
+*/5 * * * * DISPATCH_HOME=ROOT/state PATH=/usr/bin:/bin BIN/stuck-detector --quiet
 $ env -u HOME dispatch install-timers
 2> [dispatch] neither XDG_CONFIG_HOME nor HOME is set, so there is no place for units; set HOME
 => 1

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::{Access, OFlags, StatVfs, StatVfsMountFlags};
 
+use super::access::way_in;
 use super::findings::{Findings, word};
 use crate::duration::format_duration;
 use crate::home::Home;
@@ -81,12 +82,16 @@ pub(super) fn check(home: &Home, ledger: &Ledger, found: &mut Findings) {
         if is_new {
             check_room(&dir, &disk, found);
         }
-        let access = Access::WRITE_OK | Access::EXEC_OK;
-        if !is_readonly && rustix::fs::access(&dir, access).is_err() {
-            found
-                .wrong("disk", format!("{} cannot be written to", dir.display()))
-                .todo(format!("run: chmod u+wx {}", word(&dir)));
-        }
+        let can = |access| rustix::fs::access(&dir, access).is_ok();
+        let what = match can(Access::WRITE_OK | Access::EXEC_OK) {
+            true if can(Access::READ_OK) => continue,
+            true => "cannot be listed",
+            false if is_readonly => continue,
+            false => "cannot be written to",
+        };
+        found
+            .wrong("disk", format!("{} {what}", dir.display()))
+            .todo(way_in(home, &dir));
     }
 }
 
@@ -153,6 +158,11 @@ pub(super) fn check_locks(home: &Home, ledger: &Ledger, found: &mut Findings) {
             found.fine("locks", "none was ever taken");
         }
         Ok(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => check_holder(home, &path, found),
+        Ok(Err(e)) if e.kind() == io::ErrorKind::PermissionDenied => {
+            found
+                .wrong("locks", format!("the lock {shown} cannot be opened: {e}"))
+                .todo(way_in(home, &path));
+        }
         Ok(Err(e)) => {
             found.wrong("locks", format!("the lock {shown} cannot be taken: {e}")).todo(
                 "dispatch needs a file system with flock(2); move the state to a local disk (DISPATCH_HOME)",
@@ -202,7 +212,7 @@ fn check_holder(home: &Home, path: &Path, found: &mut Findings) {
             );
             let pid = holder.process.pid;
             found.wrong("locks", what).todo(format!(
-                "let it go on (kill -CONT {pid}) or end it: kill {pid}"
+                "let it go on (kill -CONT {pid}) or end it: kill -KILL {pid}"
             ));
         }
     }

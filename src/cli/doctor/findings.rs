@@ -149,7 +149,12 @@ impl Findings {
             }
             return Ok(());
         }
-        let mut fine: Vec<&str> = self.of(State::Fine).map(|finding| finding.check).collect();
+        let is_marred = |check: &str| {
+            let bad = self.of(State::Wrong).chain(self.of(State::Warning));
+            bad.into_iter().any(|finding| finding.check == check)
+        };
+        let fine = self.of(State::Fine).map(|finding| finding.check);
+        let mut fine: Vec<&str> = fine.filter(|check| !is_marred(check)).collect();
         fine.dedup();
         if !fine.is_empty() {
             let (mark, color) = State::Fine.mark();

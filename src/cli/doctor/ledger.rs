@@ -1,5 +1,8 @@
 //! The ledger and the version before it.
 
+use std::io;
+
+use super::access::way_in;
 use super::findings::{Findings, NAMED, and_more};
 use crate::events::History;
 use crate::home::Home;
@@ -29,7 +32,7 @@ pub(super) fn check(home: &Home, ledger: &Ledger, found: &mut Findings) -> Optio
             let saved = salvage(&bytes);
             let backup = home.storage.read(&ledger.backup_path()).unwrap_or_default();
             let in_backup = salvage(&backup).entries.len();
-            found.wrong("ledger", error.to_string()).todo(format!(
+            found.wrong("ledger", without_advice(&error)).todo(format!(
                 "'dispatch doctor --repair' would save {} labels from it ({} broken) and has a backup with {in_backup}",
                 saved.entries.len(),
                 saved.broken.len(),
@@ -37,9 +40,30 @@ pub(super) fn check(home: &Home, ledger: &Ledger, found: &mut Findings) -> Optio
             None
         }
         Err(error) => {
-            found.wrong("ledger", error.to_string());
+            let todo = match &error {
+                LedgerError::Io { path, source, .. }
+                    if source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    way_in(home, path)
+                }
+                LedgerError::Io { path, .. } if !path.is_file() => {
+                    "find out who put it there, and move it away".to_owned()
+                }
+                _ => "look for errors of the disk in the kernel's log (dmesg)".to_owned(),
+            };
+            found.wrong("ledger", error.to_string()).todo(todo);
             None
         }
+    }
+}
+
+/// What is wrong, without the advice to ask doctor.
+fn without_advice(error: &LedgerError) -> String {
+    match error {
+        LedgerError::Damaged { path, what } => {
+            format!("the ledger {} is damaged: {what}", path.display())
+        }
+        error => error.to_string(),
     }
 }
 
@@ -53,6 +77,9 @@ pub(super) fn trouble_of_backup(ledger: &Ledger, book: &Book) -> Option<String> 
             .entries()
             .any(|(_, entry)| entry.rev() > 1)
             .then(|| format!("the backup {} is missing", path.display())),
+        Err(LedgerError::Damaged { what, .. }) => {
+            Some(format!("the backup {} is no use: {what}", path.display()))
+        }
         Err(error) => Some(format!("the backup {} is no use: {error}", path.display())),
     }
 }

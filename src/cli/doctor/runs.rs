@@ -1,5 +1,6 @@
 //! Local runs: those that the ledger forgot, those that nobody carries, those that go on for nobody.
 
+use std::io;
 use std::path::Path;
 
 use super::findings::Findings;
@@ -20,6 +21,7 @@ const MOST_RUNS: usize = 50_000;
 
 pub(super) fn check(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
     let forgotten = check_forgotten(home, ledger, book, found);
+    check_undescribed(home, ledger, book, found);
     check_uncarried(home, ledger, book, found);
     check_strays(home, ledger, book, &forgotten, found);
     found.fine_else("runs", "each is somebody's");
@@ -47,6 +49,38 @@ fn check_forgotten(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findin
             .todo("'dispatch doctor --repair' takes them up again");
     }
     labels
+}
+
+/// Without its description a run can neither be begun, nor gone on with, nor stopped by its runner.
+fn check_undescribed(home: &Home, ledger: &Ledger, book: &Book, found: &mut Findings) {
+    let mut undescribed = Vec::new();
+    for (label, entry) in book.entries_containing("\"running\"") {
+        if trouble_of_description(home, &entry).is_some() {
+            undescribed.push((label.to_owned(), entry));
+        }
+    }
+    for (label, entry) in unchanged(ledger, undescribed) {
+        let Some(trouble) = trouble_of_description(home, &entry) else {
+            continue;
+        };
+        let what =
+            format!("label \"{label}\": the description of its run cannot be read: {trouble}");
+        found.wrong("runs", what).todo(format!(
+            "put it back from a backup, or end the label: dispatch cancel {}",
+            shell::label(&label)
+        ));
+    }
+}
+
+/// Why the description of the running label's run is no use. One that is not there was never made, or pruned.
+fn trouble_of_description(home: &Home, entry: &Entry) -> Option<String> {
+    if entry.status() != Status::Running || BackendName::of_entry(entry) != Some(BackendName::Local)
+    {
+        return None;
+    }
+    let files = RunFiles::of(home, entry.text("runId")?);
+    let error = files.spec(home.storage.as_ref()).err()?;
+    (error.kind() != io::ErrorKind::NotFound).then(|| error.to_string())
 }
 
 /// Its watcher has a new runner carry such a run within seconds; one that does not has its hands bound.

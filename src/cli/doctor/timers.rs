@@ -2,8 +2,8 @@
 
 use super::asking::ask;
 use super::findings::{Findings, counted};
+use super::jobs::{self, Job, Runner};
 use crate::backend::BackendName;
-use crate::cli::timers::unit_dir;
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::ledger::Book;
@@ -11,31 +11,16 @@ use crate::record::Status;
 use crate::recovery::LastRun;
 use crate::stuck::memory::Memory;
 
-/// The units that `install-timers` writes.
-const TIMERS: [&str; 2] = ["dispatch-recovery.timer", "dispatch-stuck.timer"];
-
 /// Timers have the scan run each minute: one that has not run for so long is run by nobody.
 const SCAN_LATE_MS: i64 = 10 * 60_000;
 
-/// Timers have the detector run each quarter of an hour.
+/// Timers have the detector run every five minutes.
 const DETECTOR_LATE_MS: i64 = 45 * 60_000;
 
-/// Who has the scan run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Timers {
-    /// systemd's user manager, as far as can be told.
-    Enabled,
-    /// The units are there, and these do not run.
-    Idle(Vec<String>),
-    /// cron.
-    Cron,
-    /// Nobody whom we know.
-    None,
-}
-
 pub(super) fn check(home: &Home, book: &Book, found: &mut Findings) {
-    let timers = timers(home);
-    if let Timers::Idle(idle) = &timers {
+    let jobs = jobs::all(home);
+    let idle = idle_units(&jobs);
+    if !idle.is_empty() {
         let idle = idle.join(" ");
         let what = format!("installed, and not started: {idle}");
         found
@@ -72,22 +57,36 @@ pub(super) fn check(home: &Home, book: &Book, found: &mut Findings) {
             counted(running, "label runs", "labels run"),
             counted(owing, "owes a delivery", "owe a delivery"),
         );
-        let programs = programs.join("; ");
-        found.warn("timers", what).todo(match timers {
-            Timers::None => {
-                format!("have it done by the clock (dispatch install-timers); once: {programs}")
-            }
-            _ => format!("look why the timers do not do it; once: {programs}"),
-        });
+        let is_installed = |job: &Job| !programs.contains(&job.program) || job.is_ours();
+        let once = programs.join("; ");
+        let todo = match jobs.iter().all(is_installed) {
+            true => format!("look why the timers do not do it; once: {once}"),
+            false => format!("have it done by the clock (dispatch install-timers); once: {once}"),
+        };
+        let elsewhere = jobs.iter().any(|job| job.elsewhere.is_some());
+        let what = match elsewhere {
+            true => format!("{what} ({})", installed(&jobs)),
+            false => what,
+        };
+        found.warn("timers", what).todo(todo);
         return;
     }
-    let by = match timers {
-        Timers::Enabled => "installed with systemd",
-        Timers::Cron => "installed with cron",
-        Timers::Idle(_) => return,
-        Timers::None => "none are installed (dispatch install-timers)",
-    };
-    found.fine("timers", format!("{by}; {scanned}, {detected}"));
+    if idle.is_empty() {
+        let by = installed(&jobs);
+        found.fine("timers", format!("{by}; {scanned}, {detected}"));
+    }
+}
+
+/// Who has the two programs run.
+fn installed(jobs: &[Job; 2]) -> String {
+    let [one, other] = jobs;
+    let is_alike = (one.runner, &one.elsewhere) == (other.runner, &other.elsewhere);
+    match one.runner {
+        Runner::Nobody if is_alike => "none are installed (dispatch install-timers)".to_owned(),
+        Runner::Systemd if is_alike && one.is_ours() => "installed with systemd".to_owned(),
+        Runner::Cron if is_alike && one.is_ours() => "installed with cron".to_owned(),
+        _ => format!("{}, {} (dispatch install-timers)", one.told(), other.told()),
+    }
 }
 
 fn ran(who: &str, at_ms: Option<i64>, now_ms: i64) -> String {
@@ -129,24 +128,20 @@ fn needy(book: &Book) -> Needy {
     needy
 }
 
-fn timers(home: &Home) -> Timers {
-    let dir = unit_dir(home);
-    let is_there = |timer: &&str| dir.as_ref().is_ok_and(|dir| dir.join(timer).is_file());
-    let units: Vec<&str> = TIMERS.into_iter().filter(is_there).collect();
+/// The timers for this state directory that systemd has not started.
+fn idle_units(jobs: &[Job; 2]) -> Vec<String> {
+    let ours = jobs
+        .iter()
+        .filter(|job| job.runner == Runner::Systemd && job.is_ours());
+    let units: Vec<&str> = ours.map(|job| job.timer).collect();
     if units.is_empty() {
-        let crontab = ask("crontab", &["-l"]).unwrap_or_default();
-        let mut lines = crontab.lines().map(str::trim);
-        let is_run = lines.any(|line| !line.starts_with('#') && line.contains("529-recovery"));
-        return if is_run { Timers::Cron } else { Timers::None };
+        return Vec::new();
     }
     let state = |question: &str| {
         let words = [&["--user", question], units.as_slice()].concat();
         ask("systemctl", &words).unwrap_or_default()
     };
-    match idle(&units, &state("is-enabled"), &state("is-active")) {
-        idle if idle.is_empty() => Timers::Enabled,
-        idle => Timers::Idle(idle),
-    }
+    idle(&units, &state("is-enabled"), &state("is-active"))
 }
 
 /// The units that systemd says are not started; it answers a line for each, and none at all where it does not run. Pure.

@@ -84,6 +84,49 @@ fn quoted(word: &str) -> String {
     text
 }
 
+/// The variables that a service of ours gives its program; `None` for one that somebody else wrote.
+pub(crate) fn variables_of_service(text: &str) -> Option<Vec<(String, String)>> {
+    let ours = text.strip_prefix(MARK)?;
+    let lines = ours.lines();
+    let values = lines.filter_map(|line| line.strip_prefix("Environment=\"")?.strip_suffix('"'));
+    let variables = values.filter_map(|value| {
+        let (name, value) = value.split_once('=')?;
+        Some((name.to_owned(), unquoted(value)))
+    });
+    Some(variables.collect())
+}
+
+/// The variables that stand before the program in a line of a crontab; `None` for a line in which more stands there.
+pub(crate) fn variables_of_cron_line(line: &str, program: &str) -> Option<Vec<(String, String)>> {
+    let mut command = line;
+    for _ in 0..5 {
+        command = command.trim_start().split_once([' ', '\t'])?.1;
+    }
+    let mut variables = Vec::new();
+    for word in shell_words::split(&command.replace("\\%", "%")).ok()? {
+        match word.split_once('=') {
+            Some((name, value)) if !name.contains('/') => {
+                variables.push((name.to_owned(), value.to_owned()));
+            }
+            _ => return (Path::new(&word).file_name()? == program).then_some(variables),
+        }
+    }
+    None
+}
+
+/// What [`quoted`] has made of a text, without its quotes.
+fn unquoted(word: &str) -> String {
+    let mut text = String::new();
+    let mut rest = word.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' | '%' => text.extend(rest.next()),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +160,39 @@ mod tests {
             "{text}"
         );
         assert!(lines.contains(&"KillMode=process"), "{text}");
+    }
+
+    #[test]
+    fn what_is_given_to_a_program_is_read_back() {
+        let given = |variables: Vec<(String, String)>| {
+            let given = variables
+                .into_iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            given.collect::<Vec<_>>()
+        };
+        let expected = ["DISPATCH_HOME=/a b/50%/$x\"y\\"];
+        let text = service(&job("/opt/x"), &variables());
+        assert_eq!(
+            variables_of_service(&text).map(given),
+            Some(expected.map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            variables_of_service("[Service]\nEnvironment=\"A=b\"\n"),
+            None
+        );
+        let line = cron_line(&job("/opt/5 x/529-recovery"), &variables());
+        let read = variables_of_cron_line(&line, "529-recovery");
+        assert_eq!(read.map(given), Some(expected.map(str::to_owned).to_vec()));
+        for (line, known) in [
+            ("* * * * * 529-recovery", true),
+            ("*/5 *  *\t* * A='b c' /opt/529-recovery >/dev/null", true),
+            ("* * * * * cd /x && 529-recovery", false),
+            ("@hourly 529-recovery", false),
+            ("* * * * * A=1", false),
+        ] {
+            let read = variables_of_cron_line(line, "529-recovery");
+            assert_eq!(read.is_some(), known, "{line}");
+        }
     }
 
     #[test]

@@ -81,15 +81,16 @@ impl Iterator for Backwards<'_> {
     }
 }
 
-/// Hands every line to `visit`, first one first, as far as the file reaches at the start.
+/// Hands every line to `visit` with its number in the file, first one first, as far as the file reaches at the start.
 pub(super) fn for_each(
     storage: &dyn Storage,
     path: &Path,
-    mut visit: impl FnMut(&[u8]),
+    mut visit: impl FnMut(u64, &[u8]),
 ) -> io::Result<()> {
     let end = len(storage, path)?;
     let mut at = 0;
     let mut rest = Vec::new();
+    let mut number = 0;
     while at < end {
         // At most a block, which is small.
         let wanted = BLOCK_BYTES.min(end - at) as usize;
@@ -100,15 +101,20 @@ pub(super) fn for_each(
         at += bytes.len() as u64;
         rest.append(&mut bytes);
         let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        for line in rest.get(..whole).unwrap_or_default().split(|b| *b == b'\n') {
-            if !line.is_empty() {
-                visit(line);
+        for line in rest
+            .get(..whole)
+            .unwrap_or_default()
+            .split_inclusive(|b| *b == b'\n')
+        {
+            number += 1;
+            if line != b"\n" {
+                visit(number, line.strip_suffix(b"\n").unwrap_or(line));
             }
         }
         rest.drain(..whole);
     }
     if !rest.is_empty() {
-        visit(&rest);
+        visit(number + 1, &rest);
     }
     Ok(())
 }
@@ -148,8 +154,16 @@ mod tests {
                 assert_eq!(lines, expected, "{text:?} by {block}");
             }
             let mut forwards = Vec::new();
-            for_each(&RealStorage, &path, |line| forwards.push(line.to_vec())).expect("readable");
-            assert_eq!(forwards, expected, "{text:?}");
+            for_each(&RealStorage, &path, |number, line| {
+                forwards.push((number, line.to_vec()));
+            })
+            .expect("readable");
+            let numbered: Vec<(u64, Vec<u8>)> = (1..)
+                .zip(text.as_bytes().split(|b| *b == b'\n'))
+                .filter(|(_, line)| !line.is_empty())
+                .map(|(number, line)| (number, line.to_vec()))
+                .collect();
+            assert_eq!(forwards, numbered, "{text:?}");
         }
     }
 
@@ -158,7 +172,7 @@ mod tests {
         let path = Path::new("/nowhere/at/all");
         let lines = Backwards::of(&RealStorage, path).expect("none");
         assert_eq!(lines.count(), 0);
-        for_each(&RealStorage, path, |_| panic!("a line")).expect("none");
+        for_each(&RealStorage, path, |_, _| panic!("a line")).expect("none");
     }
 
     #[test]
@@ -174,7 +188,7 @@ mod tests {
         assert_eq!(numbers.len(), 40_000);
         assert_eq!(numbers.first().map(String::as_str), Some("line 39999"));
         let mut count = 0;
-        for_each(&RealStorage, &path, |_| count += 1).expect("readable");
+        for_each(&RealStorage, &path, |_, _| count += 1).expect("readable");
         assert_eq!(count, 40_000);
     }
 }
