@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{House, Ran, kill_hard, program, run};
+use serde_json::json;
+
+use crate::support::{House, Ran, eventually, kill_hard, program, run};
 
 /// A house whose `systemctl` writes down what it is asked, and answers as `script` says.
 fn house_with_systemctl(script: &str) -> House {
@@ -253,15 +255,16 @@ fn a_watcher_that_timers_revive_finds_the_programs_of_whoever_installed_them() {
     let gate = house.gate("gate");
     let bin = house.path("bin of 50%");
     fs::create_dir_all(&bin).expect("creatable");
-    let check = bin.join("check-the-work");
-    fs::write(&check, "#!/bin/sh\ngrep -q hi\n").expect("writable");
-    fs::set_permissions(&check, fs::Permissions::from_mode(0o755)).expect("ours");
+    let receiver = bin.join("tell-them");
+    fs::write(&receiver, "#!/bin/sh\ngrep -q hi\n").expect("writable");
+    fs::set_permissions(&receiver, fs::Permissions::from_mode(0o755)).expect("ours");
+    house.configure(&json!({"commands": {"them": ["tell-them"]}}));
     let mut command = house.command("dispatch");
     let path = format!("{}:/usr/bin:/bin", bin.display());
     command.env("PATH", path).args(["install-timers", "--cron"]);
     let printed = run(command, b"").exits(0).stdout;
     let script = format!("{}; echo hi", gate.pass());
-    let words = ["enqueue", "--label", "w", "--verify-cmd", "check-the-work"];
+    let words = ["enqueue", "--label", "w", "--deliver-to", "command:them"];
     house
         .dispatch(&[&words[..], &["--", "sh", "-c", &script]].concat())
         .exits(0);
@@ -271,6 +274,9 @@ fn a_watcher_that_timers_revive_finds_the_programs_of_whoever_installed_them() {
     house.watcher_pid("w");
     gate.open();
     assert_eq!(house.ended("w")["status"], "done");
+    eventually("they are told", || {
+        (house.entry("w")["deliveries"][0]["state"] == "delivered").then_some(())
+    });
 }
 
 #[test]

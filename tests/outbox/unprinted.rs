@@ -250,7 +250,7 @@ fn the_end_of_a_run_whose_foreground_watcher_was_killed_before_waits_in_sight() 
     assert_eq!(record["target"], "stdout");
     assert_eq!(
         record["lastError"],
-        "the watcher that was to print it is gone, and the label names nobody else to hear it; print it with 'watcher --label w', or read it with 'dispatch result --label w'"
+        "the watcher that was to print it is gone, and the label names nobody else to hear it; print it with: watcher --label w; or read it with: dispatch result --label w"
     );
     quiet(&house);
     let printed = house.run("watcher", &["--label", "w"]).exits(0);
