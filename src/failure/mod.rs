@@ -1,9 +1,9 @@
 //! Why a run failed, and what is done about it: one taxonomy for every source of evidence. Pure.
 //!
 //! Typed facts win over words, and the failover reason over the other typed facts. Words count only where a cause begins,
-//! in forms that providers and gateways are known to write: a number or a word somewhere in a text says nothing. What is put
-//! together of several causes is taken apart, and what decided is named. What a text does not prove stays
-//! [`FailureKind::Unknown`].
+//! in forms that providers and gateways are known to write: a number or a word somewhere in a text says nothing. Who wrote the
+//! text counts too: a program's last words may begin with any number. What is put together of several causes is taken apart,
+//! and what decided is named. What a text does not prove stays [`FailureKind::Unknown`].
 
 mod causes;
 mod facts;
@@ -25,6 +25,15 @@ enum Certainty {
     Suggests,
     /// It names the kind.
     Says,
+}
+
+/// Who wrote a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    /// A gateway or a provider, which tells of an error: the number that it begins with is a status.
+    Provider,
+    /// Any program: the number that it begins with may count its tests.
+    Program,
 }
 
 /// What was made of the evidence of a failure.
@@ -73,8 +82,23 @@ impl From<FailureKind> for Reading {
 /// Reads the evidence of one failure: its typed facts and its words (empty where there are none). `now_ms` (since the epoch)
 /// is for times of day in a retry-after.
 pub fn read(facts: &Facts, text: &str, now_ms: i64) -> Reading {
+    weighed(facts, causes::read(text, Speaker::Provider, now_ms))
+}
+
+/// As [`read`], from a gateway's or a provider's words alone.
+pub fn read_text(text: &str, now_ms: i64) -> Reading {
+    read(&Facts::default(), text, now_ms)
+}
+
+/// Reads the last line of a program that failed, which may be an agent that quotes its provider. A number in front of it is a
+/// status only where the words behind it, or a wrapper around it, are of a provider's error.
+pub fn read_last_words(line: &str, now_ms: i64) -> Reading {
+    let said = causes::read(line, Speaker::Program, now_ms);
+    weighed(&Facts::default(), said)
+}
+
+fn weighed(facts: &Facts, said: causes::Said) -> Reading {
     let typed = facts.verdict();
-    let said = causes::read(text, now_ms);
     let (kind, by_words) = match (typed, said.verdict) {
         (Some((kind, Certainty::Says)), _) => (kind, false),
         // The session's file changed because the gateway tried again: the provider's error is the cause.
@@ -99,11 +123,6 @@ pub fn read(facts: &Facts, text: &str, now_ms: i64) -> Reading {
             .or(said.retry_after_ms)
             .filter(|_| policy::of(kind).waits),
     }
-}
-
-/// As [`read`], from words alone.
-pub fn read_text(text: &str, now_ms: i64) -> Reading {
-    read(&Facts::default(), text, now_ms)
 }
 
 /// What the local runner noted on a run's end line says about its failure. Its kind counts alone: the words of any command

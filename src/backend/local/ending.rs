@@ -109,7 +109,7 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
         .filter_map(|words| last_line(words))
         .map(plain)
         .map(|line| {
-            let reading = failure::read_text(&line, remains.now_ms);
+            let reading = failure::read_last_words(&line, remains.now_ms);
             (line, reading)
         })
         .find(|(_, reading)| policy::of(reading.kind).model_side)?;
@@ -325,6 +325,7 @@ mod tests {
         let overload = "API Error: 529 {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}";
         let limit = "error: 429 Too Many Requests: try again in 20s";
         let harmless = "see issue 529 for what is overloaded";
+        let counted = "529 passed, 1 failed";
         let cases = [
             (Some([overload, ""]), Some(FailureKind::Overload)),
             (
@@ -337,6 +338,7 @@ mod tests {
                 Some(FailureKind::Overload),
             ),
             (Some([harmless, harmless]), Some(FailureKind::Command)),
+            (Some(["", counted]), Some(FailureKind::Command)),
             (
                 Some(["529 Overloaded\nbut that is long ago", ""]),
                 Some(FailureKind::Command),
