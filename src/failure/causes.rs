@@ -121,7 +121,7 @@ fn read_part(text: &str, place: Place) -> Said {
 /// White space and warning signs off both ends.
 fn unwrapped(text: &str) -> &str {
     text.trim()
-        .trim_start_matches(['⚠', '\u{fe0f}', '❌', '✗', '✖'])
+        .trim_start_matches(['⚠', '\u{fe0f}', '❌', '✗', '✖', '✕'])
         .trim_start()
 }
 
@@ -258,14 +258,7 @@ fn read_cause(text: &str, mut place: Place) -> Said {
             rest = after;
             continue;
         }
-        let prefixes = [
-            "Agent failed before reply:",
-            "Gateway call failed:",
-            "stream error:",
-            "API Error:",
-        ];
-        let prefix = prefixes.iter().find(|prefix| rest.starts_with(**prefix));
-        match prefix.and_then(|prefix| rest.get(prefix.len()..)) {
+        match words::framed(rest) {
             Some(after) => {
                 rest = unwrapped(after);
                 place = place.quoted();
@@ -337,10 +330,20 @@ fn body(text: &str, place: Place) -> Option<Said> {
         value => value,
     };
     let facts = Facts::from_value(&value);
-    let inner = ["/error/message", "/message", "/error", "/detail"]
-        .iter()
-        .find_map(|path| value.pointer(path)?.as_str());
-    let mut said = inner.map_or_else(Said::default, |inner| read_part(inner, place.inside()));
+    // What an agent's command line was told instead of an answer.
+    let is_error = value.get("is_error") == Some(&serde_json::Value::Bool(true));
+    let result = is_error.then_some("/result");
+    let paths = ["/error/message", "/message", "/error", "/detail"];
+    let mut told = paths
+        .into_iter()
+        .chain(result)
+        .filter_map(|path| value.pointer(path)?.as_str())
+        .map(|inner| read_part(inner, place.inside()));
+    let first = told.next().unwrap_or_default();
+    let mut said = match first.verdict {
+        Some(_) => first,
+        None => told.find(|said| said.verdict.is_some()).unwrap_or(first),
+    };
     said.decided_by = None;
     // An array of bodies, or a code that only suggests, is told better by its words.
     said.verdict = stronger(facts.verdict(), said.verdict);

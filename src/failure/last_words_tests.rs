@@ -88,3 +88,83 @@ fn an_agent_that_names_a_providers_error_is_believed(
 ) {
     assert_eq!(kind(line), expected);
 }
+
+#[rstest]
+#[case(
+    FailureKind::Overload,
+    r#"{"type":"result","subtype":"success","is_error":true,"duration_ms":9,"result":"API Error: 529 Overloaded","session_id":"s"}"#
+)]
+#[case(
+    FailureKind::Overload,
+    r#"{"type":"result","subtype":"success","is_error":true,"result":"it broke","api_error_status":529}"#
+)]
+#[case(
+    FailureKind::Overload,
+    r#"{"type":"result","is_error":true,"error":{"type":"overloaded_error","message":"no"}}"#
+)]
+#[case(
+    FailureKind::RateLimit,
+    r#"{"type":"result","is_error":true,"error":"unknown","result":"API Error: Request rejected (429) \u00b7 slow down"}"#
+)]
+// It answered, and failed for another reason.
+#[case(
+    FailureKind::Unknown,
+    r#"{"type":"result","subtype":"success","is_error":false,"result":"API Error: 529 Overloaded","api_error_status":529}"#
+)]
+#[case(FailureKind::Unknown, r#"{"result":"API Error: 529 Overloaded"}"#)]
+#[case(
+    FailureKind::RateLimit,
+    "ERROR: exceeded retry limit, last status: 429 Too Many Requests, request id: 1f"
+)]
+#[case(
+    FailureKind::Model,
+    "ERROR: unexpected status 503 Service Unavailable: upstream, url: https://example.org"
+)]
+#[case(FailureKind::Unknown, "ERROR: 503 errors found")]
+#[case(
+    FailureKind::RateLimit,
+    "ERROR: You\u{2019}ve hit your usage limit. Try again later."
+)]
+#[case(
+    FailureKind::RateLimit,
+    "You\u{2019}ve hit your limit \u{b7} resets 3pm"
+)]
+#[case(
+    FailureKind::Overload,
+    "ERROR: stream disconnected before completion: Selected model is at capacity."
+)]
+#[case(
+    FailureKind::Unknown,
+    "stream disconnected before completion: stream closed before response.completed"
+)]
+#[case(
+    FailureKind::RateLimit,
+    r#"✕ [API Error: {"error":{"message":"{\n \"error\": {\n \"code\": 429,\n \"status\": \"RESOURCE_EXHAUSTED\"\n }\n}\n","code":429,"status":"Too Many Requests"}}]"#
+)]
+#[case(FailureKind::Auth, "Failed to authenticate. API Error: 403 no access")]
+fn an_agents_own_frame_is_taken_off(#[case] expected: FailureKind, #[case] line: &str) {
+    assert_eq!(kind(line), expected);
+}
+
+#[rstest]
+#[case(
+    "stream disconnected before completion: Rate limit reached for gpt-5 in organization org-x on tokens per min (TPM): Limit 30000. Please try again in 11.054s. Visit the page.",
+    Some(11_054)
+)]
+#[case(
+    "ERROR: stream disconnected before completion: Rate limit is exceeded. Try again in 17 seconds.",
+    Some(17_000)
+)]
+#[case("API Error: Request rejected (429) retry after 20s", Some(20_000))]
+#[case(
+    r#"[API Error: got status: 429 Too Many Requests. {"error":{"code":429,"retryDelay":"34s"}}]"#,
+    Some(34_000)
+)]
+#[case("[API Error: got status: 429 …]", None)]
+fn an_agents_rate_limit_is_read_with_its_wait(#[case] line: &str, #[case] wait_ms: Option<u64>) {
+    let reading = read_last_words(line, NOW);
+    assert_eq!(
+        (reading.kind, reading.retry_after_ms),
+        (FailureKind::RateLimit, wait_ms)
+    );
+}

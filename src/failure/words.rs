@@ -92,7 +92,7 @@ const BEGINNINGS: [(FailureKind, &[&str]); 10] = [
         FailureKind::RateLimit,
         &[
             r"too many requests(?:[.,;:!]|$)",
-            r"(?:api )?rate limit (?:was )?(?:reached|exceeded)\b",
+            r"(?:api )?rate limit (?:is |was )?(?:reached|exceeded)\b",
             r"rate_limit_(?:error|exceeded)\b",
             r"rate[- ]limited(?:[.,;:!]|$)",
             r"llm request rate limited\b",
@@ -166,10 +166,30 @@ const CAUSELESS: &str = r"(?i)^llm request failed(?:\.| with an unknown error\.?
 /// A quota that is used up: with a time to wait it is a rate limit in other words.
 const QUOTA: &str = r"(?i)^you exceeded your current quota\b";
 
-/// Takes an error class off the front: `RateLimitError: too fast`, with the class's name.
+/// What agents and gateways put in front of the error that they were told.
+const FRAMES: [&str; 7] = [
+    "Agent failed before reply:",
+    "Gateway call failed:",
+    "stream error:",
+    "stream disconnected before completion:",
+    "Failed to authenticate.",
+    "API Error:",
+    "[API Error:",
+];
+
+/// Takes such words off, and the bracket that may be around it all.
+pub(super) fn framed(text: &str) -> Option<&str> {
+    let frame = FRAMES.iter().find(|frame| text.starts_with(**frame))?;
+    let inside = text.get(frame.len()..)?;
+    let is_bracketed = frame.starts_with('[');
+    let closed = inside.strip_suffix(']').filter(|_| is_bracketed);
+    Some(closed.unwrap_or(inside))
+}
+
+/// Takes an error class off the front: `RateLimitError: too fast`, with the class's name. `ERROR:` has none.
 pub(super) fn class(text: &str) -> Option<(&str, &str)> {
     static CLASS: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r"^(?:[A-Za-z_]+\.)*([A-Z][A-Za-z]*Error|Error): *"));
+        LazyLock::new(|| pattern(r"^(?:[A-Za-z_]+\.)*([A-Z][A-Za-z]*Error|(?i:error)): *"));
     let found = CLASS.captures(text)?;
     let name = found.get(1)?.as_str();
     Some((name, text.get(found.get(0)?.end()..)?))
@@ -204,7 +224,7 @@ const REASONS: [(u16, &str); 14] = [
 pub(super) fn status(text: &str, speaker: Speaker) -> Option<(u16, &str)> {
     static STATUS: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
-            r"(?i)^(?P<name>(?:http(?:/[0-9.]+)?|error code|api error|error|status code|status|unexpected status(?: code)?|exceeded retry limit, last status|request failed with status(?: code)?)\s*[:=]?\s*(?:status(?: code)?\s*[:=]?\s*)?)?[\[(]?(?P<status>[45][0-9]{2})(?P<between>(?:[\])]?[,;:]|[\])]|\.?$|\s)[\s\-–:,.]*)",
+            r"(?i)^(?P<name>(?:http(?:/[0-9.]+)?|error code|api error|error|status code|status|(?:got|unexpected) status(?: code)?|request rejected|exceeded retry limit, last status|request failed with status(?: code)?)\s*[:=]?\s*(?:status(?: code)?\s*[:=]?\s*)?)?[\[(]?(?P<status>[45][0-9]{2})(?P<between>(?:[\])]?[,;:]|[\])]|\.?$|\s)[\s\-–·:,.]*)",
         )
     });
     let found = STATUS.captures(text)?;
@@ -254,6 +274,7 @@ pub(super) fn failed_request(text: &str) -> Option<(&str, &str, u16)> {
 
 /// The kind that the beginning of a cause names. `can_wait`: it names a time to wait too.
 pub(super) fn of_beginning(text: &str, can_wait: bool) -> Option<(FailureKind, Certainty)> {
+    let text = &*text.replace('\u{2019}', "'");
     static KINDS: LazyLock<Vec<(FailureKind, Regex)>> = LazyLock::new(|| {
         let kinds = BEGINNINGS.iter();
         kinds

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ask, house, quick};
+use super::{ask, house, quick, waiting};
 use crate::support::House;
 
 /// A program that notes its start, says `line` on its stdout, and fails.
@@ -25,4 +25,25 @@ fn a_program_that_counts_its_tests_is_run_once() {
     ask(&house, "l", &[], &saying("529 passed, 1 failed"));
     let (failure, starts) = failed(&house, "l");
     assert_eq!((&failure["kind"], starts), (&json!("command"), 1));
+}
+
+#[test]
+fn a_long_line_and_an_agents_json_are_understood_and_quoted_in_short() {
+    let house = house(&json!({"overloadSeconds": 3600}));
+    let pad = "x".repeat(5_000);
+    let long = format!(
+        r#"API Error: 529 {{"type":"error","error":{{"type":"overloaded_error","message":"Overloaded"}},"pad":"{pad}"}}"#
+    );
+    let result = r#"{"type":"result","subtype":"success","is_error":true,"result":"API Error: 529 Overloaded"}"#;
+    for (label, line) in [("long", long.as_str()), ("json", result)] {
+        ask(&house, label, &[], &saying(line));
+        let failure = &waiting(&house, label)["failure"];
+        assert_eq!(failure["kind"], "overload", "{failure:#}");
+        let message = failure["message"].as_str().expect("a message");
+        let said = message.strip_prefix("the command exited with code 1: ");
+        let said = said.unwrap_or_else(|| panic!("{message}"));
+        assert!(line.starts_with(said.trim_end_matches('…')), "{said}");
+        assert!(said.len() < 1_100, "{} bytes", said.len());
+        house.dispatch(&["cancel", "--label", label]).exits(0);
+    }
 }

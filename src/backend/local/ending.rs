@@ -4,8 +4,8 @@ use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord}
 use crate::failure::{self, policy};
 use crate::record::FailureKind;
 
-/// The most bytes of stderr that go into an error message.
-pub const STDERR_TAIL_BYTES: usize = 1024;
+/// The most bytes of what a command said that go into an error message.
+pub const QUOTED_BYTES: usize = 1024;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
         .find(|(_, reading)| policy::of(reading.kind).model_side)?;
     Some(Ending::Failed {
         kind: reading.kind,
-        message: format!("{what}: {line}"),
+        message: format!("{what}: {}", quoted(&line)),
         cancelled: false,
         retry_after_ms: reading.retry_after_ms,
     })
@@ -123,6 +123,17 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
 
 fn last_line(words: &str) -> Option<&str> {
     words.lines().map(str::trim).rfind(|line| !line.is_empty())
+}
+
+/// The beginning of a line, short enough for a message.
+fn quoted(line: &str) -> String {
+    let mut end = line.len().min(QUOTED_BYTES);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    let beginning = line.get(..end).unwrap_or_default();
+    let cut = if end < line.len() { "…" } else { "" };
+    format!("{beginning}{cut}")
 }
 
 /// A line without the colours that an agent gives it on a terminal.
