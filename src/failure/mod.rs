@@ -12,7 +12,7 @@ pub mod retry_after;
 mod words;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use facts::Facts;
 
@@ -37,7 +37,7 @@ enum Speaker {
 }
 
 /// What was made of the evidence of a failure.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// The kind.
     pub kind: FailureKind,
@@ -51,6 +51,9 @@ pub struct Reading {
     pub retry_after_ms: Option<u64>,
 }
 
+/// The most characters of the words that decided that are kept.
+const DECIDED_BY_CHARS: usize = 500;
+
 impl Reading {
     /// The failure as the ledger keeps it; `message` for people, `at_ms` since the epoch.
     pub fn into_failure(self, message: impl Into<String>, at_ms: i64) -> Failure {
@@ -59,10 +62,27 @@ impl Reading {
         failure.model = self.model;
         failure.retry_after_ms = self.retry_after_ms;
         if let Some(words) = self.decided_by {
-            let words: String = words.chars().take(500).collect();
+            let words: String = words.chars().take(DECIDED_BY_CHARS).collect();
             failure.extra.insert("decidedBy".to_owned(), words.into());
         }
         failure
+    }
+
+    /// Writes it on a run's end line, where [`of_local_end`] reads it.
+    pub fn note_on(&self, note: &mut Map<String, Value>) {
+        let words = self.decided_by.as_ref();
+        let words = words.map(|words| words.chars().take(DECIDED_BY_CHARS).collect::<String>());
+        let fields = [
+            ("decidedBy", words.map(Value::from)),
+            ("provider", self.provider.clone().map(Value::from)),
+            ("model", self.model.clone().map(Value::from)),
+            ("retryAfterMs", self.retry_after_ms.map(Value::from)),
+        ];
+        note.insert("kind".to_owned(), serde_json::json!(self.kind));
+        let known = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        note.extend(known.map(|(name, value)| (name.to_owned(), value)));
     }
 }
 
@@ -125,20 +145,26 @@ fn weighed(facts: &Facts, said: causes::Said) -> Reading {
     }
 }
 
-/// What the local runner noted on a run's end line says about its failure. Its kind counts alone: the words of any command
+/// What the local runner noted on a run's end line says about its failure. The note counts alone: the words of any command
 /// are no provider's, whatever they look like.
 pub fn of_local_end(note: Option<&Value>, message: Option<&str>, at_ms: i64) -> Failure {
     let kind = note
         .and_then(|note| note.get("kind"))
         .and_then(|kind| FailureKind::deserialize(kind).ok())
         .unwrap_or(FailureKind::Unknown);
+    let words = note.and_then(|note| note.get("decidedBy")?.as_str());
     let facts = note.map(Facts::from_value).unwrap_or_default();
-    let message = message.unwrap_or("the run failed without saying why");
-    let mut failure = Failure::new(kind, message, at_ms);
-    failure.provider = facts.provider;
-    failure.model = facts.model;
-    failure.retry_after_ms = facts.retry_after_ms.filter(|_| policy::of(kind).waits);
-    failure
+    let reading = Reading {
+        kind,
+        decided_by: words.map(str::to_owned),
+        provider: facts.provider,
+        model: facts.model,
+        retry_after_ms: facts.retry_after_ms.filter(|_| policy::of(kind).waits),
+    };
+    reading.into_failure(
+        message.unwrap_or("the run failed without saying why"),
+        at_ms,
+    )
 }
 
 #[cfg(test)]

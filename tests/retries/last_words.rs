@@ -47,3 +47,18 @@ fn a_long_line_and_an_agents_json_are_understood_and_quoted_in_short() {
         house.dispatch(&["cancel", "--label", label]).exits(0);
     }
 }
+
+#[test]
+fn what_decided_of_several_attempts_is_named_and_its_provider_is_left_alone() {
+    let house = house(&quick());
+    let line = "All models failed (3): anthropic/a: HTTP 529 overloaded | openai/b: 401 no | google/c: it broke";
+    ask(&house, "l", &[], &saying(line));
+    let (failure, starts) = failed(&house, "l");
+    assert_eq!((&failure["kind"], starts), (&json!("overload"), 4));
+    assert_eq!(failure["decidedBy"], "anthropic/a: HTTP 529 overloaded");
+    assert_eq!(
+        (&failure["provider"], &failure["model"]),
+        (&json!("anthropic"), &json!("a"))
+    );
+    assert_eq!(house.entry("l")["claim"]["provider"], "anthropic");
+}

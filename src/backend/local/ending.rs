@@ -1,7 +1,7 @@
 //! How a local run ended, as a decision on what is known. Pure.
 
 use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord};
-use crate::failure::{self, policy};
+use crate::failure::{self, Reading, policy};
 use crate::record::FailureKind;
 
 /// The most bytes of what a command said that go into an error message.
@@ -14,14 +14,12 @@ pub enum Ending {
     Reply,
     /// Any other way.
     Failed {
-        /// What kind of failure it is.
-        kind: FailureKind,
+        /// What kind of failure it is, and what more is known of it.
+        reading: Reading,
         /// One sentence for people.
         message: String,
         /// It was cancelled on request.
         cancelled: bool,
-        /// How long the provider asked to be left alone, in ms.
-        retry_after_ms: Option<u64>,
     },
 }
 
@@ -114,10 +112,9 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
         })
         .find(|(_, reading)| policy::of(reading.kind).model_side)?;
     Some(Ending::Failed {
-        kind: reading.kind,
         message: format!("{what}: {}", quoted(&line)),
+        reading,
         cancelled: false,
-        retry_after_ms: reading.retry_after_ms,
     })
 }
 
@@ -153,10 +150,9 @@ fn plain(line: &str) -> String {
 fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
     match stop.reason {
         StopReason::Cancel => Ending::Failed {
-            kind: FailureKind::Aborted,
+            reading: FailureKind::Aborted.into(),
             message: "cancelled on request".to_owned(),
             cancelled: true,
-            retry_after_ms: None,
         },
         StopReason::Timeout => {
             let limit = remains.timeout_ms.map_or_else(String::new, |ms| {
@@ -186,10 +182,9 @@ fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
 
 fn failed(kind: FailureKind, message: &str) -> Ending {
     Ending::Failed {
-        kind,
+        reading: kind.into(),
         message: message.to_owned(),
         cancelled: false,
-        retry_after_ms: None,
     }
 }
 
@@ -244,11 +239,10 @@ mod tests {
         match ending {
             Ending::Reply => (None, false, String::new()),
             Ending::Failed {
-                kind,
+                reading,
                 message,
                 cancelled,
-                ..
-            } => (Some(kind), cancelled, message),
+            } => (Some(reading.kind), cancelled, message),
         }
     }
 
@@ -366,16 +360,15 @@ mod tests {
                 last_words,
                 now_ms: 0,
             });
-            let Ending::Failed {
-                kind,
-                retry_after_ms,
-                ..
-            } = ending
-            else {
+            let Ending::Failed { reading, .. } = ending else {
                 panic!("{last_words:?}");
             };
+            let kind = reading.kind;
             assert_eq!(Some(kind), expected, "{last_words:?}");
-            assert_eq!(retry_after_ms.is_some(), kind == FailureKind::RateLimit);
+            assert_eq!(
+                reading.retry_after_ms.is_some(),
+                kind == FailureKind::RateLimit
+            );
         }
     }
 
@@ -397,7 +390,9 @@ mod tests {
             });
             match ending {
                 Ending::Reply => None,
-                Ending::Failed { kind, message, .. } => Some((kind, message)),
+                Ending::Failed {
+                    reading, message, ..
+                } => Some((reading.kind, message)),
             }
         };
         let stopped = "another program added 7 bytes; the command was stopped";
