@@ -26,6 +26,8 @@ pub(super) struct Said {
     pub(super) model: Option<String>,
     /// The time to wait, in ms.
     pub(super) retry_after_ms: Option<u64>,
+    /// Of a time-out: the model did not answer in time.
+    pub(super) model_silent: bool,
 }
 
 /// Where a part of a text stands.
@@ -240,6 +242,7 @@ fn read_cause(text: &str, mut place: Place) -> Said {
     let mut rest = unwrapped(text);
     let mut suggested = None;
     let mut by_failover = false;
+    let mut by_provider = false;
     for _ in 0..MAX_DEPTH {
         if let Some((name, after)) = words::class(rest) {
             let known = words::of_class(name).filter(|known| {
@@ -259,8 +262,9 @@ fn read_cause(text: &str, mut place: Place) -> Said {
             continue;
         }
         match words::framed(rest) {
-            Some(after) => {
+            Some((after, is_agents)) => {
                 rest = unwrapped(after);
+                by_provider |= is_agents;
                 place = place.quoted();
             }
             None => break,
@@ -279,9 +283,11 @@ fn read_cause(text: &str, mut place: Place) -> Said {
             weaker => suggested = weaker.or(suggested),
         }
         rest = unwrapped(after);
+        by_provider = true;
     }
     if let Some(mut told) = body(rest, place) {
         told.verdict = stronger(told.verdict, suggested);
+        told.model_silent |= by_provider && times_out(told.verdict);
         return told;
     }
     let wait = retry_after::in_text(text, now_ms);
@@ -296,14 +302,21 @@ fn read_cause(text: &str, mut place: Place) -> Said {
     };
     Said {
         verdict,
+        model_silent: times_out(verdict) && (by_provider || words::names_silence(rest)),
         retry_after_ms: wait,
         ..Said::default()
     }
 }
 
+fn times_out(verdict: Option<(FailureKind, Certainty)>) -> bool {
+    matches!(verdict, Some((FailureKind::Timeout, _)))
+}
+
+/// What a provider's class or status says.
 fn said(kind: FailureKind, how: Certainty, text: &str, now_ms: i64) -> Said {
     Said {
         verdict: Some((kind, how)),
+        model_silent: kind == FailureKind::Timeout,
         retry_after_ms: retry_after::in_text(text, now_ms),
         ..Said::default()
     }
@@ -347,6 +360,7 @@ fn body(text: &str, place: Place) -> Option<Said> {
     said.decided_by = None;
     // An array of bodies, or a code that only suggests, is told better by its words.
     said.verdict = stronger(facts.verdict(), said.verdict);
+    said.model_silent |= facts.tell_of_silence() && times_out(said.verdict);
     said.retry_after_ms = facts.retry_after_ms.or(said.retry_after_ms);
     said.provider = said.provider.or(facts.provider);
     said.model = said.model.or(facts.model);

@@ -108,6 +108,13 @@ impl Facts {
         }
     }
 
+    /// They tell of a provider that did not answer in time; a gateway's own words for a time-out do not.
+    pub(super) fn tell_of_silence(&self) -> bool {
+        let mut names = [&self.error_code, &self.error_type].into_iter().flatten();
+        matches!(self.http_status, Some(408 | 504))
+            || names.any(|name| matches!(name.as_str(), "timeout_error" | "deadline_exceeded"))
+    }
+
     /// What they come to.
     pub(super) fn verdict(&self) -> Option<(FailureKind, Certainty)> {
         let says = |kind| (kind, Certainty::Says);

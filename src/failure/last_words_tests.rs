@@ -168,3 +168,56 @@ fn an_agents_rate_limit_is_read_with_its_wait(#[case] line: &str, #[case] wait_m
         (FailureKind::RateLimit, wait_ms)
     );
 }
+
+#[rstest]
+#[case("LLM request timed out.", true)]
+#[case("Error: LLM idle timeout (120s): no response from model", true)]
+#[case("API Error: 504 Gateway Timeout", true)]
+#[case("504 Gateway Time-out", true)]
+#[case("HTTP 408: it took too long", true)]
+#[case("API Error: Request timed out.", true)]
+#[case("openai.APITimeoutError: Request timed out.", true)]
+#[case(
+    r#"{"type":"error","error":{"type":"timeout_error","message":"Request timed out"}}"#,
+    true
+)]
+#[case(
+    "All models failed (2): a/b: LLM request timed out. (timeout) | c/d: it broke",
+    true
+)]
+// It may be the program's own request, or the run's own time.
+#[case("Request timed out.", false)]
+#[case("timed out", false)]
+#[case(
+    "Request timed out before a response was generated. Please try again.",
+    false
+)]
+#[case(
+    "All models failed (1): a/b: This operation was aborted | 20 (timeout)",
+    false
+)]
+fn a_model_that_did_not_answer_in_time_is_told_from_other_time_outs(
+    #[case] line: &str,
+    #[case] is_silent: bool,
+) {
+    let reading = read_last_words(line, NOW);
+    assert_eq!(
+        (reading.kind, reading.model_silent, reading.is_models()),
+        (FailureKind::Timeout, is_silent, is_silent)
+    );
+    let mut note = serde_json::Map::new();
+    reading.note_on(&mut note);
+    let failure = of_local_end(Some(&note.into()), Some("it failed"), NOW);
+    assert_eq!(policy::allows_fallback(&failure), is_silent);
+}
+
+#[test]
+fn a_gateways_typed_time_out_is_the_models_only_where_its_provider_told_of_it() {
+    let silent = |value| read(&Facts::from_value(&value), "it failed", NOW).model_silent;
+    assert!(silent(serde_json::json!({"httpStatus": 504})));
+    assert!(silent(serde_json::json!({"errorType": "timeout_error"})));
+    assert!(!silent(serde_json::json!({"failoverReason": "timeout"})));
+    assert!(!silent(
+        serde_json::json!({"failoverReason": "overloaded", "httpStatus": 504})
+    ));
+}

@@ -49,18 +49,26 @@ pub struct Reading {
     pub model: Option<String>,
     /// How long the provider asked to wait, in ms from `now`.
     pub retry_after_ms: Option<u64>,
+    /// Of a time-out: it was the model that did not answer in time.
+    pub model_silent: bool,
 }
 
 /// The most characters of the words that decided that are kept.
 const DECIDED_BY_CHARS: usize = 500;
 
 impl Reading {
+    /// It is the model's side that failed.
+    pub fn is_models(&self) -> bool {
+        policy::of(self.kind).model_side || self.model_silent
+    }
+
     /// The failure as the ledger keeps it; `message` for people, `at_ms` since the epoch.
     pub fn into_failure(self, message: impl Into<String>, at_ms: i64) -> Failure {
         let mut failure = Failure::new(self.kind, message, at_ms);
         failure.provider = self.provider;
         failure.model = self.model;
         failure.retry_after_ms = self.retry_after_ms;
+        failure.model_silent = self.model_silent;
         if let Some(words) = self.decided_by {
             let words: String = words.chars().take(DECIDED_BY_CHARS).collect();
             failure.extra.insert("decidedBy".to_owned(), words.into());
@@ -77,6 +85,7 @@ impl Reading {
             ("provider", self.provider.clone().map(Value::from)),
             ("model", self.model.clone().map(Value::from)),
             ("retryAfterMs", self.retry_after_ms.map(Value::from)),
+            ("modelSilent", self.model_silent.then_some(true.into())),
         ];
         note.insert("kind".to_owned(), serde_json::json!(self.kind));
         let known = fields
@@ -95,6 +104,7 @@ impl From<FailureKind> for Reading {
             provider: None,
             model: None,
             retry_after_ms: None,
+            model_silent: false,
         }
     }
 }
@@ -133,8 +143,10 @@ fn weighed(facts: &Facts, said: causes::Said) -> Reading {
         true => (said.provider.or_else(|| facts.provider.clone()), said.model),
         false => (facts.provider.clone(), None),
     };
+    let is_silent = said.model_silent || facts.tell_of_silence();
     Reading {
         kind,
+        model_silent: kind == FailureKind::Timeout && is_silent,
         decided_by: said.decided_by.filter(|_| by_words),
         provider,
         model: model.or_else(|| facts.model.clone()),
@@ -157,6 +169,7 @@ pub fn of_local_end(note: Option<&Value>, message: Option<&str>, at_ms: i64) -> 
     let reading = Reading {
         kind,
         decided_by: words.map(str::to_owned),
+        model_silent: note.is_some_and(|note| note.get("modelSilent") == Some(&Value::Bool(true))),
         provider: facts.provider,
         model: facts.model,
         retry_after_ms: facts.retry_after_ms.filter(|_| policy::of(kind).waits),

@@ -166,10 +166,11 @@ const CAUSELESS: &str = r"(?i)^llm request failed(?:\.| with an unknown error\.?
 /// A quota that is used up: with a time to wait it is a rate limit in other words.
 const QUOTA: &str = r"(?i)^you exceeded your current quota\b";
 
-/// What agents and gateways put in front of the error that they were told.
-const FRAMES: [&str; 7] = [
-    "Agent failed before reply:",
-    "Gateway call failed:",
+/// What a gateway puts in front of an error, its own or a model's.
+const GATEWAYS_FRAMES: [&str; 2] = ["Agent failed before reply:", "Gateway call failed:"];
+
+/// What agents put in front of the error that their provider told them.
+const AGENTS_FRAMES: [&str; 5] = [
     "stream error:",
     "stream disconnected before completion:",
     "Failed to authenticate.",
@@ -177,13 +178,33 @@ const FRAMES: [&str; 7] = [
     "[API Error:",
 ];
 
-/// Takes such words off, and the bracket that may be around it all.
-pub(super) fn framed(text: &str) -> Option<&str> {
-    let frame = FRAMES.iter().find(|frame| text.starts_with(**frame))?;
+/// How it is said that a model did not answer in time, in lower case.
+pub(super) const SILENCES: [&str; 3] = [
+    "llm idle timeout",
+    "llm request timed out",
+    "stream idle timeout",
+];
+
+/// It begins with the words for a model that did not answer in time.
+pub(super) fn names_silence(text: &str) -> bool {
+    let begins = |form: &&str| {
+        let beginning = text.get(..form.len());
+        beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(form))
+    };
+    SILENCES.iter().any(|form| begins(&form))
+}
+
+/// Takes a frame off, and the bracket that may be around it all; `true` for an agent's.
+pub(super) fn framed(text: &str) -> Option<(&str, bool)> {
+    let starts = |frame: &&&str| text.starts_with(**frame);
+    if let Some(frame) = GATEWAYS_FRAMES.iter().find(starts) {
+        return Some((text.get(frame.len()..)?, false));
+    }
+    let frame = AGENTS_FRAMES.iter().find(starts)?;
     let inside = text.get(frame.len()..)?;
     let is_bracketed = frame.starts_with('[');
     let closed = inside.strip_suffix(']').filter(|_| is_bracketed);
-    Some(closed.unwrap_or(inside))
+    Some((closed.unwrap_or(inside), true))
 }
 
 /// Takes an error class off the front: `RateLimitError: too fast`, with the class's name. `ERROR:` has none.

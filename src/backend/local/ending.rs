@@ -1,7 +1,7 @@
 //! How a local run ended, as a decision on what is known. Pure.
 
 use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord};
-use crate::failure::{self, Reading, policy};
+use crate::failure::{self, Reading};
 use crate::record::FailureKind;
 
 /// The most bytes of what a command said that go into an error message.
@@ -110,7 +110,7 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
             let reading = failure::read_last_words(&line, remains.now_ms);
             (line, reading)
         })
-        .find(|(_, reading)| policy::of(reading.kind).model_side)?;
+        .find(|(_, reading)| reading.is_models())?;
     Some(Ending::Failed {
         message: format!("{what}: {}", quoted(&line)),
         reading,
@@ -344,6 +344,11 @@ mod tests {
             ),
             (Some([harmless, harmless]), Some(FailureKind::Command)),
             (Some(["", counted]), Some(FailureKind::Command)),
+            (
+                Some(["LLM request timed out.", ""]),
+                Some(FailureKind::Timeout),
+            ),
+            (Some(["Request timed out.", ""]), Some(FailureKind::Command)),
             (
                 Some(["529 Overloaded\nbut that is long ago", ""]),
                 Some(FailureKind::Command),
