@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Certainty, Facts, facts, retry_after, words};
+use super::{Certainty, Facts, Speaker, facts, retry_after, words};
 use crate::record::{FailureKind, json};
 
 /// A text is read up to here, in bytes.
@@ -26,41 +26,78 @@ pub(super) struct Said {
     pub(super) model: Option<String>,
     /// The time to wait, in ms.
     pub(super) retry_after_ms: Option<u64>,
+    /// Of a time-out: the model did not answer in time.
+    pub(super) model_silent: bool,
 }
 
-/// Reads a text. `now_ms` since the epoch.
-pub(super) fn read(text: &str, now_ms: i64) -> Said {
+/// Where a part of a text stands.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Who wrote it.
+    speaker: Speaker,
+    /// In ms since the epoch.
+    now_ms: i64,
+    /// How many wrappers were taken off.
+    depth: usize,
+}
+
+impl Place {
+    /// Behind one more wrapper.
+    fn inside(self) -> Self {
+        let depth = self.depth + 1;
+        Self { depth, ..self }
+    }
+
+    /// Behind words that only a provider's error has in front.
+    fn quoted(self) -> Self {
+        let speaker = Speaker::Provider;
+        Self { speaker, ..self }
+    }
+}
+
+/// Reads a text that `speaker` wrote. `now_ms` since the epoch.
+pub(super) fn read(text: &str, speaker: Speaker, now_ms: i64) -> Said {
     let mut end = text.len().min(MAX_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    read_part(text.get(..end).unwrap_or_default(), now_ms, 0)
+    let depth = 0;
+    let place = Place {
+        speaker,
+        now_ms,
+        depth,
+    };
+    read_part(text.get(..end).unwrap_or_default(), place)
 }
 
-fn read_part(text: &str, now_ms: i64, depth: usize) -> Said {
+fn read_part(text: &str, place: Place) -> Said {
     let text = unwrapped(text);
-    if depth == MAX_DEPTH {
+    if place.depth == MAX_DEPTH {
         return Said::default();
     }
     if let Some(inner) = log_line(text) {
-        return read_part(&inner, now_ms, depth + 1);
+        return read_part(&inner, place.quoted().inside());
     }
     if let Some((name, rest)) = words::class(text)
         && matches!(name, "FallbackSummaryError" | "FailoverError" | "Error")
         && attempts(rest).is_some()
     {
-        return read_part(rest, now_ms, depth + 1);
+        return read_part(rest, place.inside());
     }
     if let Some(attempts) = attempts(text) {
+        let place = match of_models(text) {
+            true => place.quoted(),
+            false => place,
+        };
         let read = attempts.iter().map(|attempt| {
-            let mut said = read_attempt(attempt, now_ms, depth + 1);
+            let mut said = read_attempt(attempt, place.inside());
             said.decided_by = Some((*attempt).to_owned());
             said
         });
         return decisive(read.collect());
     }
     // A text that is one attempt, as it is named when it decided.
-    if let Some(said) = lone_attempt(text, now_ms, depth) {
+    if let Some(said) = lone_attempt(text, place) {
         return said;
     }
     let chain: Vec<&str> = text
@@ -69,7 +106,7 @@ fn read_part(text: &str, now_ms: i64, depth: usize) -> Said {
         .collect();
     if chain.len() > 1 && !text.starts_with('{') {
         let read = chain.iter().map(|cause| {
-            let mut said = read_part(cause, now_ms, depth + 1);
+            let mut said = read_part(cause, place.inside());
             let named = said.decided_by.take();
             said.decided_by = named.or_else(|| Some(unwrapped(cause).to_owned()));
             said
@@ -80,13 +117,13 @@ fn read_part(text: &str, now_ms: i64, depth: usize) -> Said {
         }
         return said;
     }
-    read_cause(text, now_ms, depth)
+    read_cause(text, place)
 }
 
 /// White space and warning signs off both ends.
 fn unwrapped(text: &str) -> &str {
     text.trim()
-        .trim_start_matches(['⚠', '\u{fe0f}', '❌', '✗', '✖'])
+        .trim_start_matches(['⚠', '\u{fe0f}', '❌', '✗', '✖', '✕'])
         .trim_start()
 }
 
@@ -100,6 +137,12 @@ fn log_line(text: &str) -> Option<String> {
     });
     let error = LINE.captures(text)?.get(1)?.as_str();
     Some(error.replace("\\\"", "\""))
+}
+
+/// A compound that is about models; a program's may be about its tests.
+fn of_models(text: &str) -> bool {
+    let header = text.split(':').next().unwrap_or_default();
+    header.to_ascii_lowercase().contains("model")
 }
 
 /// The attempts of `All models failed (3): a/b: x | c/d: y | ...`. A bar inside an attempt does not part it.
@@ -140,16 +183,17 @@ fn reason(text: &str) -> Option<(&str, FailureKind)> {
     Some((words, facts::of_failover_reason(reason)?))
 }
 
-fn read_attempt(attempt: &str, now_ms: i64, depth: usize) -> Said {
+fn read_attempt(attempt: &str, place: Place) -> Said {
     let (owner, rest) = match named(attempt) {
         Some((provider, model, rest)) => (Some((provider, model)), rest),
         None => (None, attempt),
     };
-    let (rest, typed) = match owner.and_then(|_| reason(rest)) {
+    let speaks_provider = place.speaker == Speaker::Provider;
+    let (rest, typed) = match owner.and_then(|_| reason(rest).filter(|_| speaks_provider)) {
         Some((words, kind)) => (words, Some((kind, Certainty::Says))),
         None => (rest, None),
     };
-    let mut said = read_part(rest, now_ms, depth);
+    let mut said = read_part(rest, place);
     if typed.is_some() {
         // The attempt as a whole decides, not what is quoted in it.
         said.verdict = typed;
@@ -163,9 +207,9 @@ fn read_attempt(attempt: &str, now_ms: i64, depth: usize) -> Said {
 }
 
 /// One attempt by itself; the provider's name alone is too weak a form, so it must tell of a failure.
-fn lone_attempt(text: &str, now_ms: i64, depth: usize) -> Option<Said> {
+fn lone_attempt(text: &str, place: Place) -> Option<Said> {
     named(text)?;
-    let said = read_attempt(text, now_ms, depth + 1);
+    let said = read_attempt(text, place.inside());
     said.verdict.is_some().then_some(said)
 }
 
@@ -193,29 +237,36 @@ fn decisive(all: Vec<Said>) -> Said {
 }
 
 /// One cause: what its fields, its class, its status and its first words say.
-fn read_cause(text: &str, now_ms: i64, depth: usize) -> Said {
+fn read_cause(text: &str, mut place: Place) -> Said {
+    let now_ms = place.now_ms;
     let mut rest = unwrapped(text);
     let mut suggested = None;
     let mut by_failover = false;
+    let mut by_provider = false;
     for _ in 0..MAX_DEPTH {
         if let Some((name, after)) = words::class(rest) {
-            match words::of_class(name) {
+            let known = words::of_class(name).filter(|known| {
+                // Any program may find something not to be there.
+                place.speaker == Speaker::Provider
+                    || *known != (FailureKind::Model, Certainty::Suggests)
+            });
+            match known {
                 Some((kind, Certainty::Says)) => return said(kind, Certainty::Says, text, now_ms),
                 weaker => suggested = suggested.or(weaker),
             }
             by_failover |= name == "FailoverError";
+            if known.is_some() || by_failover {
+                place = place.quoted();
+            }
             rest = after;
             continue;
         }
-        let prefixes = [
-            "Agent failed before reply:",
-            "Gateway call failed:",
-            "stream error:",
-            "API Error:",
-        ];
-        let prefix = prefixes.iter().find(|prefix| rest.starts_with(**prefix));
-        match prefix.and_then(|prefix| rest.get(prefix.len()..)) {
-            Some(after) => rest = unwrapped(after),
+        match words::framed(rest) {
+            Some((after, is_agents)) => {
+                rest = unwrapped(after);
+                by_provider |= is_agents;
+                place = place.quoted();
+            }
             None => break,
         }
     }
@@ -226,15 +277,17 @@ fn read_cause(text: &str, now_ms: i64, depth: usize) -> Said {
         said.model = Some(model.to_owned());
         return said;
     }
-    if let Some((status, after)) = words::status(rest) {
+    if let Some((status, after)) = words::status(rest, place.speaker) {
         match facts::of_status(status) {
             Some((kind, Certainty::Says)) => return said(kind, Certainty::Says, text, now_ms),
             weaker => suggested = weaker.or(suggested),
         }
         rest = unwrapped(after);
+        by_provider = true;
     }
-    if let Some(mut told) = body(rest, now_ms, depth) {
+    if let Some(mut told) = body(rest, place) {
         told.verdict = stronger(told.verdict, suggested);
+        told.model_silent |= by_provider && times_out(told.verdict);
         return told;
     }
     let wait = retry_after::in_text(text, now_ms);
@@ -249,14 +302,21 @@ fn read_cause(text: &str, now_ms: i64, depth: usize) -> Said {
     };
     Said {
         verdict,
+        model_silent: times_out(verdict) && (by_provider || words::names_silence(rest)),
         retry_after_ms: wait,
         ..Said::default()
     }
 }
 
+fn times_out(verdict: Option<(FailureKind, Certainty)>) -> bool {
+    matches!(verdict, Some((FailureKind::Timeout, _)))
+}
+
+/// What a provider's class or status says.
 fn said(kind: FailureKind, how: Certainty, text: &str, now_ms: i64) -> Said {
     Said {
         verdict: Some((kind, how)),
+        model_silent: kind == FailureKind::Timeout,
         retry_after_ms: retry_after::in_text(text, now_ms),
         ..Said::default()
     }
@@ -275,7 +335,7 @@ fn stronger(
 }
 
 /// A provider's JSON answer: its typed fields, and the words in it.
-fn body(text: &str, now_ms: i64, depth: usize) -> Option<Said> {
+fn body(text: &str, place: Place) -> Option<Said> {
     let whole = text.starts_with(['{', '[']).then_some(text)?;
     let value = json::parse_value(whole).ok()?;
     let value = match value {
@@ -283,13 +343,24 @@ fn body(text: &str, now_ms: i64, depth: usize) -> Option<Said> {
         value => value,
     };
     let facts = Facts::from_value(&value);
-    let inner = ["/error/message", "/message", "/error", "/detail"]
-        .iter()
-        .find_map(|path| value.pointer(path)?.as_str());
-    let mut said = inner.map_or_else(Said::default, |inner| read_part(inner, now_ms, depth + 1));
+    // What an agent's command line was told instead of an answer.
+    let is_error = value.get("is_error") == Some(&serde_json::Value::Bool(true));
+    let result = is_error.then_some("/result");
+    let paths = ["/error/message", "/message", "/error", "/detail"];
+    let mut told = paths
+        .into_iter()
+        .chain(result)
+        .filter_map(|path| value.pointer(path)?.as_str())
+        .map(|inner| read_part(inner, place.inside()));
+    let first = told.next().unwrap_or_default();
+    let mut said = match first.verdict {
+        Some(_) => first,
+        None => told.find(|said| said.verdict.is_some()).unwrap_or(first),
+    };
     said.decided_by = None;
     // An array of bodies, or a code that only suggests, is told better by its words.
     said.verdict = stronger(facts.verdict(), said.verdict);
+    said.model_silent |= facts.tell_of_silence() && times_out(said.verdict);
     said.retry_after_ms = facts.retry_after_ms.or(said.retry_after_ms);
     said.provider = said.provider.or(facts.provider);
     said.model = said.model.or(facts.model);

@@ -84,3 +84,21 @@ fn an_attempt_that_names_its_model_alone_is_read_too() {
     assert_eq!(reading.kind, FailureKind::Overload);
     assert_eq!(reading.model.as_deref(), Some("fake-1"));
 }
+
+#[test]
+fn what_decided_is_in_the_ledger_as_the_local_runner_noted_it() {
+    let text = "All models failed (3): anthropic/a: HTTP 529 overloaded | openai/b: 401 no | google/c: 429 Too Many Requests, try again in 20s";
+    let reading = read_last_words(text, NOW);
+    let mut note = serde_json::Map::new();
+    reading.note_on(&mut note);
+    assert_eq!(
+        json!(note),
+        json!({"kind": "overload", "provider": "anthropic", "model": "a",
+            "decidedBy": "anthropic/a: HTTP 529 overloaded"})
+    );
+    let failure = of_local_end(Some(&json!(note)), Some(text), 7);
+    assert_eq!(failure, reading.into_failure(text, 7));
+    // As lines without it were written.
+    let failure = of_local_end(Some(&json!({"kind": "overload"})), Some(text), 7);
+    assert_eq!(failure, Failure::new(FailureKind::Overload, text, 7));
+}

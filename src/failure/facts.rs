@@ -76,7 +76,7 @@ impl Facts {
             failover_reason: text(fields, &["failoverReason", "failover_reason"]),
             error_code: text(fields, &["errorCode", "error_code", "code"]),
             error_type: text(fields, &["errorType", "providerErrorType", "type"])
-                .filter(|name| name != "error" && name != "message"),
+                .filter(|name| !matches!(name.as_str(), "error" | "message" | "result")),
             http_status: status(fields),
             runtime_failure: text(fields, &["providerRuntimeFailureKind"]),
             provider: text(fields, &["provider"]),
@@ -108,6 +108,13 @@ impl Facts {
         }
     }
 
+    /// They tell of a provider that did not answer in time; a gateway's own words for a time-out do not.
+    pub(super) fn tell_of_silence(&self) -> bool {
+        let mut names = [&self.error_code, &self.error_type].into_iter().flatten();
+        matches!(self.http_status, Some(408 | 504))
+            || names.any(|name| matches!(name.as_str(), "timeout_error" | "deadline_exceeded"))
+    }
+
     /// What they come to.
     pub(super) fn verdict(&self) -> Option<(FailureKind, Certainty)> {
         let says = |kind| (kind, Certainty::Says);
@@ -134,11 +141,13 @@ fn text(fields: &Map<String, Value>, names: &[&str]) -> Option<String> {
     texts.find(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// The first of these fields that holds an HTTP status.
+/// The first of these fields that holds an HTTP status. An agent's command line tells its last one beside an answer too.
 fn status(fields: &Map<String, Value>) -> Option<u16> {
     let names = ["httpStatus", "statusCode", "status_code", "status", "code"];
-    let numbers = names.iter().filter_map(|name| {
-        let value = fields.get(*name)?;
+    let is_error = fields.get("is_error") == Some(&Value::Bool(true));
+    let of_agent = is_error.then_some("api_error_status");
+    let numbers = names.into_iter().chain(of_agent).filter_map(|name| {
+        let value = fields.get(name)?;
         let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
         u16::try_from(number).ok()
     });

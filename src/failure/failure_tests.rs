@@ -9,6 +9,9 @@ use super::*;
 #[path = "compound_tests.rs"]
 mod compounds;
 
+#[path = "last_words_tests.rs"]
+mod last_words;
+
 const NOW: i64 = 1_795_300_000_000;
 
 const TAKEOVER: &str = "session file changed while embedded prompt lock was released: /home/user/.openclaw/agents/main/sessions/f300cad1-fb0a-4d1b-b880-8614e6fb86ef.jsonl";
@@ -455,6 +458,7 @@ proptest! {
             }
             let failure = reading.clone().into_failure(text, now);
             prop_assert_eq!(read_text(&failure.message, now).kind, reading.kind);
+            let _ = read_last_words(&failure.message, now);
         }
     }
 

@@ -2,6 +2,7 @@
 //! asked. Data and pure functions; who keeps the counts is the caller's business.
 
 use super::retry_after::MAX_MS;
+use super::words::SILENCES;
 use crate::config::RetryWindows;
 use crate::record::{Failure, FailureKind};
 
@@ -137,17 +138,13 @@ pub fn spends_models_budget(kind: FailureKind) -> bool {
 /// Whether a fallback model or account may be tried for this failure. A time-out counts when the model did not answer, not
 /// when the run's own time was up.
 pub fn allows_fallback(failure: &Failure) -> bool {
-    let model_was_silent = || {
+    // Records of earlier versions have the words alone.
+    let says_so = || {
         let words = failure.message.to_ascii_lowercase();
-        let silent = [
-            "llm idle timeout",
-            "llm request timed out",
-            "stream idle timeout",
-        ];
-        silent.iter().any(|form| words.contains(form))
+        SILENCES.iter().any(|form| words.contains(form))
     };
     match failure.kind {
-        FailureKind::Timeout => model_was_silent(),
+        FailureKind::Timeout => failure.model_silent || says_so(),
         kind => of(kind).model_side,
     }
 }
@@ -301,7 +298,14 @@ mod tests {
         #[case] message: &str,
         #[case] allowed: bool,
     ) {
-        assert_eq!(allows_fallback(&Failure::new(kind, message, 0)), allowed);
+        let failure = Failure::new(kind, message, 0);
+        assert_eq!(allows_fallback(&failure), allowed);
+        let silent = Failure {
+            model_silent: true,
+            ..failure
+        };
+        let is_timeout = kind == FailureKind::Timeout;
+        assert_eq!(allows_fallback(&silent), allowed || is_timeout);
     }
 
     proptest! {

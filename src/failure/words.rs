@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::Certainty::{self, Says, Suggests};
-use super::facts;
+use super::{Speaker, facts, policy};
 use crate::record::FailureKind;
 
 /// An error class in front of a cause, with what is known of the class alone.
@@ -92,7 +92,7 @@ const BEGINNINGS: [(FailureKind, &[&str]); 10] = [
         FailureKind::RateLimit,
         &[
             r"too many requests(?:[.,;:!]|$)",
-            r"(?:api )?rate limit (?:was )?(?:reached|exceeded)\b",
+            r"(?:api )?rate limit (?:is |was )?(?:reached|exceeded)\b",
             r"rate_limit_(?:error|exceeded)\b",
             r"rate[- ]limited(?:[.,;:!]|$)",
             r"llm request rate limited\b",
@@ -166,10 +166,51 @@ const CAUSELESS: &str = r"(?i)^llm request failed(?:\.| with an unknown error\.?
 /// A quota that is used up: with a time to wait it is a rate limit in other words.
 const QUOTA: &str = r"(?i)^you exceeded your current quota\b";
 
-/// Takes an error class off the front: `RateLimitError: too fast`, with the class's name.
+/// What a gateway puts in front of an error, its own or a model's.
+const GATEWAYS_FRAMES: [&str; 2] = ["Agent failed before reply:", "Gateway call failed:"];
+
+/// What agents put in front of the error that their provider told them.
+const AGENTS_FRAMES: [&str; 5] = [
+    "stream error:",
+    "stream disconnected before completion:",
+    "Failed to authenticate.",
+    "API Error:",
+    "[API Error:",
+];
+
+/// How it is said that a model did not answer in time, in lower case.
+pub(super) const SILENCES: [&str; 3] = [
+    "llm idle timeout",
+    "llm request timed out",
+    "stream idle timeout",
+];
+
+/// It begins with the words for a model that did not answer in time.
+pub(super) fn names_silence(text: &str) -> bool {
+    let begins = |form: &&str| {
+        let beginning = text.get(..form.len());
+        beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(form))
+    };
+    SILENCES.iter().any(|form| begins(&form))
+}
+
+/// Takes a frame off, and the bracket that may be around it all; `true` for an agent's.
+pub(super) fn framed(text: &str) -> Option<(&str, bool)> {
+    let starts = |frame: &&&str| text.starts_with(**frame);
+    if let Some(frame) = GATEWAYS_FRAMES.iter().find(starts) {
+        return Some((text.get(frame.len()..)?, false));
+    }
+    let frame = AGENTS_FRAMES.iter().find(starts)?;
+    let inside = text.get(frame.len()..)?;
+    let is_bracketed = frame.starts_with('[');
+    let closed = inside.strip_suffix(']').filter(|_| is_bracketed);
+    Some((closed.unwrap_or(inside), true))
+}
+
+/// Takes an error class off the front: `RateLimitError: too fast`, with the class's name. `ERROR:` has none.
 pub(super) fn class(text: &str) -> Option<(&str, &str)> {
     static CLASS: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r"^(?:[A-Za-z_]+\.)*([A-Z][A-Za-z]*Error|Error): *"));
+        LazyLock::new(|| pattern(r"^(?:[A-Za-z_]+\.)*([A-Z][A-Za-z]*Error|(?i:error)): *"));
     let found = CLASS.captures(text)?;
     let name = found.get(1)?.as_str();
     Some((name, text.get(found.get(0)?.end()..)?))
@@ -181,17 +222,62 @@ pub(super) fn of_class(name: &str) -> Option<(FailureKind, Certainty)> {
     Some((known.1, known.2))
 }
 
+/// How the statuses of a provider's errors are spelt out, in lower case.
+const REASONS: [(u16, &str); 14] = [
+    (400, r"bad request"),
+    (401, r"unauthorized"),
+    (402, r"payment required"),
+    (403, r"forbidden"),
+    (404, r"not found"),
+    (408, r"request time-?out"),
+    (413, r"(?:payload|content|request|request entity) too large"),
+    (422, r"unprocessable (?:entity|content)"),
+    (429, r"too many requests"),
+    (500, r"internal server error"),
+    (502, r"bad gateway"),
+    (503, r"service (?:temporarily )?unavailable"),
+    (504, r"gateway time-?out"),
+    (529, r"(?:site is )?overloaded"),
+];
+
 /// Takes an HTTP status off the front: `529 Overloaded`, `HTTP 429: slow down`, `Error code: 401 - ...`, `unexpected status 503 ...`.
-/// A longer number, a version, a date or a file's name is none.
-pub(super) fn status(text: &str) -> Option<(u16, &str)> {
+/// A longer number, a version, a date or a file's name is none; nor is, of a program, a number that nothing tells to be one.
+pub(super) fn status(text: &str, speaker: Speaker) -> Option<(u16, &str)> {
     static STATUS: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
-            r"(?i)^(?:(?:http(?:/[0-9.]+)?|error code|api error|error|status code|status|unexpected status(?: code)?|exceeded retry limit, last status|request failed with status(?: code)?)\s*[:=]?\s*(?:status(?: code)?\s*[:=]?\s*)?)?[\[(]?([45][0-9]{2})(?:[\])]?[,;:]|[\])]|\.?$|\s)[\s\-–:,.]*",
+            r"(?i)^(?P<name>(?:http(?:/[0-9.]+)?|error code|api error|error|status code|status|(?:got|unexpected) status(?: code)?|request rejected|exceeded retry limit, last status|request failed with status(?: code)?)\s*[:=]?\s*(?:status(?: code)?\s*[:=]?\s*)?)?[\[(]?(?P<status>[45][0-9]{2})(?P<between>(?:[\])]?[,;:]|[\])]|\.?$|\s)[\s\-–·:,.]*)",
         )
     });
     let found = STATUS.captures(text)?;
-    let status = found.get(1)?.as_str().parse().ok()?;
-    Some((status, text.get(found.get(0)?.end()..)?))
+    let status = found.name("status")?.as_str().parse().ok()?;
+    let rest = text.get(found.get(0)?.end()..)?;
+    let name = found.name("name").map_or("", |name| name.as_str());
+    let name = name.trim_end_matches([':', '=', ' ']);
+    // `error` is what programs call anything.
+    let is_named = !name.is_empty() && !name.eq_ignore_ascii_case("error");
+    let is_status = speaker == Speaker::Provider
+        || is_named
+        || follows_status(status, found.name("between")?.as_str(), rest);
+    is_status.then_some((status, rest))
+}
+
+/// What stands behind a number, `between` apart, tells that it is the status of a provider's error: its own words, a body, or
+/// the words of another error.
+fn follows_status(status: u16, between: &str, rest: &str) -> bool {
+    static REASON: LazyLock<Vec<(u16, Regex)>> = LazyLock::new(|| {
+        let reasons = REASONS.iter();
+        // `403 forbidden words` counts words.
+        let whole = |reason| format!(r"(?i)^{reason}\s*(?:$|[^\w\s]|\b(?:please|retry|try)\b)");
+        reasons
+            .map(|(status, reason)| (*status, pattern(&whole(reason))))
+            .collect()
+    });
+    let mut reasons = REASON.iter();
+    let is_parted = between.contains([':', '-', '–']);
+    rest.starts_with('{')
+        || reasons.any(|(of, reason)| *of == status && reason.is_match(rest))
+        || of_beginning(rest, false)
+            .is_some_and(|(kind, _)| is_parted || policy::of(kind).model_side)
 }
 
 /// A gateway's `⚠️ openai/gpt-5 request failed (authentication failed, HTTP 401).`: provider, model and status.
@@ -209,6 +295,7 @@ pub(super) fn failed_request(text: &str) -> Option<(&str, &str, u16)> {
 
 /// The kind that the beginning of a cause names. `can_wait`: it names a time to wait too.
 pub(super) fn of_beginning(text: &str, can_wait: bool) -> Option<(FailureKind, Certainty)> {
+    let text = &*text.replace('\u{2019}', "'");
     static KINDS: LazyLock<Vec<(FailureKind, Regex)>> = LazyLock::new(|| {
         let kinds = BEGINNINGS.iter();
         kinds

@@ -93,6 +93,9 @@ pub struct Failure {
     /// How long the provider asked to wait, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Of a time-out: it was the model that did not answer in time, not the run's own time that was up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub model_silent: bool,
     /// Fields that other versions wrote.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -108,6 +111,7 @@ impl Failure {
             provider: None,
             model: None,
             retry_after_ms: None,
+            model_silent: false,
             extra: Map::new(),
         }
     }

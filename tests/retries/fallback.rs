@@ -121,3 +121,18 @@ if [ \"$DISPATCH_AUTH_PROFILE\" = work ]; then echo in; else echo 'Error: 401 in
     assert_eq!(house.ended("l")["status"], "done");
     assert_eq!(house.text("starts"), "home\nwork\n");
 }
+
+#[test]
+fn a_model_that_did_not_answer_in_time_is_a_reason_for_the_fallback_too() {
+    for line in ["LLM request timed out.", "API Error: 504 Gateway Timeout"] {
+        let house = patient();
+        let script = format!(
+            "cat > /dev/null
+if [ \"$DISPATCH_MODEL\" = good/1 ]; then echo in; else echo '{line}' >&2; exit 1; fi"
+        );
+        ask(&house, "l", &["--fallback-model", "good/1"], &script);
+        let entry = house.ended("l");
+        assert_eq!(entry["status"], "done", "{line}: {entry:#}");
+        assert_eq!(entry["attempt"], 2, "{line}");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod fallback;
+mod last_words;
 mod many;
 mod scans;
 mod takeovers;

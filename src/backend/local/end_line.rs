@@ -56,10 +56,9 @@ impl EndLine {
                 store_status(None)
             }
             Ending::Failed {
-                kind,
+                reading,
                 message: why,
                 cancelled,
-                retry_after_ms,
             } => {
                 set(
                     &mut message,
@@ -67,12 +66,9 @@ impl EndLine {
                     json!(if *cancelled { "aborted" } else { "error" }),
                 );
                 set(&mut message, "errorMessage", json!(why));
-                note.insert("kind".to_owned(), json!(kind));
+                reading.note_on(&mut note);
                 note.insert("cancelled".to_owned(), json!(cancelled));
-                if let Some(ms) = retry_after_ms {
-                    note.insert("retryAfterMs".to_owned(), json!(ms));
-                }
-                store_status(Some(*kind))
+                store_status(Some(reading.kind))
             }
         };
         Self {

@@ -1,11 +1,11 @@
 //! How a local run ended, as a decision on what is known. Pure.
 
 use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord};
-use crate::failure::{self, policy};
+use crate::failure::{self, Reading};
 use crate::record::FailureKind;
 
-/// The most bytes of stderr that go into an error message.
-pub const STDERR_TAIL_BYTES: usize = 1024;
+/// The most bytes of what a command said that go into an error message.
+pub const QUOTED_BYTES: usize = 1024;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,14 +14,12 @@ pub enum Ending {
     Reply,
     /// Any other way.
     Failed {
-        /// What kind of failure it is.
-        kind: FailureKind,
+        /// What kind of failure it is, and what more is known of it.
+        reading: Reading,
         /// One sentence for people.
         message: String,
         /// It was cancelled on request.
         cancelled: bool,
-        /// How long the provider asked to be left alone, in ms.
-        retry_after_ms: Option<u64>,
     },
 }
 
@@ -109,20 +107,30 @@ fn models_failure(what: &str, remains: &Remains<'_>) -> Option<Ending> {
         .filter_map(|words| last_line(words))
         .map(plain)
         .map(|line| {
-            let reading = failure::read_text(&line, remains.now_ms);
+            let reading = failure::read_last_words(&line, remains.now_ms);
             (line, reading)
         })
-        .find(|(_, reading)| policy::of(reading.kind).model_side)?;
+        .find(|(_, reading)| reading.is_models())?;
     Some(Ending::Failed {
-        kind: reading.kind,
-        message: format!("{what}: {line}"),
+        message: format!("{what}: {}", quoted(&line)),
+        reading,
         cancelled: false,
-        retry_after_ms: reading.retry_after_ms,
     })
 }
 
 fn last_line(words: &str) -> Option<&str> {
     words.lines().map(str::trim).rfind(|line| !line.is_empty())
+}
+
+/// The beginning of a line, short enough for a message.
+fn quoted(line: &str) -> String {
+    let mut end = line.len().min(QUOTED_BYTES);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    let beginning = line.get(..end).unwrap_or_default();
+    let cut = if end < line.len() { "…" } else { "" };
+    format!("{beginning}{cut}")
 }
 
 /// A line without the colours that an agent gives it on a terminal.
@@ -142,10 +150,9 @@ fn plain(line: &str) -> String {
 fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
     match stop.reason {
         StopReason::Cancel => Ending::Failed {
-            kind: FailureKind::Aborted,
+            reading: FailureKind::Aborted.into(),
             message: "cancelled on request".to_owned(),
             cancelled: true,
-            retry_after_ms: None,
         },
         StopReason::Timeout => {
             let limit = remains.timeout_ms.map_or_else(String::new, |ms| {
@@ -175,10 +182,9 @@ fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
 
 fn failed(kind: FailureKind, message: &str) -> Ending {
     Ending::Failed {
-        kind,
+        reading: kind.into(),
         message: message.to_owned(),
         cancelled: false,
-        retry_after_ms: None,
     }
 }
 
@@ -233,11 +239,10 @@ mod tests {
         match ending {
             Ending::Reply => (None, false, String::new()),
             Ending::Failed {
-                kind,
+                reading,
                 message,
                 cancelled,
-                ..
-            } => (Some(kind), cancelled, message),
+            } => (Some(reading.kind), cancelled, message),
         }
     }
 
@@ -325,6 +330,7 @@ mod tests {
         let overload = "API Error: 529 {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}";
         let limit = "error: 429 Too Many Requests: try again in 20s";
         let harmless = "see issue 529 for what is overloaded";
+        let counted = "529 passed, 1 failed";
         let cases = [
             (Some([overload, ""]), Some(FailureKind::Overload)),
             (
@@ -337,6 +343,12 @@ mod tests {
                 Some(FailureKind::Overload),
             ),
             (Some([harmless, harmless]), Some(FailureKind::Command)),
+            (Some(["", counted]), Some(FailureKind::Command)),
+            (
+                Some(["LLM request timed out.", ""]),
+                Some(FailureKind::Timeout),
+            ),
+            (Some(["Request timed out.", ""]), Some(FailureKind::Command)),
             (
                 Some(["529 Overloaded\nbut that is long ago", ""]),
                 Some(FailureKind::Command),
@@ -353,16 +365,15 @@ mod tests {
                 last_words,
                 now_ms: 0,
             });
-            let Ending::Failed {
-                kind,
-                retry_after_ms,
-                ..
-            } = ending
-            else {
+            let Ending::Failed { reading, .. } = ending else {
                 panic!("{last_words:?}");
             };
+            let kind = reading.kind;
             assert_eq!(Some(kind), expected, "{last_words:?}");
-            assert_eq!(retry_after_ms.is_some(), kind == FailureKind::RateLimit);
+            assert_eq!(
+                reading.retry_after_ms.is_some(),
+                kind == FailureKind::RateLimit
+            );
         }
     }
 
@@ -384,7 +395,9 @@ mod tests {
             });
             match ending {
                 Ending::Reply => None,
-                Ending::Failed { kind, message, .. } => Some((kind, message)),
+                Ending::Failed {
+                    reading, message, ..
+                } => Some((reading.kind, message)),
             }
         };
         let stopped = "another program added 7 bytes; the command was stopped";

@@ -73,18 +73,32 @@ fn whole_characters(bytes: &[u8]) -> usize {
 
 /// The last bytes of a file as text, at most `limit` of them.
 pub fn tail_of(path: &Path, limit: u64) -> String {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let len = file.metadata()?.len();
-        file.seek(SeekFrom::Start(len.saturating_sub(limit)))?;
-        let mut bytes = Vec::new();
-        file.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
+    let (bytes, _) = tail(path, limit).unwrap_or_default();
     // A cut inside the first character leaves continuation bytes, which say nothing.
     let start = bytes.iter().take_while(|b| **b & 0xC0 == 0x80).count();
     String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned()
+}
+
+/// The whole lines among the last `limit` bytes of a file. One that is longer is left out: without its beginning it says
+/// nothing.
+pub fn last_lines_of(path: &Path, limit: u64) -> String {
+    let (bytes, is_cut) = tail(path, limit).unwrap_or_default();
+    let start = match is_cut {
+        false => Some(0),
+        true => bytes.iter().position(|b| *b == b'\n').map(|end| end + 1),
+    };
+    let lines = start.and_then(|start| bytes.get(start..));
+    String::from_utf8_lossy(lines.unwrap_or_default()).into_owned()
+}
+
+/// The last bytes, and whether there are more before them.
+fn tail(path: &Path, limit: u64) -> io::Result<(Vec<u8>, bool)> {
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(limit);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok((bytes, start > 0))
 }
 
 #[cfg(test)]
@@ -136,5 +150,19 @@ mod tests {
         assert_eq!(tail_of(&path, 3), "ü");
         assert_eq!(tail_of(&path, 100), "äöü");
         assert_eq!(tail_of(&dir.path().join("absent"), 10), "");
+    }
+
+    #[test]
+    fn the_last_lines_are_whole() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("out");
+        std::fs::write(&path, "first\nsecond\nlast\n").expect("writable");
+        assert_eq!(last_lines_of(&path, 100), "first\nsecond\nlast\n");
+        assert_eq!(last_lines_of(&path, 11), "last\n");
+        assert_eq!(last_lines_of(&path, 4), "");
+        std::fs::write(&path, "one line").expect("writable");
+        assert_eq!(last_lines_of(&path, 8), "one line");
+        assert_eq!(last_lines_of(&path, 7), "");
+        assert_eq!(last_lines_of(&dir.path().join("absent"), 10), "");
     }
 }

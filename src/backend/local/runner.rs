@@ -13,9 +13,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::end_line::{EndLine, assistant};
-use super::ending::{Ending, Remains, STDERR_TAIL_BYTES, ended_by_itself, ending};
+use super::ending::{Ending, QUOTED_BYTES, Remains, ended_by_itself, ending};
 use super::intrusion::Intrusion;
-use super::output::{OutputReader, tail_of};
+use super::output::{OutputReader, last_lines_of, tail_of};
 use super::past::Past;
 use super::run_files::{Exit, ExitRecord, RunFiles, RunSpec, StopReason, StopRecord};
 use super::store::{set_row, transcript_path};
@@ -28,6 +28,9 @@ use crate::wake::{Source, Wake};
 
 /// No more of the output than this is copied into chunk lines; the raw file always has all of it.
 const MAX_STREAMED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// An agent's last line is looked for in so much of its output: it may quote a provider's whole answer.
+const LAST_WORDS_BYTES: u64 = 64 * 1024;
 
 /// How often an idle runner looks whether the group still lives.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -142,15 +145,16 @@ impl Runner<'_> {
                 // Written between the look above and the end of the group.
                 let exit = self.files.exit(storage.as_ref())?;
                 let stop = self.files.stop(storage.as_ref())?;
-                let stderr_tail = tail_of(&self.files.stderr(), STDERR_TAIL_BYTES as u64);
-                let stdout_tail = tail_of(&self.files.stdout(), STDERR_TAIL_BYTES as u64);
-                let is_agent = self.spec.prompt_path.is_some();
+                let stderr_tail = tail_of(&self.files.stderr(), QUOTED_BYTES as u64);
+                let last_words = self.last_words();
                 let ending = ending(&Remains {
                     exit: exit.as_ref(),
                     stop: stop.as_ref(),
                     timeout_ms: self.spec.timeout_ms,
                     stderr_tail: &stderr_tail,
-                    last_words: is_agent.then_some([&stderr_tail, &stdout_tail]),
+                    last_words: last_words
+                        .as_ref()
+                        .map(|said| said.each_ref().map(|s| s.as_str())),
                     now_ms: self.home.now_ms(),
                 });
                 let unkept = exit.and_then(|exit| exit.unkept);
@@ -163,6 +167,13 @@ impl Runner<'_> {
             }
             wake.wait(self.next_look(exit.is_some()));
         }
+    }
+
+    /// What an agent said last, on stderr and on stdout.
+    fn last_words(&self) -> Option<[String; 2]> {
+        self.spec.prompt_path.as_ref()?;
+        let said = [self.files.stderr(), self.files.stdout()];
+        Some(said.map(|path| last_lines_of(&path, LAST_WORDS_BYTES)))
     }
 
     /// Starts the waiter of a run that nobody has started, again when it died before it claimed the start.
