@@ -63,15 +63,21 @@ pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -
     }
 }
 
-/// 2xx is a receipt; what may pass is tried again; anything else never will.
+/// 2xx is a receipt; what may pass is tried again; anything else never will. With 429 and 503 a receiver says that it has
+/// not taken the request; whoever answers 408 or another 5xx, a proxy in front of it among them, may have it all the same.
 fn judge(status: u16, retry_after: Option<Duration>, said: &str) -> Outcome {
     match status {
         200..=299 => Outcome::Delivered {
             receipt: json!({"status": status, "body": excerpt(said)}),
         },
-        408 | 429 | 500..=599 => Outcome::Failed {
+        429 | 503 => Outcome::Failed {
             why: format!("the receiver answered {status}"),
             retry_after,
+        },
+        408 | 500..=599 => Outcome::Unknown {
+            why: format!("the receiver answered {status}"),
+            retry_after,
+            remembered: None,
         },
         _ => Outcome::Refused {
             why: format!("the receiver answered {status}: {}", excerpt(said)),
@@ -104,6 +110,7 @@ fn fate(error: &ureq::Error) -> Outcome {
         _ => Outcome::Unknown {
             why,
             retry_after: None,
+            remembered: None,
         },
     }
 }
@@ -135,8 +142,11 @@ mod tests {
         for status in [200, 202, 204] {
             assert_eq!(kind(status), "delivered");
         }
-        for status in [408, 429, 500, 502, 503, 599] {
+        for status in [429, 503] {
             assert_eq!(kind(status), "failed");
+        }
+        for status in [408, 500, 501, 502, 504, 599] {
+            assert_eq!(kind(status), "unknown");
         }
         for status in [301, 307, 400, 401, 403, 404, 410, 422] {
             assert_eq!(kind(status), "refused");
