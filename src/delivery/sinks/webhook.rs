@@ -9,6 +9,7 @@ use ureq::Agent;
 use super::{Payload, excerpt};
 use crate::config::Webhook;
 use crate::delivery::outbox::Outcome;
+use crate::failure::retry_after;
 use crate::signature::{SIGNATURE_HEADER, signature};
 
 /// A receiver that takes longer than this may or may not have it, unless the configuration says otherwise.
@@ -17,8 +18,13 @@ const TIME_OUT: Duration = Duration::from_secs(20);
 /// The most of an answer that is read.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
-/// Posts the payload.
-pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -> Outcome {
+/// Posts the payload. `now_ms` is what a date in the answer is counted from.
+pub(super) fn post(
+    hook: &Webhook,
+    payload: &Payload,
+    limit: Option<Duration>,
+    now_ms: impl Fn() -> i64,
+) -> Outcome {
     let body = match serde_json::to_string(payload) {
         Ok(body) => body,
         Err(e) => return Outcome::Refused { why: e.to_string() },
@@ -49,8 +55,8 @@ pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -
             let wait = response
                 .headers()
                 .get("retry-after")
-                .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-                .map(Duration::from_secs);
+                .and_then(|value| retry_after::of_header(value.to_str().ok()?, now_ms()))
+                .map(Duration::from_millis);
             let said = response
                 .body_mut()
                 .with_config()
