@@ -98,6 +98,10 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     if let Some(answered) = answered_before(args, plan, book) {
         return Ok(answered);
     }
+    // It was to be answered when the plan was made, and is not any more.
+    if !plan.is_runnable() {
+        return Ok(Entered::Outdated);
+    }
     let label = plan.label.as_str();
     let old = book.get(label);
     if let Some(old) = old.as_ref().filter(|old| is_occupied(Some(old))) {
