@@ -24,6 +24,9 @@ pub use self::upkeep::{
 };
 pub use self::values::parse_generation;
 
+/// Says how all calls print that have no flag for it.
+pub const OUTPUT_VARIABLE: &str = "DISPATCH_OUTPUT";
+
 /// Hand work to AI agent sessions, keep a ledger of them, watch each to its end and read its result.
 #[derive(Debug, Parser)]
 #[command(
@@ -39,7 +42,7 @@ pub struct Cli {
     #[arg(
         long,
         global = true,
-        env = "DISPATCH_OUTPUT",
+        env = OUTPUT_VARIABLE,
         hide_env = true,
         value_enum,
         default_value = "auto",

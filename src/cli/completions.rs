@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use super::args::{Cli, CompleteLabelsArgs, CompletionsArgs};
 use super::definition::whole;
 use super::exit::OK;
-use super::output::write_stdout;
+use super::output::{print_generated, write_stdout};
 use super::views::open_deliveries;
 use crate::config::Strictness;
 use crate::home::Home;
@@ -22,12 +22,12 @@ const BASH: &str = include_str!("completions/labels.bash");
 const ZSH: &str = include_str!("completions/labels.zsh");
 const FISH: &str = include_str!("completions/labels.fish");
 
-/// Prints the script for a shell.
+/// Prints the script for a shell, or JSON that holds it.
 ///
 /// # Errors
 /// When stdout does not take it.
-pub fn run(args: &CompletionsArgs) -> Result<u8> {
-    write_stdout(script(args.shell).as_bytes())?;
+pub fn run(args: &CompletionsArgs, is_json: bool) -> Result<u8> {
+    print_generated(&script(args.shell), is_json)?;
     Ok(OK)
 }
 

@@ -3,6 +3,7 @@
 //! The order of the steps is what makes each of them repairable: the prompt and the run's description, the ledger
 //! entry, the watcher, the runner. Whoever finds the entry can go on from there.
 
+mod content;
 mod entry;
 mod plan;
 mod profile;

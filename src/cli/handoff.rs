@@ -14,12 +14,15 @@ use super::args::HandoffArgs;
 use super::exit::{FAILURE, OK, failure};
 use super::labels;
 use super::output::Output;
+use super::views::{open_deliveries, open_delivery_line};
 use super::watcher::HANDOVER_WAIT;
+use crate::delivery::STDOUT;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::process::{Detached, FileLock, ProcessIdentity};
-use crate::record::{Entry, Status};
+use crate::record::{DeliveryState, Entry, Status};
 use crate::recovery::needs_watcher;
+use crate::shell;
 use crate::wake::Wake;
 use crate::watchers::{Keeper, Post, start_successor};
 
@@ -148,7 +151,10 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
                 true => format!("has ended ({status})"),
                 false => format!("is {status}"),
             };
-            let message = format!("it {is} and owes nothing: it needs no watcher");
+            let message = match parked_line(home, label, entry) {
+                Some(parked) => format!("it {is} and needs no watcher, but {parked}"),
+                None => format!("it {is} and owes nothing: it needs no watcher"),
+            };
             return Err(outcome(Kind::Idle, None, message));
         }
     };
@@ -166,6 +172,27 @@ fn begin(home: &Home, label: &str, entry: &Entry) -> Result<Successor, Outcome> 
             Err(outcome(Kind::Failed, old_pid, message))
         }
     }
+}
+
+/// What was given up, and how it is sent again; `None` where nothing was.
+fn parked_line(home: &Home, label: &str, entry: &Entry) -> Option<String> {
+    let mut parked = open_deliveries(entry);
+    parked.retain(|delivery| delivery.state == DeliveryState::Parked);
+    let what = match parked.len() {
+        0 => return None,
+        1 => "a delivery was given up".to_owned(),
+        several => format!("{several} deliveries were given up"),
+    };
+    let now_ms = home.now_ms();
+    let line = |delivery| open_delivery_line(delivery, now_ms);
+    let lines: Vec<String> = parked.iter().map(line).collect();
+    let mut told = format!("{what} ({})", lines.join("; "));
+    // What a stdout did not take says itself what to do.
+    if parked.iter().any(|delivery| delivery.target != STDOUT) {
+        let label = shell::label(label);
+        told += &format!("; mend that, then run: dispatch redeliver {label}");
+    }
+    Some(told)
 }
 
 impl Successor {

@@ -9,46 +9,54 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::Command;
 use clap_mangen::Man;
+use serde_json::json;
 
 use self::pages::{PAGES, Page};
 use super::args::ManArgs;
 use super::exit::{OK, usage};
-use super::output::write_stdout;
+use super::output::{print_generated, print_json, write_stdout};
 
 /// The command lines of the four programs.
 pub fn command_lines() -> [Command; 4] {
     PAGES.each_ref().map(|page| (page.definition)())
 }
 
-/// Prints a page, or writes all of them.
+/// Prints a page, or writes all of them and prints their paths; as JSON where that is asked for.
 ///
 /// # Errors
 /// When stdout or the directory does not take them.
-pub fn run(args: &ManArgs) -> Result<u8> {
+pub fn run(args: &ManArgs, is_json: bool) -> Result<u8> {
     if let Some(dir) = &args.dir {
-        write_all(dir)?;
+        write_all(dir, is_json)?;
         return Ok(OK);
     }
     let page = PAGES.iter().find(|page| page.program == args.program);
     let page = page.ok_or_else(|| usage(format!("there is no program {}", args.program)))?;
-    write_stdout(&roff(page)?)?;
+    print_generated(&roff(page)?, is_json)?;
     Ok(OK)
 }
 
-fn write_all(dir: &Path) -> Result<()> {
+fn write_all(dir: &Path, is_json: bool) -> Result<()> {
+    let mut written = Vec::new();
     fs::create_dir_all(dir)
         .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for page in &PAGES {
         let path = dir.join(format!("{}.1", page.program));
         fs::write(&path, roff(page)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        write_stdout(format!("{}\n", path.display()).as_bytes())?;
+        match is_json {
+            true => written.push(path),
+            false => write_stdout(format!("{}\n", path.display()).as_bytes())?,
+        }
+    }
+    if is_json {
+        print_json(&json!({"ok": true, "paths": written}))?;
     }
     Ok(())
 }
 
 /// The page in roff.
-fn roff(page: &Page) -> io::Result<Vec<u8>> {
+fn roff(page: &Page) -> io::Result<String> {
     let root = (page.definition)();
     let version = root.get_version().unwrap_or_default().to_owned();
     let whole = Man::new(root.clone());
@@ -82,7 +90,7 @@ fn roff(page: &Page) -> io::Result<Vec<u8>> {
     );
     let body = String::from_utf8_lossy(&body).replace(".SH EXTRA\n", ".SH EXAMPLES\n");
     roff.push_str(&tidy(&body));
-    Ok(roff.into_bytes())
+    Ok(roff)
 }
 
 fn commands(body: &mut Vec<u8>, root: &Command) -> io::Result<()> {

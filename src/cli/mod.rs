@@ -73,9 +73,9 @@ pub fn dispatch() -> ExitCode {
     }
     // What is generated needs no state and no settings.
     let generated = match &cli.command {
-        Command::Completions(args) => Some(completions::run(args)),
+        Command::Completions(args) => Some(completions::run(args, generates_json(&cli))),
         Command::CompleteLabels(args) => Some(Ok(completions::labels(args))),
-        Command::Man(args) => Some(manual::run(args)),
+        Command::Man(args) => Some(manual::run(args, generates_json(&cli))),
         _ => None,
     };
     if let Some(outcome) = generated {
@@ -95,6 +95,12 @@ pub fn dispatch() -> ExitCode {
         Err(error) => return exit::finish("dispatch", Err(error.into())),
     };
     exit::finish(&home.config.brand.clone(), run_command(&home, &cli))
+}
+
+/// JSON was asked for by a flag. A variable that is set for all calls leaves scripts and pages what a shell and `man` read.
+fn generates_json(cli: &Cli) -> bool {
+    let is_usual = process_environment(args::OUTPUT_VARIABLE).is_some_and(|form| form == "json");
+    cli.json || (cli.output == OutputChoice::Json && !is_usual)
 }
 
 /// The ground of a program whose changes of the ledger are told as events.
@@ -220,9 +226,9 @@ fn run_command(home: &Home, cli: &Cli) -> Result<u8> {
         Command::Retry(args) => retry::run(home, output, args, &process_environment),
         Command::Prune(args) => prune::run(home, output, args),
         Command::Doctor(args) => doctor::run(home, output, args),
-        Command::Completions(args) => completions::run(args),
+        Command::Completions(args) => completions::run(args, generates_json(cli)),
         Command::CompleteLabels(args) => Ok(completions::labels(args)),
-        Command::Man(args) => manual::run(args),
+        Command::Man(args) => manual::run(args, generates_json(cli)),
         Command::SendEvents => {
             events::send_new(home)?;
             Ok(OK)

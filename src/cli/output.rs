@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::OutputChoice;
 use super::terminal::{escape_untrusted, fit, fit_middle, wrapped};
@@ -113,9 +113,7 @@ impl Output {
     /// # Errors
     /// When stdout does not take it.
     pub fn json(self, value: &Value) -> io::Result<()> {
-        let mut text = serde_json::to_string_pretty(value)?;
-        text.push('\n');
-        write_stdout(text.as_bytes())
+        print_json(value)
     }
 
     /// Prints text that an agent or a command wrote, with a final newline; on a terminal its control characters show
@@ -377,4 +375,25 @@ pub fn write_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+/// Prints a generated text as it is, or as JSON that holds it.
+///
+/// # Errors
+/// When stdout does not take it.
+pub fn print_generated(text: &str, is_json: bool) -> io::Result<()> {
+    match is_json {
+        true => print_json(&json!({"ok": true, "text": text})),
+        false => write_stdout(text.as_bytes()),
+    }
+}
+
+/// Prints a JSON value, indented, with a final newline.
+///
+/// # Errors
+/// When stdout does not take it.
+pub fn print_json(value: &Value) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write_stdout(text.as_bytes())
 }

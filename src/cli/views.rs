@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::backend::BackendName;
 use crate::backend::local::Survivor;
-use crate::completion::cap::{ArtifactOutcome, cap, inline_limit_from};
+use crate::completion::cap::{cap, inline_limit_from};
 use crate::delivery::{DeliveryMode, targets};
 use crate::duration::format_duration;
 use crate::home::Home;
 use crate::record::{Delivery, DeliveryState, Entry, MAX_TEXT_BYTES, Status, clip_text, time};
-use crate::watch::{artifact_path, last_reply, recorded_summary};
+use crate::watch::{artifact, artifact_path, last_reply, recorded_summary};
 
 /// Where results go, as every answer shows it.
 pub fn delivery_surface(entry: &Entry) -> Value {
@@ -98,13 +98,7 @@ pub fn text_fields(
     fields.insert("delivery".to_owned(), delivery_surface(entry));
     let said = status.is_ended().then(|| last_reply(home, entry)).flatten();
     let reply = said.map(|text| match limit {
-        Some(limit) => {
-            let artifact = match artifact_path(home, entry, "artifact") {
-                Some(path) => ArtifactOutcome::Written(path),
-                None => ArtifactOutcome::Failed("it was not kept".to_owned()),
-            };
-            cap(&text, limit, &artifact).text
-        }
+        Some(limit) => cap(&text, limit, &artifact(home, entry)).text,
         None => text,
     });
     let is_partial = status != Status::Done;

@@ -22,7 +22,7 @@ use crate::delivery::{
 use crate::duration::parse_seconds;
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
-use crate::process::{FileLock, LockHolder, ProcessIdentity, Signal, signal_process};
+use crate::process::{FileLock, LockHolder, ProcessIdentity, Signal, die_of, signal_process};
 use crate::record::{Entry, Generation, Status};
 use crate::wake::Source;
 use crate::watch::{
@@ -177,6 +177,12 @@ fn follow(home: &Home, args: &WatcherArgs, label: &str) -> Result<u8> {
         }
         let told = tell(home, label, generation, reader, &watched);
         drop(lock);
+        if let (Watched::Stopped, Reader::Stdout, Some(signal)) =
+            (&watched, reader, orders.stopped_by())
+        {
+            // An empty stdout with success would read as a session that is done.
+            die_of(signal);
+        }
         // Whoever added a record while the post was being left found it taken and started nobody.
         let is_over = matches!(watched, Watched::Ended { .. });
         if !is_over || !still_owes(home, label, generation) {

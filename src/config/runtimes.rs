@@ -160,6 +160,9 @@ pub(super) fn without_refused(
 /// Why no runtime can be registered under an id, letter case aside.
 fn reserved(id: &str) -> Option<&'static str> {
     match id.to_lowercase().as_str() {
+        blank if blank.trim().is_empty() => {
+            Some("the id is empty, and nothing could name the runtime; give it one")
+        }
         AUTO => {
             Some("the id is taken: auto leaves the choice to the models; give the runtime another")
         }
@@ -251,6 +254,8 @@ mod tests {
                 "claude": {"command": ["claude"], "fallback": "codex"},
                 "auto": {"command": ["x"]},
                 "Command": {"command": ["x"]},
+                "": {"command": ["x"]},
+                " ": {"command": ["x"]},
             },
         });
         let (kept, refused) = without_refused(config.as_object().expect("an object"));
@@ -261,6 +266,8 @@ mod tests {
             "runtimes.claude.fallback",
             "runtimes.auto",
             "runtimes.Command",
+            "runtimes.",
+            "runtimes. ",
         ];
         assert_eq!(keys, expected);
         assert_eq!(kept["runtimes"], json!({"claude": {"command": ["claude"]}}));

@@ -32,8 +32,10 @@ pub enum Outcome {
     Unknown {
         /// Why.
         why: String,
-        /// How long the receiver would answer a repeat with this from memory.
+        /// How long the receiver asked to wait.
         retry_after: Option<Duration>,
+        /// How long the receiver would answer a repeat with this from memory.
+        remembered: Option<Duration>,
     },
     /// No try will ever succeed.
     Refused {
@@ -169,15 +171,19 @@ pub fn finish(delivery: &mut Delivery, outcome: Outcome, now_ms: i64, ttl: Durat
                 pause(delivery.attempts, retry_after, jitter),
             );
         }
-        Outcome::Unknown { why, retry_after } => {
-            delivery.remembered_until = retry_after.map(|pause| after(now_ms, pause));
+        Outcome::Unknown {
+            why,
+            retry_after,
+            remembered,
+        } => {
+            delivery.remembered_until = remembered.map(|pause| after(now_ms, pause));
             retry(
                 delivery,
                 DeliveryState::Unknown,
                 why,
                 now_ms,
                 ttl,
-                pause(delivery.attempts, retry_after, jitter),
+                pause(delivery.attempts, retry_after.max(remembered), jitter),
             );
         }
     }

@@ -68,6 +68,7 @@ fn a_try_of_unknown_fate_is_repeated_as_a_possible_repeat() {
     let timed_out = Outcome::Unknown {
         why: "timed out".to_owned(),
         retry_after: None,
+        remembered: None,
     };
     finish(&mut d, timed_out, 0, TTL, 0.5);
     assert_eq!((d.state, d.may_be_repeat), (DeliveryState::Unknown, false));
@@ -96,6 +97,7 @@ fn a_key_gives_way_to_another_only_when_it_has_brought_nothing() {
     let unknown = || Outcome::Unknown {
         why: "timed out".to_owned(),
         retry_after: None,
+        remembered: None,
     };
     let mut keys = Vec::new();
     let refused = Outcome::Refused {
@@ -179,9 +181,10 @@ fn what_waits_for_its_time_is_sent_at_once_when_somebody_wants_it() {
     begin(&mut d, BY, 1);
     assert!(!d.may_be_repeat);
     // A lost answer: its receiver may still answer the key with a success.
-    let lost = |retry_after| Outcome::Unknown {
+    let lost = |remembered| Outcome::Unknown {
         why: "lost".to_owned(),
-        retry_after,
+        retry_after: None,
+        remembered,
     };
     finish(&mut d, lost(None), 2, TTL, 0.5);
     assert!(hurry(&mut d, 3));

@@ -20,4 +20,4 @@ pub use output::{Output, output_within, status_within, stdin_of};
 pub use programs::{Programs, is_script};
 pub use rustix::process::Signal;
 pub use search::find_program;
-pub use signals::{StopSignal, on_stop_signals, survive_size_limits};
+pub use signals::{StopSignal, die_of, on_stop_signals, survive_size_limits};

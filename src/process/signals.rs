@@ -7,6 +7,7 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGURG, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 /// A request to stop, to read the configuration again, or to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,19 @@ pub enum StopSignal {
 /// When the handler cannot be installed.
 pub fn survive_size_limits() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(|_| ())
+}
+
+/// Ends this process by the default action of a signal that it has caught, so that whoever waits for it sees which one it
+/// was: a shell reports 130 after SIGINT and 143 after SIGTERM.
+pub fn die_of(signal: StopSignal) {
+    let number = match signal {
+        StopSignal::Terminate => SIGTERM,
+        StopSignal::Interrupt => SIGINT,
+        StopSignal::HangUp => SIGHUP,
+        StopSignal::Look => SIGURG,
+    };
+    // A system that refuses it leaves the caller to end in its own way.
+    let _ = emulate_default_handler(number);
 }
 
 /// Calls `heard` on a thread of its own for every SIGTERM, SIGINT, SIGHUP and SIGURG. Children get the default actions back.

@@ -1,12 +1,10 @@
 //! What a watcher changes in its label's entry. Pure: each change looks at the entry as it stands in the ledger at that
 //! moment, makes it or not, and says which.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
 use super::Reader;
-use super::ending::{Ending, content, set_artifact};
+use super::ending::{Ending, content, recorded_artifact, set_artifact};
 use super::machine::LAST_WORDS_WAIT;
 use crate::backend::RunRef;
 use crate::completion::cap::{ArtifactOutcome, failure_header, header};
@@ -111,12 +109,8 @@ impl Charge<'_> {
         entry.set("error", Value::Null);
         entry.clear("failure");
         entry.set_time("endedAt", now_ms);
+        let artifact = recorded_artifact(entry, "artifact");
         let filed = entry.value("artifact");
-        let path = filed.and_then(|filed| filed.get("path")?.as_str());
-        let artifact = match path {
-            Some(path) => ArtifactOutcome::Written(PathBuf::from(path)),
-            None => ArtifactOutcome::Failed("it was not kept".to_owned()),
-        };
         let bytes = filed.and_then(|filed| filed.get("bytes")?.as_u64());
         let text = entry.text("summary").unwrap_or_default().to_owned();
         let header = header(self.brand, self.label);

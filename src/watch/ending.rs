@@ -1,5 +1,7 @@
 //! A run's end in the words that are recorded and delivered. Pure.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::machine::Conclusion;
@@ -210,6 +212,16 @@ fn ledger_text(text: &str, bytes: u64, artifact: &ArtifactOutcome) -> String {
             capped.text.trim_end().to_owned()
         }
         ArtifactOutcome::Written(_) => clip_text(text.trim_end(), MAX_TEXT_BYTES),
+    }
+}
+
+/// Where a field of an entry says that a text is kept, or why it is not.
+pub fn recorded_artifact(entry: &Entry, field: &str) -> ArtifactOutcome {
+    let said = |name: &str| entry.value(field)?.get(name)?.as_str();
+    match (said("path"), said("error")) {
+        (Some(path), _) => ArtifactOutcome::Written(PathBuf::from(path)),
+        (None, Some(why)) => ArtifactOutcome::Failed(why.to_owned()),
+        (None, None) => ArtifactOutcome::Failed("it was not kept".to_owned()),
     }
 }
 

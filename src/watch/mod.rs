@@ -77,6 +77,14 @@ pub fn artifact_path(home: &Home, entry: &Entry, field: &str) -> Option<PathBuf>
     Some(home.paths.found(recorded.as_ref()))
 }
 
+/// Where an ended label's text is now, or why it was not kept.
+pub fn artifact(home: &Home, entry: &Entry) -> ArtifactOutcome {
+    match ending::recorded_artifact(entry, "artifact") {
+        ArtifactOutcome::Written(path) => ArtifactOutcome::Written(home.paths.found(&path)),
+        failed => failed,
+    }
+}
+
 /// An ended label's text, whole: the artifact, or what the ledger has where it cannot be read or there is none, as of a
 /// label that another tool ended.
 pub fn recorded_text(home: &Home, entry: &Entry) -> String {
@@ -134,10 +142,6 @@ pub fn recorded_message(home: &Home, label: &str, entry: &Entry) -> String {
         (_, Some(failure)) => ending::failure_head(brand, label, &failure, &text),
         (status, None) => failure_header(brand, label, status.as_str()),
     };
-    let artifact = match artifact_path(home, entry, "artifact") {
-        Some(path) => ArtifactOutcome::Written(path),
-        None => ArtifactOutcome::Failed("it was not kept".to_owned()),
-    };
     let limit = inline_limit_from(home.config.inline_limit.as_deref());
-    message(&head, &cap(&text, limit, &artifact).text)
+    message(&head, &cap(&text, limit, &artifact(home, entry)).text)
 }

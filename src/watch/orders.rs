@@ -14,7 +14,7 @@ pub struct Orders(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
+    stop: Mutex<Option<StopSignal>>,
     reread: AtomicBool,
     listeners: Mutex<Vec<(u64, Waker)>>,
 }
@@ -46,7 +46,7 @@ impl Orders {
     fn take(&self, signal: StopSignal) {
         match signal {
             StopSignal::Terminate | StopSignal::Interrupt => {
-                self.0.stop.store(true, Ordering::SeqCst);
+                self.stop().get_or_insert(signal);
             }
             StopSignal::HangUp => self.0.reread.store(true, Ordering::SeqCst),
             StopSignal::Look => {}
@@ -76,7 +76,17 @@ impl Orders {
 
     /// The process is to leave.
     pub fn to_stop(&self) -> bool {
-        self.0.stop.load(Ordering::SeqCst)
+        self.stopped_by().is_some()
+    }
+
+    /// The first signal that told the process to leave.
+    pub fn stopped_by(&self) -> Option<StopSignal> {
+        *self.stop()
+    }
+
+    fn stop(&self) -> MutexGuard<'_, Option<StopSignal>> {
+        // It is written in one step.
+        self.0.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the configuration again if that was asked for since the last time.
@@ -110,8 +120,10 @@ mod tests {
         drop(listeners.remove(1));
         orders.take(StopSignal::HangUp);
         assert!(!orders.to_stop());
+        orders.take(StopSignal::Interrupt);
         orders.take(StopSignal::Terminate);
         assert!(orders.to_stop());
+        assert_eq!(orders.stopped_by(), Some(StopSignal::Interrupt));
         let woken = wakes.each_mut().map(|wake| wake.wait(Duration::ZERO));
         assert_eq!(woken, [Woke::Event, Woke::Timeout, Woke::Event]);
     }

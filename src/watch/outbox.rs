@@ -149,6 +149,7 @@ impl<'a> Outbox<'a> {
             Err(TryRecvError::Disconnected) => Outcome::Unknown {
                 why: "the sender broke off".to_owned(),
                 retry_after: None,
+                remembered: None,
             },
         };
         let key = under_way.key.clone();

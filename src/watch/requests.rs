@@ -12,7 +12,8 @@ use crate::completion::cap::ArtifactOutcome;
 use crate::completion::structured::Report;
 use crate::delivery::{carry_over, owe_note};
 use crate::record::{
-    Baseline, Content, DeliveryKind, Entry, FailureKind, Generation, Phase, Status, Steer, time,
+    Baseline, Content, DeliveryKind, Entry, FailureKind, Generation, MAX_TEXT_BYTES, Phase, Status,
+    Steer, clip_text, time,
 };
 
 /// The agent's own completion signal.
@@ -138,6 +139,7 @@ pub fn cancel(entry: &mut Entry, reason: Option<&str>, now_ms: i64) -> Cancellin
     if entry.cancel_requested() {
         return Cancelling::Known;
     }
+    let reason = reason.map(|reason| clip_text(reason, MAX_TEXT_BYTES));
     let request = json!({"at": time::iso(now_ms), "reason": reason});
     entry.set("cancelRequested", request);
     Cancelling::Recorded

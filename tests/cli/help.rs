@@ -1,6 +1,8 @@
 //! Help, manual, completions and version: generated from one definition, short enough to read, complete.
 
-use crate::support::House;
+use serde_json::{Value, json};
+
+use crate::support::{House, run};
 
 /// Every command with all of its flags.
 const COMMANDS: [(&str, &[&str]); 21] = [
@@ -196,6 +198,42 @@ fn the_manual_names_every_command_and_flag() {
         }
     }
     assert!(!plain.contains("local-runner"), "{plain}");
+}
+
+#[test]
+fn what_is_generated_is_json_where_a_flag_asks_for_it() {
+    let house = House::new();
+    for words in [
+        &["man"] as &[&str],
+        &["man", "watcher"],
+        &["completions", "bash"],
+    ] {
+        let text = house.dispatch(words).exits(0).stdout;
+        for flags in [&["--json"] as &[&str], &["--output", "json"]] {
+            let ran = house.dispatch(&[words, flags].concat()).exits(0);
+            assert_eq!(ran.json(), json!({"ok": true, "text": text}));
+        }
+        // A shell reads the script, whatever is set for all other calls.
+        let mut command = house.command("dispatch");
+        command.args(words).env("DISPATCH_OUTPUT", "json");
+        assert_eq!(run(command, b"").exits(0).stdout, text);
+    }
+    let dir = house.path("man1");
+    let dir = dir.to_str().expect("UTF-8");
+    let ran = house.dispatch(&["man", "--dir", dir, "--json"]).exits(0);
+    let paths = PROGRAMS.map(|name| format!("{dir}/{name}.1"));
+    assert_eq!(ran.json(), json!({"ok": true, "paths": paths}));
+    house.enqueue("w", "echo hi");
+    house.ended("w");
+    let ran = house
+        .dispatch(&["result", "--label", "w", "--path", "--json"])
+        .exits(0);
+    assert_eq!(ran.json()["label"], "w");
+    let lines = house.dispatch(&["logs", "--label", "w", "--json"]).exits(0);
+    for line in lines.stdout.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert!(line.is_object(), "{line}");
+    }
 }
 
 const PROGRAMS: [&str; 4] = ["dispatch", "watcher", "529-recovery", "stuck-detector"];

@@ -449,3 +449,23 @@ fn the_session_of_a_pruned_label_goes_on_while_it_is_there() {
     assert_eq!(second["sessionId"], first["sessionId"]);
     assert_eq!(house.full_text("l"), "second\n");
 }
+
+#[test]
+fn reasons_of_any_length_are_cut_to_what_the_ledger_keeps() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    let long = "ä".repeat(4500);
+    let script = gate.pass();
+    let words = ["enqueue", "--label", "w", "--no-monitor", &long];
+    house
+        .dispatch(&[&words[..], &["--", "sh", "-c", &script]].concat())
+        .exits(0);
+    house
+        .dispatch(&["cancel", "--label", "w", "--reason", &long])
+        .exits(0);
+    let kept = format!("{}…", "ä".repeat(1022));
+    let entry = house.entry("w");
+    assert_eq!(entry["deliveryDisabledReason"], kept);
+    assert_eq!(entry["noMonitor"], kept);
+    assert_eq!(entry["cancelRequested"]["reason"], kept);
+}

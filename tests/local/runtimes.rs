@@ -319,6 +319,39 @@ fn the_runtime_is_content_and_its_command_line_is_not() {
 }
 
 #[test]
+fn a_call_that_was_answered_is_answered_again_whatever_is_registered() {
+    let house = house();
+    let asking = ["--idempotency-key", "k", "--model", "told/x"];
+    let first = ask(&house, &asking).exits(0).json();
+    ended(&house);
+    let other = json!({"command": ["./other-agent"], "models": ["*"]});
+    let gone = json!({"command": ["./gone"], "models": ["told/*"]});
+    for runtimes in [
+        json!({"first": other, "teller": {"command": ["./teller"], "models": ["told/*"]}}),
+        json!({"other": {"command": ["./other-agent"]}}),
+        json!({"teller": gone}),
+        json!({}),
+    ] {
+        configure(&house, &json!({"runtimes": runtimes}));
+        let again = ask(&house, &asking).exits(0);
+        assert_eq!(again.stderr, "");
+        let again = again.json();
+        assert_eq!(
+            (&again["repeated"], &again["runtime"]),
+            (&json!(true), &json!("teller"))
+        );
+        assert_eq!(again["generation"], first["generation"]);
+        let changed = ["--idempotency-key", "k", "--model", "told/y"];
+        let line = "[dispatch] the idempotency key k belongs to other work (label \"l\"); use a key of its own\n";
+        assert_eq!(ask(&house, &changed).exits(1).stderr, line);
+    }
+    // A new call has nothing that runs it.
+    let ran = ask(&house, &["--idempotency-key", "k-2", "--model", "told/x"]).exits(2);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(house.entry("l")["generation"], first["generation"]);
+}
+
+#[test]
 fn a_fallback_is_refused_where_a_runtime_is_chosen_and_no_command_is_held_up() {
     let house = house();
     let variable = ("OPENCLAW_AGENT_HARNESS_FALLBACK", "pi");

@@ -159,3 +159,49 @@ fn a_text_that_is_kept_nowhere_says_where_it_was_cut_and_why() {
     let summary = house.entry("w")["summary"].to_string();
     assert!(summary.contains("could not be saved"), "{summary}");
 }
+
+#[test]
+fn why_a_text_was_kept_nowhere_is_said_whenever_it_is_told() {
+    let receiver = Receiver::answering(&[]);
+    let house = house_with(&receiver);
+    std::fs::write(house.path("file"), "").expect("writable");
+    let gate = house.gate("gate");
+    enqueue_to(&house, "webhook:ops", "w", &[], &gate.pass());
+    let summary = "x".repeat(1500);
+    let mut command = house.command("dispatch");
+    command
+        .args([
+            "done",
+            "--label",
+            "w",
+            "--checklist",
+            "{\"work_complete\":true}",
+        ])
+        .args(["--summary", &summary])
+        .env("SCHEDULER_ARTIFACTS_DIR", house.path("file/artifacts"));
+    run(command, b"").exits(0);
+    gate.open();
+    let error = house.entry("w")["artifact"]["error"].clone();
+    let error = error.as_str().expect("a reason");
+    assert!(error.contains("Not a directory"), "{error}");
+    // The ledger has the whole text, and it is longer than what is printed.
+    let text = receiver.received(1)[0].text("text");
+    assert!(text.ends_with(&summary), "{text}");
+    let note = format!("The full text (1500 bytes) could not be saved: {error}");
+    let limited = |name: &str, words: &[&str]| {
+        let mut command = house.command(name);
+        command
+            .args(words)
+            .env("DISPATCH_COMPLETION_INLINE_LIMIT_BYTES", "1000");
+        run(command, b"").exits(0)
+    };
+    record_in(&house, "w", "result", "delivered");
+    let printed = [
+        limited("watcher", &["--label", "w"]).stdout,
+        limited("dispatch", &["result", "--label", "w", "--output", "table"]).stdout,
+        limited("dispatch", &["result", "--label", "w"]).json()["lastReply"].to_string(),
+    ];
+    for text in printed {
+        assert!(text.contains(&note), "{text}");
+    }
+}

@@ -145,7 +145,8 @@ impl Receivers {
                 Fate::Refused => Outcome::Refused { why },
                 Fate::TakenUnanswered | Fate::Lost => Outcome::Unknown {
                     why,
-                    retry_after: Some(Duration::from_secs(10)),
+                    retry_after: None,
+                    remembered: Some(Duration::from_secs(10)),
                 },
             });
         }

@@ -202,6 +202,14 @@ $ dispatch list
 "#,
         ),
         (
+            r#"{"runtimes": {"": {"command": ["agent"]}}}"#,
+            r#"
+$ dispatch list
+2> [dispatch] the configuration ROOT/state/config.json is not usable: "runtimes.": the id is empty, and nothing could name the runtime; give it one
+=> 2
+"#,
+        ),
+        (
             r#"{"runtimes": {"claude": {"command": "agent -p"}}}"#,
             r#"
 $ dispatch list

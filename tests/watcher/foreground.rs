@@ -1,6 +1,7 @@
 //! The watcher that a person or a scheduler starts: its stdout, its exit codes, and who may stand at the post.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
 use dispatch::process::ProcessIdentity;
 use serde_json::{Value, json};
@@ -153,24 +154,28 @@ fn a_watcher_without_a_label_is_misused_and_an_unknown_label_is_named() {
 }
 
 #[test]
-fn a_foreground_watcher_that_is_told_to_stop_prints_and_records_nothing() {
+fn a_foreground_watcher_that_is_told_to_stop_dies_of_it_and_prints_and_records_nothing() {
     let house = House::new();
     let gate = house.gate("gate");
     house.enqueue("w", "read go < gate; echo result");
     house.watcher_pid("w");
-    let foreground = house.start("watcher", &["--label", "w"]);
-    let pid = foreground.id();
-    eventually("the hand-over", || {
-        (house.watcher_pid("w") == pid).then_some(())
-    });
-    eventually("the phase moves on", || {
-        (house.entry("w")["phase"] == "running").then_some(())
-    });
-    let before = fs::read(house.ledger_path()).expect("readable");
-    kill(pid, "TERM");
-    let ran = finish_soon(foreground);
-    assert_eq!(ran.stdout, "");
-    assert_eq!(fs::read(house.ledger_path()).expect("readable"), before);
+    // A shell reports 143 and 130. The second one finds the post free.
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        let mut foreground = house.start("watcher", &["--label", "w"]);
+        let pid = foreground.id();
+        eventually("the hand-over", || {
+            (house.watcher_pid("w") == pid).then_some(())
+        });
+        eventually("the phase moves on", || {
+            (house.entry("w")["phase"] == "running").then_some(())
+        });
+        let before = fs::read(house.ledger_path()).expect("readable");
+        kill(pid, signal);
+        let status = eventually("it ends", || foreground.try_wait().expect("our own child"));
+        assert_eq!(status.signal(), Some(number), "{status:?}");
+        assert_eq!(finish_soon(foreground).stdout, "");
+        assert_eq!(fs::read(house.ledger_path()).expect("readable"), before);
+    }
     gate.open();
     house.recover();
     assert_eq!(house.ended("w")["status"], "done");

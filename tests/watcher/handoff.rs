@@ -82,6 +82,20 @@ fn a_label_that_needs_no_watcher_gets_none() {
 }
 
 #[test]
+fn a_label_whose_delivery_was_given_up_is_told_of_it() {
+    let receiver = Receiver::answering(&[Answer::Status(404)]);
+    let house = house_with(&receiver);
+    enqueue_to(&house, "webhook:ops", "a b", &[], "echo result");
+    record_in(&house, "a b", "result", "parked");
+    quiet(&house);
+    let table = ["watcher-handoff", "--label", "a b", "--output", "table"];
+    assert_eq!(
+        house.dispatch(&table).exits(0).stdout,
+        "a b: it has ended (done) and needs no watcher, but a delivery was given up (result to webhook:ops: parked after 1 try: the receiver answered 404: \"\"); mend that, then run: dispatch redeliver --label 'a b'\n"
+    );
+}
+
+#[test]
 fn a_foreground_watcher_is_not_robbed() {
     let house = House::new();
     let (gate, _) = watched(&house, "w");

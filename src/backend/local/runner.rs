@@ -187,7 +187,7 @@ impl Runner<'_> {
             waiter.child = Some(self.start_waiter()?);
             return Ok(());
         }
-        let log = tail_of(&self.files.log(), STDERR_TAIL_BYTES as u64);
+        let log = last_lines_of(&self.files.log(), LAST_WORDS_BYTES);
         let last = log.trim().lines().last();
         let said = last.map(|line| line.split_once("] ").map_or(line, |(_, said)| said));
         let why = said.map_or_else(String::new, |said| format!(": {said}"));

@@ -13,7 +13,9 @@ use crate::cli::exit::failure;
 use crate::delivery::owe;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
-use crate::record::{Content, DeliveryKind, Entry, Generation, OlderRun, Phase, Status};
+use crate::record::{
+    Content, DeliveryKind, Entry, Generation, MAX_TEXT_BYTES, OlderRun, Phase, Status, clip_text,
+};
 use crate::storage::{create_dir_synced, parent_of, replace_synced};
 use crate::watch::requests::{is_occupied, succeed};
 
@@ -97,6 +99,10 @@ fn spent(key: &str) -> anyhow::Error {
 pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> Result<Entered> {
     if let Some(answered) = answered_before(args, plan, book) {
         return Ok(answered);
+    }
+    // It was to be answered when the plan was made, and is not any more.
+    if !plan.is_runnable() {
+        return Ok(Entered::Outdated);
     }
     let label = plan.label.as_str();
     let old = book.get(label);
@@ -231,13 +237,15 @@ pub fn new_entry(args: &EnqueueArgs, plan: &Plan, generation: Generation, now_ms
     entry.set("deliveryMode", delivery_mode_text(args.delivery_mode));
     let is_nobody_told = plan.target.is_none() && args.no_monitor.is_some();
     entry.set("deliveryDisabled", is_nobody_told);
-    let reason = args.no_monitor.clone().filter(|why| !why.is_empty());
+    let waived = args.no_monitor.as_deref();
+    let waived = waived.map(|why| clip_text(why, MAX_TEXT_BYTES));
+    let reason = waived.clone().filter(|why| !why.is_empty());
     entry.set("deliveryDisabledReason", reason.filter(|_| is_nobody_told));
     if let Some(requester) = &args.requester {
         entry.set("requester", requester.as_str());
     }
-    if let Some(reason) = &args.no_monitor {
-        entry.set("noMonitor", reason.as_str());
+    if let Some(reason) = waived {
+        entry.set("noMonitor", reason);
     }
     if let Some(watchdog) = &plan.watchdog {
         entry.set(

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::content::content_hash;
 use super::entry::GATEWAY_TIMEOUT_S;
 use super::profile;
 use super::requester;
@@ -105,7 +104,7 @@ pub fn plan(
                 cwd: &cwd,
                 model: named_model.as_deref(),
             };
-            runtime::work(home, args, stored, &place, env)?
+            work(home, args, stored, &place, env)?
         }
         BackendName::Openclaw => Work {
             model: named_model,
@@ -165,7 +164,7 @@ pub fn plan(
             .join(label.file_stem())
             .join(format!("{}.txt", file_stem_of(&run_id)))
     });
-    let content_hash = content_hash(args, &work, &cwd, prompt.as_deref());
+    let content_hash = content_hash(args, &cwd, prompt.as_deref(), env)?;
     if backend == BackendName::Openclaw
         && args.timeout.is_none()
         && !target::is_answered(home, args)?
@@ -197,6 +196,11 @@ pub fn plan(
 }
 
 impl Plan {
+    /// There is something to run.
+    pub fn is_runnable(&self) -> bool {
+        self.backend == BackendName::Openclaw || !self.work.argv.is_empty()
+    }
+
     /// Looks at the session again: it has gone on since.
     ///
     /// # Errors
@@ -219,14 +223,28 @@ impl Plan {
             };
             let stored = self.work.runtime.clone();
             let stored = stored.filter(|_| self.repeats.is_some());
-            self.work = runtime::work(home, args, stored.as_ref(), &place, env)?;
-            self.content_hash = content_hash(args, &self.work, &self.cwd, self.prompt.as_deref());
+            self.work = work(home, args, stored.as_ref(), &place, env)?;
         }
         if self.baseline.session_id.is_some() {
             (self.session_key, self.session_id, self.baseline) =
                 session(home, args, label, gateway)?;
         }
         Ok(())
+    }
+}
+
+/// What runs the work. A call that was made before is answered again, whatever is registered by now: where that leaves
+/// nothing to run, the work is empty, and only an answer can come of it ([`Plan::is_runnable`]).
+fn work(
+    home: &Home,
+    args: &EnqueueArgs,
+    stored: Option<&RunRuntime>,
+    place: &Place<'_>,
+    env: Environment<'_>,
+) -> Result<Work> {
+    match runtime::work(home, args, stored, place, env) {
+        Err(_) if target::is_answered(home, args)? => Ok(Work::default()),
+        work => work,
     }
 }
 
@@ -401,70 +419,6 @@ fn session(
         format!("cannot read the session's transcript {}", path.display())
     })?;
     Ok((key, id, baseline))
-}
-
-/// What makes two calls under one key the same: everything that decides what is done and for whom.
-fn content_hash(args: &EnqueueArgs, work: &Work, cwd: &Path, prompt: Option<&[u8]>) -> String {
-    // A registered runtime counts by its id: how it is called is the operator's business.
-    let argv = match work.runtime {
-        Some(_) => &[][..],
-        None => work.argv.as_slice(),
-    };
-    let content = json!([
-        args.label,
-        argv,
-        cwd,
-        args.env,
-        args.agent,
-        args.model,
-        args.thinking.map(thinking_text),
-        args.timeout.map(|t| t.as_secs()),
-        args.mode == Mode::Reuse,
-        args.session_key,
-        args.origin,
-        args.deliver_to,
-        args.deliver_channel,
-        args.verify_cmd,
-        delivery_mode_text(args.delivery_mode),
-        args.requester,
-    ]);
-    let selection = [
-        &args.auth_profile,
-        &args.fallback_model,
-        &args.fallback_auth_profile,
-    ];
-    // A call that names none has the hash that it had before there were any.
-    let more = selection.iter().any(|name| name.is_some());
-    let content = match more {
-        true => json!([content, selection]),
-        false => content,
-    };
-    let watching = json!([
-        args.idle_threshold.map(|t| t.as_secs()),
-        args.no_monitor,
-        args.monitor_interval,
-        args.monitor_timeout.map(|t| t.as_secs()),
-    ]);
-    let is_watched_as_usual = watching
-        .as_array()
-        .is_none_or(|all| all.iter().all(Value::is_null));
-    let content = match is_watched_as_usual {
-        true => content,
-        false => json!([content, watching]),
-    };
-    let content = match &work.runtime {
-        Some(runtime) => json!([content, runtime.id]),
-        None => content,
-    };
-    let mut hasher = Sha256::new();
-    hasher.update(content.to_string());
-    hasher.update([0]);
-    hasher.update(prompt.unwrap_or_default());
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// The mode as the ledger has it.

@@ -193,7 +193,10 @@ fn registered(
 }
 
 /// The command with its program as an absolute path, so that it means the same to every runner.
-fn command_line(command: &[String], cwd: &Path, env: Environment<'_>) -> Result<Vec<String>> {
+///
+/// # Errors
+/// A usage error for a program that is not there.
+pub fn command_line(command: &[String], cwd: &Path, env: Environment<'_>) -> Result<Vec<String>> {
     let (name, rest) = command
         .split_first()
         .filter(|(name, _)| !name.is_empty())

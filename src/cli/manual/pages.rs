@@ -121,6 +121,14 @@ makes it leave: a fresh watcher or \"529-recovery\" takes over. SIGHUP makes it 
             ),
             ("2", "The command line cannot be used."),
             ("3", "The ledger is damaged."),
+            (
+                "130",
+                "SIGINT ended it in the foreground; nothing was printed, and the label goes on.",
+            ),
+            (
+                "143",
+                "SIGTERM ended it in the foreground; nothing was printed, and the label goes on.",
+            ),
         ],
         files: &[STATE, WATCHERS, ARTIFACTS, CONFIG],
         environment: &[

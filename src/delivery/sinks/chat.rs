@@ -123,6 +123,7 @@ fn judge(error: &GatewayError, has_arrived: impl FnOnce() -> bool, now_ms: i64) 
         return Outcome::Unknown {
             why,
             retry_after: None,
+            remembered: None,
         };
     };
     if let Some(pause) = refused.retry_after() {
@@ -145,7 +146,8 @@ fn judge(error: &GatewayError, has_arrived: impl FnOnce() -> bool, now_ms: i64) 
     // The channel failed on the way, perhaps after the first parts.
     Outcome::Unknown {
         why,
-        retry_after: Some(FAILURE_IS_REMEMBERED),
+        retry_after: None,
+        remembered: Some(FAILURE_IS_REMEMBERED),
     }
 }
 
@@ -288,7 +290,7 @@ mod tests {
     }
 
     fn is_unknown_until_forgotten(outcome: &Outcome) -> bool {
-        matches!(outcome, Outcome::Unknown { retry_after: Some(pause), .. } if *pause == FAILURE_IS_REMEMBERED)
+        matches!(outcome, Outcome::Unknown { remembered: Some(pause), .. } if *pause == FAILURE_IS_REMEMBERED)
     }
 
     #[test]
@@ -394,7 +396,7 @@ mod tests {
             matches!(
                 broke,
                 Outcome::Unknown {
-                    retry_after: None,
+                    remembered: None,
                     ..
                 }
             ),

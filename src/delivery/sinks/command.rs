@@ -62,6 +62,7 @@ fn attempt(argv: &[String], payload: &Payload, limit: Duration) -> std::io::Resu
                 limit.as_secs_f64()
             ),
             retry_after: None,
+            remembered: None,
         },
     })
 }
@@ -86,13 +87,16 @@ fn judge(code: Option<i32>, said: &str) -> Outcome {
             why: with_words("the command asked to be called again".to_owned(), said),
             retry_after: None,
         },
-        Some(code) => Outcome::Failed {
+        // It may have failed after it had passed the text on.
+        Some(code) => Outcome::Unknown {
             why: with_words(format!("the command exited with code {code}"), said),
             retry_after: None,
+            remembered: None,
         },
         None => Outcome::Unknown {
             why: "the command was ended by a signal".to_owned(),
             retry_after: None,
+            remembered: None,
         },
     }
 }

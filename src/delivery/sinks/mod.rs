@@ -112,7 +112,7 @@ pub fn send(home: &Home, target: &str, payload: &Payload) -> Outcome {
     let limit = config.delivery_timeout;
     match channel {
         "webhook" => match config.webhooks.get(name) {
-            Some(hook) => webhook::post(hook, payload, limit),
+            Some(hook) => webhook::post(hook, payload, limit, || home.now_ms()),
             None => unknown("webhooks", name),
         },
         "command" => match config.commands.get(name) {

@@ -52,6 +52,7 @@ fn judge(error: &GatewayError) -> Outcome {
         None => Outcome::Unknown {
             why,
             retry_after: None,
+            remembered: None,
         },
         Some(Some(pause)) => Outcome::Failed {
             why,

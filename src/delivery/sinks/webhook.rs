@@ -9,6 +9,7 @@ use ureq::Agent;
 use super::{Payload, excerpt};
 use crate::config::Webhook;
 use crate::delivery::outbox::Outcome;
+use crate::failure::retry_after;
 use crate::signature::{SIGNATURE_HEADER, signature};
 
 /// A receiver that takes longer than this may or may not have it, unless the configuration says otherwise.
@@ -17,8 +18,13 @@ const TIME_OUT: Duration = Duration::from_secs(20);
 /// The most of an answer that is read.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
-/// Posts the payload.
-pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -> Outcome {
+/// Posts the payload. `now_ms` is what a date in the answer is counted from.
+pub(super) fn post(
+    hook: &Webhook,
+    payload: &Payload,
+    limit: Option<Duration>,
+    now_ms: impl Fn() -> i64,
+) -> Outcome {
     let body = match serde_json::to_string(payload) {
         Ok(body) => body,
         Err(e) => return Outcome::Refused { why: e.to_string() },
@@ -49,8 +55,8 @@ pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -
             let wait = response
                 .headers()
                 .get("retry-after")
-                .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-                .map(Duration::from_secs);
+                .and_then(|value| retry_after::of_header(value.to_str().ok()?, now_ms()))
+                .map(Duration::from_millis);
             let said = response
                 .body_mut()
                 .with_config()
@@ -63,15 +69,21 @@ pub(super) fn post(hook: &Webhook, payload: &Payload, limit: Option<Duration>) -
     }
 }
 
-/// 2xx is a receipt; what may pass is tried again; anything else never will.
+/// 2xx is a receipt; what may pass is tried again; anything else never will. With 429 and 503 a receiver says that it has
+/// not taken the request; whoever answers 408 or another 5xx, a proxy in front of it among them, may have it all the same.
 fn judge(status: u16, retry_after: Option<Duration>, said: &str) -> Outcome {
     match status {
         200..=299 => Outcome::Delivered {
             receipt: json!({"status": status, "body": excerpt(said)}),
         },
-        408 | 429 | 500..=599 => Outcome::Failed {
+        429 | 503 => Outcome::Failed {
             why: format!("the receiver answered {status}"),
             retry_after,
+        },
+        408 | 500..=599 => Outcome::Unknown {
+            why: format!("the receiver answered {status}"),
+            retry_after,
+            remembered: None,
         },
         _ => Outcome::Refused {
             why: format!("the receiver answered {status}: {}", excerpt(said)),
@@ -104,6 +116,7 @@ fn fate(error: &ureq::Error) -> Outcome {
         _ => Outcome::Unknown {
             why,
             retry_after: None,
+            remembered: None,
         },
     }
 }
@@ -135,8 +148,11 @@ mod tests {
         for status in [200, 202, 204] {
             assert_eq!(kind(status), "delivered");
         }
-        for status in [408, 429, 500, 502, 503, 599] {
+        for status in [429, 503] {
             assert_eq!(kind(status), "failed");
+        }
+        for status in [408, 500, 501, 502, 504, 599] {
+            assert_eq!(kind(status), "unknown");
         }
         for status in [301, 307, 400, 401, 403, 404, 410, 422] {
             assert_eq!(kind(status), "refused");
