@@ -187,11 +187,10 @@ pub(super) const SILENCES: [&str; 3] = [
 
 /// It begins with the words for a model that did not answer in time.
 pub(super) fn names_silence(text: &str) -> bool {
-    let begins = |form: &&str| {
+    SILENCES.iter().any(|form| {
         let beginning = text.get(..form.len());
         beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(form))
-    };
-    SILENCES.iter().any(|form| begins(&form))
+    })
 }
 
 /// Takes a frame off, and the bracket that may be around it all; `true` for an agent's.
