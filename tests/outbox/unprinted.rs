@@ -296,11 +296,13 @@ fn a_foreground_watcher_that_was_asked_to_stop_or_looked_once_leaves_nothing_to_
         kill(detached, "TERM");
         eventually("the post is free", || (!is_alive(detached)).then_some(()));
         let watcher = house.start("watcher", words);
-        if words.len() == 2 {
+        let is_asked = words.len() == 2;
+        if is_asked {
             watches(&house, watcher.id());
             kill(watcher.id(), "TERM");
         }
-        finish_soon(watcher).exits(0);
+        let ran = finish_soon(watcher);
+        assert_eq!(ran.code, (!is_asked).then_some(0), "{ran:?}");
         house.recover();
         gate.open();
         house.ended("w");
