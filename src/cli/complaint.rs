@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command};
 
 use super::definition::named;
+use crate::shell;
 
 /// The sentence for `error`, which `command` raised over the words `argv`, the program's name first.
 pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
@@ -19,6 +20,7 @@ pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
         ErrorKind::UnknownArgument if first.starts_with('-') => {
             let near = did_you_mean(error, ContextKind::SuggestedArg);
             let label = match place.takes_labels() {
+                true if first == "--label" => ": the labels are its arguments",
                 true => "; a label that starts with - goes after --",
                 false => "",
             };
@@ -26,6 +28,10 @@ pub fn sentence(command: &Command, argv: &[OsString], error: &Error) -> String {
                 "there is no flag {first}{label}{near}{}",
                 after(&near, &help)
             )
+        }
+        ErrorKind::UnknownArgument if place.lacks_label() => {
+            let label = shell::label(first);
+            format!("the word \"{first}\" belongs to nothing; did you mean {label}? Or {help}")
         }
         ErrorKind::UnknownArgument => {
             let command_place = match place.takes_command() {
@@ -126,6 +132,14 @@ impl<'a> Place<'a> {
             () if takes("session_key") => Some("--session-key"),
             () => None,
         }
+    }
+
+    /// The command needs a label, and none was given.
+    fn lacks_label(&self) -> bool {
+        let mut needed = self.command.get_arguments().filter(|a| a.is_required_set());
+        let mut words = self.argv.iter().filter_map(|word| word.to_str());
+        needed.any(|arg| arg.get_long() == Some("label"))
+            && !words.any(|word| word.split('=').next() == Some("--label"))
     }
 
     fn takes_labels(&self) -> bool {

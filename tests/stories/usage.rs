@@ -152,6 +152,15 @@ $ dispatch cancel --label a --raeson x
 $ dispatch cancel --label a extra
 2> [dispatch] the word "extra" belongs to nothing; quote a text that has spaces; see 'dispatch cancel --help'
 => 2
+$ dispatch cancel a
+2> [dispatch] the word "a" belongs to nothing; did you mean --label a? Or see 'dispatch cancel --help'
+=> 2
+$ dispatch result 'a b'
+2> [dispatch] the word "a b" belongs to nothing; did you mean --label 'a b'? Or see 'dispatch result --help'
+=> 2
+$ dispatch wait --label a
+2> [dispatch] there is no flag --label: the labels are its arguments; see 'dispatch wait --help'
+=> 2
 $ dispatch done --label a --cheklist x
 2> [dispatch] there is no flag --cheklist; did you mean --checklist? Or see 'dispatch done --help'
 => 2
@@ -208,6 +217,9 @@ $ dispatch enqueue --label a --requester '' -- true
 => 2
 $ dispatch enqueue --label a --requester agent:main:main -- true
 2> [dispatch] --requester agent:main:main: sessions are woken by an OpenClaw gateway, and none is configured; set OPENCLAW_GATEWAY_URL, or leave the flag out
+=> 2
+$ dispatch enqueue --label a --verify-cmd ' ' -- true
+2> [dispatch] --verify-cmd: an empty command accepts everything; give one, or leave it out
 => 2
 $ dispatch enqueue --label a --idempotency-key '' -- true
 2> [dispatch] --idempotency-key: give 1 to 512 bytes of text without control characters

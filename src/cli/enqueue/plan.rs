@@ -90,6 +90,15 @@ pub fn plan(
             args.agent
         )));
     }
+    if args
+        .verify_cmd
+        .as_deref()
+        .is_some_and(|cmd| cmd.trim().is_empty())
+    {
+        return Err(usage(
+            "--verify-cmd: an empty command accepts everything; give one, or leave it out",
+        ));
+    }
     let cwd = working_directory(args.cwd.as_deref())?;
     let backend = match gateway {
         Some(_) => BackendName::Openclaw,
