@@ -242,7 +242,7 @@ pub fn settle(home: &Home, ledger: &Ledger, label: &str, reason: Option<&str>) -
 }
 
 /// As [`settle`]; of one generation alone where that is meant.
-fn settle_generation(
+pub fn settle_generation(
     home: &Home,
     ledger: &Ledger,
     label: &str,

@@ -147,7 +147,7 @@ fn take_from_stdout(home: &Home, label: &str, entry: &mut Entry, now_ms: i64) ->
 /// What is owed to whomever the configuration names, where it can be read and names nobody: whoever calls has seen it parked
 /// for that, or sees it now.
 fn settle(home: &Home, label: &str, entry: &mut Entry) -> Vec<Hurried> {
-    if home.config.deliver_to.is_some() {
+    if home.config.deliver_to.is_some() || home.config.is_deliver_to_unread {
         return Vec::new();
     }
     let settled = settle_unnamed(entry).into_iter();

@@ -368,8 +368,10 @@ fn cancel_named(home: &Home, ledger: &Ledger, report: &mut Report, way: Way) {
             continue;
         }
         let reason = format!("stuck: {}", case.verdict.reason);
+        // What was judged, and nothing that the label does by now or did before.
+        let judged = Some(case.run.generation);
         case.cancelled = Some(
-            match cancel::settle(home, ledger, &case.label, Some(&reason)) {
+            match cancel::settle_generation(home, ledger, &case.label, judged, Some(&reason)) {
                 Ok(stop) => match stop.entry.map(|entry| entry.status()) {
                     Some(Status::Running) | None => "its cancellation is recorded".to_owned(),
                     Some(Status::Cancelled) => "it is cancelled".to_owned(),

@@ -6,6 +6,9 @@ use super::words::SILENCES;
 use crate::config::RetryWindows;
 use crate::record::{Failure, FailureKind};
 
+/// How the failure of a run begins that its own time limit stopped.
+pub const OWN_LIMIT: &str = "stopped at its time limit";
+
 /// Which count a retry is taken from. They are separate: a coordination failure spends nothing of the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
@@ -144,6 +147,8 @@ pub fn allows_fallback(failure: &Failure) -> bool {
         SILENCES.iter().any(|form| words.contains(form))
     };
     match failure.kind {
+        // The command's own last words stand in it, too.
+        FailureKind::Timeout if failure.message.starts_with(OWN_LIMIT) => false,
         FailureKind::Timeout => failure.model_silent || says_so(),
         kind => of(kind).model_side,
     }

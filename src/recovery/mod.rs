@@ -23,7 +23,7 @@ use crate::home::Home;
 use crate::ledger::{Book, Ledger, LedgerError};
 use crate::process::{Signal, signal_process};
 use crate::record::{Entry, Generation, Status};
-use crate::watchers::{Post, start_watcher};
+use crate::watchers::{DEATH_PATIENCE, Post, start_watcher};
 
 use self::gateway::take_up_parked;
 use self::overloads::retry_overloads;
@@ -99,7 +99,7 @@ pub fn scan(home: &Home, options: &Options) -> Result<Scan, LedgerError> {
             }
             continue;
         }
-        let is_taken = post.is_held() && !post.is_abandoned(home);
+        let is_taken = post.is_held() && !post.is_abandoned(home, DEATH_PATIENCE);
         if is_taken && !is_freed(home, &label, &post, &mut scan) {
             continue;
         }
@@ -238,6 +238,16 @@ fn is_freed(home: &Home, label: &str, post: &Post, scan: &mut Scan) -> bool {
     }
     // An old heartbeat alone ends nobody: its age may be that of a clock which was set.
     if post.answers(home, ANSWER_PATIENCE) {
+        return !post.is_held();
+    }
+    // It may live, and have no room for the answer.
+    if let Err(e) = post.takes_files(home) {
+        let dir = home.paths.watchers();
+        let why = format!("nobody can write into {}: {e}", dir.display());
+        scan.wedged.push((
+            label.to_owned(),
+            format!("{what}; it is left alone, because {why}"),
+        ));
         return false;
     }
     match signal_process(&wedged.process, Signal::KILL) {

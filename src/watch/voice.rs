@@ -119,6 +119,12 @@ impl<'a> Voice<'a> {
         self.beat("stopped", &reason, None, None, position);
     }
 
+    /// The end is on record, or about to be printed: nobody else need print it.
+    pub fn hand_in(&mut self) {
+        self.prints = Prints::default();
+        self.beat("ended", "the end is told", None, None, 0);
+    }
+
     fn beat(
         &mut self,
         doing: &str,

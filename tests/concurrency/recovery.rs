@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::ledger::full_disk::SmallDisk;
 use crate::outbox::receiver::{Answer, Receiver};
 use crate::outbox::{enqueue_to, house_with, quiet, record_in, records};
 use crate::support::{House, PATIENCE, eventually, finish_soon, is_alive, kill, kill_hard};
@@ -113,6 +114,26 @@ fn a_watcher_that_does_not_stir_is_reported_after_three_minutes_and_left_alone()
         format!("wedged \"w\": its watcher (pid {watcher}) has not stirred for {seconds} s\n");
     assert_eq!(scan.stdout, expected);
     assert_eq!(house.watcher_pid("w"), watcher);
+    kill(watcher, "CONT");
+    gate.open();
+    assert_eq!(house.ended("w")["status"], "done");
+}
+
+#[test]
+fn a_watcher_that_would_find_no_room_for_an_answer_is_not_ended() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::under(&house, 1024) else {
+        return;
+    };
+    let gate = house.gate("gate");
+    let watcher = stopped_watcher(&house, &format!("{}; echo hi", gate.pass()));
+    age_heartbeat(&house, "w", 11 * MINUTE_MS, |_| {});
+    let filler = disk.fill(0);
+    let scan = house.run("529-recovery", &[]);
+    let left = "it is left alone, because nobody can write into ";
+    assert!(scan.stdout.contains(left), "{scan:?}");
+    assert_eq!(house.watcher_pid("w"), watcher);
+    fs::remove_file(filler).expect("ours");
     kill(watcher, "CONT");
     gate.open();
     assert_eq!(house.ended("w")["status"], "done");

@@ -1,6 +1,7 @@
 //! How a local run ended, as a decision on what is known. Pure.
 
 use crate::backend::local::run_files::{Exit, ExitRecord, StopReason, StopRecord};
+use crate::failure::policy::OWN_LIMIT;
 use crate::failure::{self, Reading};
 use crate::record::FailureKind;
 
@@ -163,10 +164,7 @@ fn stopped_ending(stop: &StopRecord, remains: &Remains<'_>) -> Ending {
             });
             failed(
                 FailureKind::Timeout,
-                &with_tail(
-                    &format!("stopped at its time limit{limit}"),
-                    remains.stderr_tail,
-                ),
+                &with_tail(&format!("{OWN_LIMIT}{limit}"), remains.stderr_tail),
             )
         }
         StopReason::Takeover => {

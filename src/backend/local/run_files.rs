@@ -239,6 +239,16 @@ impl RunFiles {
         })
     }
 
+    /// As [`RunFiles::spec`], with the prompt's file where it is now: the state directory may have moved.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn spec_here(&self, home: &Home) -> io::Result<RunSpec> {
+        let mut spec = self.spec(home.storage.as_ref())?;
+        spec.prompt_path = spec.prompt_path.map(|path| home.paths.found(&path));
+        Ok(spec)
+    }
+
     /// Claims the start. `AlreadyExists` when another waiter did.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub fn run(home: &Home, files: &RunFiles) -> io::Result<()> {
     let Ok(_lock) = FileLock::try_acquire(&files.runner_lock(), "local runner")? else {
         return Ok(());
     };
-    let spec = files.spec(home.storage.as_ref())?;
+    let spec = files.spec_here(home)?;
     let transcript = transcript_path(home, &spec.session_id);
     let session_lock = transcript.with_extension("lock");
     // A session has one run at a time; a second one queues here. Its stop is honoured when its turn comes.

@@ -37,11 +37,8 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     let storage = home.storage.as_ref();
-    let spec = files.spec(storage)?;
-    let claim = StartRecord {
-        waiter: ProcessIdentity::current(),
-        at_ms: home.now_ms(),
-    };
+    let spec = files.spec_here(home)?;
+    let waiter = ProcessIdentity::current();
     let patience = Patience {
         home,
         files,
@@ -49,15 +46,23 @@ pub fn wait_for_command(home: &Home, files: &RunFiles) -> io::Result<()> {
         asked_to_stop: &asked_to_stop,
     };
     let claimed = once_there_is_room(
-        || match files.claim_start(storage, &claim) {
-            // An earlier try of ours left it, and could not make it last.
-            Err(e)
-                if e.kind() == io::ErrorKind::AlreadyExists
-                    && files.start(storage)?.as_ref() == Some(&claim) =>
-            {
-                storage.sync_dir(files.dir())
+        || {
+            // The run's time counts from its start, not from a try that found no room.
+            let claim = StartRecord {
+                waiter: waiter.clone(),
+                at_ms: home.now_ms(),
+            };
+            let is_ours = |start: StartRecord| start.waiter == waiter;
+            match files.claim_start(storage, &claim) {
+                // An earlier try of ours left it, and could not make it last.
+                Err(e)
+                    if e.kind() == io::ErrorKind::AlreadyExists
+                        && files.start(storage)?.is_some_and(is_ours) =>
+                {
+                    storage.sync_dir(files.dir())
+                }
+                claimed => claimed,
             }
-            claimed => claimed,
         },
         |e| patience.wait(e),
     );

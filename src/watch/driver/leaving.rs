@@ -76,6 +76,9 @@ impl Driver<'_> {
 
     /// The label's end in words: this watch's own, or what the ledger has.
     fn farewell(&mut self) -> Result<Watched> {
+        if self.reader == Reader::Stdout {
+            self.voice.hand_in();
+        }
         if let Some(ending) = &self.ended {
             return Ok(Watched::Ended {
                 status: ending.status.clone(),
