@@ -36,18 +36,23 @@ pub fn given_up(home: &Home, kind: FailureKind, text: &str) -> Settled {
     super::ending::given_up(kind, text, home.now_ms())
 }
 
-/// A result that the verify command rejected, as a settlement: the text of the run's `reply`, or else of the completion
-/// that the agent signalled, is kept beside the failure.
-pub fn rejected(home: &Home, entry: &Entry, why: &str, reply: Option<&Settled>) -> Settled {
+/// A result that was not accepted, as a settlement: the text of the run's `reply`, or else of the completion that the agent
+/// signalled, is kept beside the failure.
+pub fn unaccepted(
+    home: &Home,
+    entry: &Entry,
+    failure: Failure,
+    reply: Option<&Settled>,
+) -> Settled {
     let partial = match (reply, super::artifact_path(home, entry, "artifact")) {
         (Some(Settled::Reply { text, .. }), _) => text.clone(),
-        (_, Some(_)) => Text::Inline(super::recorded_text(home, entry)),
-        (_, None) => Text::Inline(String::new()),
+        (_, Some(_)) if entry.is_signalled() => Text::Inline(super::recorded_text(home, entry)),
+        _ => Text::Inline(String::new()),
     };
     Settled::Failed {
-        failure: Failure::new(FailureKind::Verify, why, home.now_ms()),
+        cancelled: failure.kind == FailureKind::Aborted,
+        failure,
         partial,
-        cancelled: false,
     }
 }
 

@@ -17,7 +17,7 @@ use super::machine::{EntrySight, Leaving, Sight, State, step};
 use super::orders::{Listener, Orders};
 use super::outbox::{Left, Outbox};
 use super::sighting::{entry_sight, past};
-use super::verify::{Checker, Note};
+use super::verify::{Allowance, Checker, Note};
 use super::voice::{Prints, Voice};
 use crate::backend::{Backend, BackendName, Evidence, RunRef, backend_of};
 use crate::home::Home;
@@ -374,7 +374,10 @@ impl Driver<'_> {
         let verify = self.checker.sight(
             &self.entry,
             self.home.clock.monotonic(),
-            self.home.config.verify_timeout,
+            Allowance {
+                verdict: self.home.config.verify_timeout,
+                stop: self.home.config.term_grace,
+            },
         );
         let account = Account::of(&self.run.label, &self.entry, &self.home.config.retry);
         let entry = entry_sight(&self.entry, verify, account, self.home.now_ms());

@@ -1,14 +1,17 @@
 //! The watcher's decisions: `step(state, sight, now) -> (state, actions)`. Pure.
 //!
 //! What counts, in this order: the agent's own signal, a complete reply of this run, our own cancel, the backend's
-//! settled failure, then liveness. A session is never called done because it went quiet. The driver performs the
+//! settled failure, then liveness. Where there is a verify command, a signal or reply counts once that has accepted it:
+//! a cancel that comes before wins. A session is never called done because it went quiet. The driver performs the
 //! actions, and looks again when something changes or `look_within` has passed.
 
 mod retrying;
+mod verifying;
 
 use std::time::Duration;
 
 use self::retrying::{put_off, vanished, wait_for_retry};
+use self::verifying::verified;
 use super::liveness::{Advice, Cause, Past, Policy, Signs, Stage, Watchfulness};
 use crate::backend::{Evidence, Liveness, Settled};
 use crate::record::{Failure, FailureKind, Phase, Status};
@@ -19,9 +22,6 @@ pub const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
 
 /// How long a healthy watcher sleeps when nothing happens.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
-
-/// How often a verify command at work is looked at.
-const VERIFY_LOOK: Duration = Duration::from_millis(50);
 
 /// How long a run that was asked to stop may take, before it is asked again.
 const ABORT_AGAIN: Duration = Duration::from_secs(30);
@@ -66,6 +66,8 @@ pub enum Verify {
     Passed,
     /// It did not; the sentence says why.
     Rejected(String),
+    /// The label was cancelled before it had said anything; it is not at work.
+    CalledOff,
 }
 
 /// Everything the watcher sees at one moment.
@@ -178,7 +180,8 @@ pub enum Action {
     },
     /// Claim the next attempt and have it carried.
     Retry,
-    /// Record that the label was stopped on request, of which no run tells: it waited for its retry, or its run does not say.
+    /// Record that the label was stopped on request, of which no run tells: it waited for its retry, its run does not say, or
+    /// its result, whose text is kept, was not accepted yet.
     ConcludeWaiting,
     /// Keep the agent's last words beside its own signal.
     FileLastWords,
@@ -261,19 +264,19 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
             )
             .act(Action::Leave(Leaving::Ended))
         }
-        _ if entry.signalled => verified(state, &entry.verify, Action::ConcludeSignal),
+        _ if entry.signalled => verified(state, entry, sight, now, Action::ConcludeSignal),
         // A complete reply that arrived after the label had failed, unless it was rejected.
         (Status::Error | Status::Interrupted, Some(Settled::Reply { .. }))
             if !matches!(entry.verify, Verify::Rejected(_)) =>
         {
-            verified(state, &entry.verify, Action::Conclude(Conclusion::Done))
+            verified(state, entry, sight, now, Action::Conclude(Conclusion::Done))
         }
         (status, _) if *status != Status::Running => {
             let reason = format!("the label has ended: {status}");
             Step::new(state, "ended", reason).act(Action::Leave(Leaving::Ended))
         }
         (_, Some(Settled::Reply { .. })) => {
-            verified(state, &entry.verify, Action::Conclude(Conclusion::Done))
+            verified(state, entry, sight, now, Action::Conclude(Conclusion::Done))
         }
         _ if entry.phase == Some(Phase::RetryWait) => wait_for_retry(state, entry, now),
         (
@@ -306,29 +309,6 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
         (_, None) => {
             state.last_words_until = None;
             carry_on(state, entry, sight, now)
-        }
-    }
-}
-
-/// A complete result is recorded once nothing stands against it.
-fn verified(state: State, verify: &Verify, conclude: Action) -> Step {
-    match verify {
-        Verify::Wanted => Step::new(
-            state,
-            "verifying",
-            "the result is there; the verify command starts",
-        )
-        .act(Action::Verify),
-        Verify::UnderWay => {
-            Step::new(state, "verifying", "the verify command is at work").within(VERIFY_LOOK)
-        }
-        Verify::Rejected(why) => Step::new(state, "concluding", why.clone())
-            .act(Action::Reject(why.clone()))
-            .act(Action::Leave(Leaving::Ended)),
-        Verify::NotWanted | Verify::Passed => {
-            Step::new(state, "concluding", "the result is complete")
-                .act(conclude)
-                .act(Action::Leave(Leaving::Ended))
         }
     }
 }

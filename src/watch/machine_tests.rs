@@ -244,6 +244,26 @@ fn a_result_waits_for_its_verify_command_and_falls_with_it() {
 }
 
 #[test]
+fn a_result_that_is_not_accepted_yet_falls_with_a_cancel_and_its_run_is_stopped_first() {
+    let called_off = |signalled: bool, settled: Option<Settled>, liveness: Liveness| {
+        let mut seen = sight(Status::Running, true, evidence(liveness, settled));
+        seen.is_carried = false;
+        if let Some(entry) = &mut seen.entry {
+            entry.phase = Some(Phase::Verifying);
+            entry.verify = Verify::CalledOff;
+            entry.signalled = signalled;
+        }
+        actions(&seen)
+    };
+    let ended = [Action::ConcludeWaiting, LEAVE];
+    assert_eq!(called_off(false, reply(), Liveness::Alive), ended);
+    assert_eq!(called_off(true, reply(), Liveness::Alive), ended);
+    assert_eq!(called_off(true, failed(true), Liveness::Alive), ended);
+    assert_eq!(called_off(true, None, Liveness::Absent), ended);
+    assert_eq!(called_off(true, None, Liveness::Alive), [Action::Abort]);
+}
+
+#[test]
 fn a_late_reply_is_verified_first_and_one_that_was_rejected_stays_so() {
     let late = |verify: Verify| {
         let mut seen = sight(Status::Error, false, evidence(Liveness::Gone, reply()));

@@ -18,7 +18,7 @@ use super::machine::Verify;
 use crate::process::{
     ProcessIdentity, Signal, close_inherited_on_exec, led_group_alive, signal_group,
 };
-use crate::record::{Entry, FailureKind};
+use crate::record::{Entry, FailureKind, Status};
 use crate::storage::{Storage, replace_synced};
 
 /// Becomes the verify command, with the text on stdin, once a line has come. When none does, its watcher is dead.
@@ -93,7 +93,19 @@ pub struct Verification {
     output: File,
     /// Monotonic time.
     begun: Duration,
+    /// Monotonic time since when it is told to stop.
+    stopping: Option<Duration>,
+    process: Option<ProcessIdentity>,
     note: Note,
+}
+
+/// How long a verify command may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    /// To its verdict.
+    pub verdict: Duration,
+    /// To its end, once it is told to stop.
+    pub stop: Duration,
 }
 
 /// The verify command of one watch, from wanted to its verdict.
@@ -106,8 +118,9 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// How far it is for an entry. `now` is monotonic, `limit` how long it may take. What it said of this generation before, it has said.
-    pub fn sight(&mut self, entry: &Entry, now: Duration, limit: Duration) -> Verify {
+    /// How far it is for an entry. `now` is monotonic. What it said of this generation before, it has said. One that has not
+    /// spoken when the label is cancelled is stopped.
+    pub fn sight(&mut self, entry: &Entry, now: Duration, allowance: Allowance) -> Verify {
         let failure = entry.failure();
         if let Some(rejected) = failure.filter(|f| f.kind == FailureKind::Verify) {
             return Verify::Rejected(rejected.message);
@@ -121,8 +134,10 @@ impl Checker {
             self.verdict = None;
             self.signal = signal_of(entry);
         }
+        let is_cancelled = entry.status() == Status::Running && entry.cancel_requested();
         if let Some(verification) = &mut self.under_way {
-            match verification.poll(now, limit) {
+            match verification.poll(now, allowance.verdict) {
+                Ok(None) if is_cancelled && verification.stop(now, allowance.stop) => {}
                 Ok(None) => return Verify::UnderWay,
                 Ok(Some(verdict)) => self.verdict = Some(verdict),
                 Err(e) => {
@@ -133,6 +148,7 @@ impl Checker {
             self.under_way = None;
         }
         match &self.verdict {
+            None if is_cancelled => Verify::CalledOff,
             None => Verify::Wanted,
             Some(Verdict::Passed) => Verify::Passed,
             Some(Verdict::Rejected(why)) => Verify::Rejected(why.clone()),
@@ -183,8 +199,9 @@ impl Verification {
             .process_group(0)
             .spawn()?;
         // A command that cannot be noted runs all the same: only a killed watcher would leave it behind.
-        if let Some(process) = ProcessIdentity::of(child.id()) {
-            let _ = subject.note.write(&process);
+        let process = ProcessIdentity::of(child.id());
+        if let Some(process) = &process {
+            let _ = subject.note.write(process);
         }
         if let Some(mut gate) = child.stdin.take() {
             gate.write_all(b"\n")?;
@@ -195,14 +212,20 @@ impl Verification {
             command: subject.command.to_owned(),
             output: said,
             begun: now,
+            stopping: None,
+            process,
         })
     }
 
-    /// The verdict, once there is one. A command that takes longer than `limit` is ended.
+    /// The verdict, once there is one; none comes of a command that is told to stop. One that takes longer than `limit` is
+    /// ended.
     ///
     /// # Errors
     /// When the command cannot be waited for.
     pub fn poll(&mut self, now: Duration, limit: Duration) -> io::Result<Option<Verdict>> {
+        if self.stopping.is_some() {
+            return Ok(None);
+        }
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(match status.success() {
                 true => Verdict::Passed,
@@ -229,6 +252,25 @@ impl Verification {
             "the verify command `{}` took longer than {limit} s and was ended",
             self.command
         ))))
+    }
+
+    /// Ends the command and all that it started: TERM, then KILL after `grace`. Says whether they are gone.
+    fn stop(&mut self, now: Duration, grace: Duration) -> bool {
+        let is_led = matches!(self.child.try_wait(), Ok(None));
+        if !is_led && !self.process.as_ref().is_some_and(led_group_alive) {
+            return true;
+        }
+        let signal = match self.stopping {
+            None => Some(Signal::TERM),
+            Some(since) if now.saturating_sub(since) >= grace => Some(Signal::KILL),
+            Some(_) => None,
+        };
+        self.stopping.get_or_insert(now);
+        if let Some(signal) = signal {
+            // One of another user ends by itself.
+            let _ = signal_group(self.child.id(), signal);
+        }
+        false
     }
 
     fn said(&mut self) -> String {

@@ -1,6 +1,7 @@
 //! The outbox with real receivers: HTTP servers of the test's own, and commands.
 
 mod answers;
+mod called_off;
 mod crashes;
 mod generations;
 mod kinds;

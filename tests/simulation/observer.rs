@@ -72,6 +72,8 @@ struct End {
     /// By the agent's own signal.
     is_signalled: bool,
     failure: Option<Failure>,
+    /// A result counts once a verify command has accepted it.
+    is_checked: bool,
     /// What its end was decided over was true then.
     evidence_at: i64,
     is_announced: bool,
@@ -199,6 +201,7 @@ impl Observer {
             status: after.status(),
             is_signalled,
             failure,
+            is_checked: after.text("verifyCmd").is_some(),
             evidence_at: self.deciding.remove(label).unwrap_or(now),
             is_announced,
         };
@@ -392,7 +395,7 @@ impl Observer {
     /// At the end of a history: `Delivered`. A reply counts as settled when its run ended with it as the session's last
     /// word, and the label's end was decided over evidence that is not older. It is told in a result or a correction,
     /// unless the label asks for nothing, the receiver refused it, or one of these says more: the agent's own signal, the
-    /// verify command, a message that the session went on with.
+    /// verify command, a cancel that came before that had accepted it, a message that the session went on with.
     pub fn judge_replies(&mut self, runs: &[Run], is_refused: bool) {
         for (index, run) in runs.iter().enumerate() {
             if run.state != RunState::Replied {
@@ -416,6 +419,7 @@ impl Observer {
                 .is_some_and(|failure| failure.kind == FailureKind::Verify);
             let is_excused = end.is_signalled
                 || is_verified
+                || (end.is_checked && end.status == Status::Cancelled)
                 || end.evidence_at <= run.ended_at
                 || !end.is_announced
                 || is_refused;

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use dispatch::record::{Entry, FailureKind};
+use dispatch::record::{Entry, FailureKind, Status};
 use dispatch::watch::changes::signal_of;
 use dispatch::watch::machine::Verify;
 use serde_json::Value;
 
 use super::random::Random;
+
+/// How long one that is told to stop takes to be gone.
+const STOP: Duration = Duration::from_millis(300);
 
 /// The verify command of one watch.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub struct Checker {
     under_way: Option<(Duration, bool)>,
     verdict: Option<bool>,
     signal: Option<Value>,
+    /// When one that was told to stop is gone.
+    gone_at: Option<Duration>,
 }
 
 impl Checker {
@@ -30,16 +35,20 @@ impl Checker {
         if signal_of(entry) != self.signal {
             self.under_way = None;
             self.verdict = None;
+            self.gone_at = None;
             self.signal = signal_of(entry);
         }
+        let is_cancelled = entry.status() == Status::Running && entry.cancel_requested();
         if let Some((until, passes)) = self.under_way {
-            if now < until {
+            if self.gone_at.is_none() && now >= until {
+                self.verdict = Some(passes);
+            } else if !is_cancelled || now < *self.gone_at.get_or_insert(now + STOP) {
                 return Verify::UnderWay;
             }
-            self.verdict = Some(passes);
             self.under_way = None;
         }
         match self.verdict {
+            None if is_cancelled => Verify::CalledOff,
             None => Verify::Wanted,
             Some(true) => Verify::Passed,
             Some(false) => Verify::Rejected("the verify command exited with code 1".to_owned()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::super::changes::Recorded;
 use super::super::conclude::{
-    amend, charge, file_ending, file_last_words, given_up, record_ending, record_signal, rejected,
-    tell_what_was_held,
+    amend, charge, file_ending, file_last_words, given_up, record_ending, record_signal,
+    tell_what_was_held, unaccepted,
 };
 use super::super::machine::{Action, Conclusion, Leaving, Sight, Step};
 use super::super::verify::Subject;
@@ -23,6 +23,12 @@ use crate::recovery::fallback::last_message;
 
 /// What the agent is asked at its deadline.
 const FINAL_REQUEST: &str = "Your time is up. Stop what you are doing, start nothing new, and send your final reply now: what is done, what is not, and what whoever goes on with it must know.";
+
+/// How the run ended, where the agent's own signal does not stand before that.
+fn unsignalled(sight: &Sight) -> Option<&Settled> {
+    let is_signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
+    sight.evidence.settled.as_ref().filter(|_| !is_signalled)
+}
 
 impl Driver<'_> {
     /// Starts the verify command over the result's text, which is on disk by then.
@@ -59,14 +65,11 @@ impl Driver<'_> {
             match action {
                 Action::Carry => self.carry(),
                 Action::ConfirmRunning => self.move_phase(&[Phase::Accepting], Phase::Running),
-                Action::Verify => {
-                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
-                    self.verify(sight.evidence.settled.as_ref().filter(|_| !signalled));
-                }
+                Action::Verify => self.verify(unsignalled(sight)),
                 Action::Reject(why) => {
-                    let signalled = sight.entry.as_ref().is_some_and(|entry| entry.signalled);
-                    let reply = sight.evidence.settled.as_ref().filter(|_| !signalled);
-                    let settled = rejected(self.home, &self.entry, why, reply);
+                    let failure = Failure::new(FailureKind::Verify, why, self.home.now_ms());
+                    let reply = unsignalled(sight);
+                    let settled = unaccepted(self.home, &self.entry, failure, reply);
                     if self.conclude(Conclusion::Failed, &settled)? == Recorded::Overtaken {
                         return Ok(self.look_again());
                     }
@@ -134,15 +137,13 @@ impl Driver<'_> {
                     }
                 }
                 Action::ConcludeWaiting => {
-                    let settled = Settled::Failed {
-                        failure: Failure::new(
-                            FailureKind::Aborted,
-                            "cancelled on request",
-                            self.home.now_ms(),
-                        ),
-                        partial: Text::Inline(String::new()),
-                        cancelled: true,
-                    };
+                    let failure = Failure::new(
+                        FailureKind::Aborted,
+                        "cancelled on request",
+                        self.home.now_ms(),
+                    );
+                    let reply = unsignalled(sight);
+                    let settled = unaccepted(self.home, &self.entry, failure, reply);
                     if self.conclude(Conclusion::Cancelled, &settled)? == Recorded::Overtaken {
                         return Ok(self.look_again());
                     }

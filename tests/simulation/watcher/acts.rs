@@ -78,14 +78,9 @@ impl Watcher {
             }
             Action::Verify => Ok(self.verify(world, part)),
             Action::Reject(why) => {
-                let reply = self.settled().filter(|_| !self.is_signalled());
-                let partial = match reply {
-                    Some(Settled::Reply { text, .. }) => text,
-                    _ => Text::Inline(self.entry.text("summary").unwrap_or_default().to_owned()),
-                };
                 let settled = Settled::Failed {
                     failure: Failure::new(FailureKind::Verify, why.as_str(), world.now_ms()),
-                    partial,
+                    partial: self.unaccepted(),
                     cancelled: false,
                 };
                 self.conclude(world, Conclusion::Failed, &settled, part)
@@ -139,13 +134,24 @@ impl Watcher {
             Action::ConcludeWaiting => {
                 let settled = Settled::Failed {
                     failure: Failure::new(FailureKind::Aborted, "cancelled", world.now_ms()),
-                    partial: Text::Inline(String::new()),
+                    partial: self.unaccepted(),
                     cancelled: true,
                 };
                 self.conclude(world, Conclusion::Cancelled, &settled, part)
             }
             Action::FileLastWords => self.file_last_words(world),
             Action::Leave(Leaving::Ended | Leaving::Superseded) => Ok(Part::Done),
+        }
+    }
+
+    /// The text of a result that was not accepted.
+    fn unaccepted(&self) -> Text {
+        match self.settled() {
+            _ if self.is_signalled() => {
+                Text::Inline(self.entry.text("summary").unwrap_or_default().to_owned())
+            }
+            Some(Settled::Reply { text, .. }) => text,
+            _ => Text::Inline(String::new()),
         }
     }
 
