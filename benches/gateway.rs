@@ -1,7 +1,8 @@
 //! `dispatch` beside `openclaw gateway call`, at the same real gateways, in one run: `cargo bench --bench gateway`.
 //!
 //! Every figure stands beside its yardstick: the same call made by OpenClaw's own command line, or the gateway's own time
-//! for the same call on a connection that is there already. The gateways are those of `tests/e2e` (`DISPATCH_E2E_DIR`).
+//! for the same call on a connection that is there already. The gateways are those of `tests/e2e` (`DISPATCH_E2E_DIR`);
+//! `-- 2026.9.6` takes one of them alone.
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,7 +33,15 @@ const RUNS: usize = 15;
 const THEIR_RUNS: usize = 5;
 
 fn main() {
-    for version in Version::ALL {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |version: &Version| {
+        let mut named = wanted
+            .iter()
+            .filter(|word| !word.starts_with('-'))
+            .peekable();
+        named.peek().is_none() || named.any(|name| name == version.name())
+    };
+    for version in Version::ALL.into_iter().filter(is_wanted) {
         let Some(gateway) = version.gateway() else {
             return;
         };
