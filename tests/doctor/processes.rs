@@ -127,10 +127,10 @@ fn a_command_that_goes_on_after_its_labels_end_is_told_with_how_to_stop_it() {
     let waiter = house.waiter_pid("w");
     kill_hard(house.watcher_pid("w"));
     let ended = |age_ms: i64| {
-        let mut ledger = house.ledger();
-        ledger["w"]["status"] = json!("error");
-        ledger["w"]["endedAt"] = json!(now_ms() - age_ms);
-        house.write_ledger(ledger.to_string());
+        house.change_ledger(|ledger| {
+            ledger["w"]["status"] = json!("error");
+            ledger["w"]["endedAt"] = json!(now_ms() - age_ms);
+        });
     };
     // For a while a run is followed after its label's end.
     ended(14 * MINUTE_MS);

@@ -210,9 +210,7 @@ fn a_service_manager_that_hangs_holds_nobody_up() {
 fn a_clock_that_is_behind_the_ledger_is_wrong() {
     let house = sound_house();
     let written = |ahead_ms: i64| {
-        let mut ledger = house.ledger();
-        ledger["a"]["updatedAt"] = json!(now_ms() + ahead_ms);
-        house.write_ledger(ledger.to_string());
+        house.change_ledger(|ledger| ledger["a"]["updatedAt"] = json!(now_ms() + ahead_ms));
     };
     written(MINUTE_MS / 2);
     is_sound(&house);

@@ -22,9 +22,7 @@ fn an_overloaded_run_is_tried_again_in_its_session_and_answers(
     gateway.force("reply=\"Twelve.\"", 1);
     // Whoever watches when the retry is due makes it.
     kill_hard(house.watcher_pid("busy"));
-    let mut ledger = house.ledger();
-    ledger["busy"]["retryAt"] = json!("2026-01-01T00:00:00.000Z");
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| ledger["busy"]["retryAt"] = json!("2026-01-01T00:00:00.000Z"));
     house.recover();
     assert_eq!(house.reply("busy"), "Twelve.");
     let entry = house.entry("busy");

@@ -16,9 +16,7 @@ fn ask(house: &GatewayHouse, label: &str, message: &str, minutes: f64) {
         .exits(0);
     // The watcher that would write the entry stands still meanwhile.
     let watcher = house.halt_watcher(label);
-    let mut ledger = house.ledger();
-    ledger[label]["monitorTimeoutMin"] = json!(minutes);
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| ledger[label]["monitorTimeoutMin"] = json!(minutes));
     kill(watcher, "CONT");
 }
 

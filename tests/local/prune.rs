@@ -14,9 +14,7 @@ const LONG_AGO: &str = "2020-01-02T03:04:05.000Z";
 
 /// Changes a label's entry as nobody would.
 fn doctored(house: &House, label: &str, change: impl FnOnce(&mut Value)) {
-    let mut ledger = house.ledger();
-    change(&mut ledger[label]);
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| change(&mut ledger[label]));
 }
 
 /// A label of a command, with a prompt, that ended long ago and is left by its watcher.

@@ -153,13 +153,13 @@ fn what_was_not_delivered_in_its_time_is_parked() {
     record_in(&house, "w", "result", "retrying");
     kill_hard(house.watcher_pid("w"));
     // As if two hours had passed since, and nobody had been there.
-    let mut ledger = house.ledger();
-    let record = &mut ledger["w"]["deliveries"][0];
-    for (time, passed) in [("at", 2), ("triedAt", 2), ("nextAt", 2)] {
-        let at = record[time].as_i64().expect("a time");
-        record[time] = json!(at - passed * 3_600_000);
-    }
-    house.write_ledger(ledger.to_string());
+    house.change_ledger(|ledger| {
+        let record = &mut ledger["w"]["deliveries"][0];
+        for (time, passed) in [("at", 2), ("triedAt", 2), ("nextAt", 2)] {
+            let at = record[time].as_i64().expect("a time");
+            record[time] = json!(at - passed * 3_600_000);
+        }
+    });
     house.recover();
     let record = record_in(&house, "w", "result", "parked");
     let why = record["lastError"].as_str().expect("a reason");

@@ -133,9 +133,7 @@ fn a_watcher_killed_between_two_attempts_leaves_the_retry_to_the_next() {
     kill_hard(house.watcher_pid("l"));
     house.configure(&json!({"retry": quick()}));
     // The pause stands in the ledger; a test does not wait for an hour.
-    let mut ledger = house.ledger();
-    ledger["l"]["retryAt"] = json!("2026-01-01T00:00:00.000Z");
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| ledger["l"]["retryAt"] = json!("2026-01-01T00:00:00.000Z"));
     let said = house.recover().stdout;
     assert!(said.contains("started a watcher for \"l\""), "{said}");
     let entry = house.ended("l");
@@ -203,9 +201,7 @@ fn a_watcher_in_the_foreground_prints_the_answer_of_the_last_attempt() {
     ask(&house, "l", &[], &agent(1));
     waiting(&house, "l");
     house.configure(&json!({"retry": quick()}));
-    let mut ledger = house.ledger();
-    ledger["l"]["retryAt"] = json!("2026-01-01T00:00:00.000Z");
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| ledger["l"]["retryAt"] = json!("2026-01-01T00:00:00.000Z"));
     let ran = house.run("watcher", &["--label", "l"]).exits(0);
     assert!(
         ran.stdout.ends_with("answered at start 2\n"),

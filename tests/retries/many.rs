@@ -159,11 +159,11 @@ fn make_due(house: &House) {
             kill(pid, "KILL");
         }
     }
-    let mut ledger = house.ledger();
-    for label in labels() {
-        ledger[&label]["retryAt"] = json!("2026-01-01T00:00:00.000Z");
-    }
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| {
+        for label in labels() {
+            ledger[&label]["retryAt"] = json!("2026-01-01T00:00:00.000Z");
+        }
+    });
 }
 
 fn two_scans(house: &House) {

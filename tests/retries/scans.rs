@@ -22,9 +22,9 @@ fn failed(house: &House, label: &str, minutes_ago: i64, times: u32) -> Value {
     let entry = house.ended(label);
     assert_eq!(entry["failure"]["kind"], "overload", "{entry:#}");
     quiet(house);
-    let mut ledger = house.ledger();
-    ledger[label]["failure"]["at"] = json!(now_ms() - minutes_ago * MINUTE_MS);
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| {
+        ledger[label]["failure"]["at"] = json!(now_ms() - minutes_ago * MINUTE_MS);
+    });
     house.configure(&json!({"retry": quick()}));
     house.entry(label)
 }

@@ -91,9 +91,7 @@ fn due(house: &House, label: &str) {
     take_over(house, label, 1);
     waiting(house, label);
     kill_hard(house.watcher_pid(label));
-    let mut ledger = house.ledger();
-    ledger[label]["retryAt"] = json!("2026-01-01T00:00:00.000Z");
-    house.write_ledger(format!("{ledger:#}\n"));
+    house.change_ledger(|ledger| ledger[label]["retryAt"] = json!("2026-01-01T00:00:00.000Z"));
 }
 
 #[test]

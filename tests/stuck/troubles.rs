@@ -317,10 +317,8 @@ fn an_end_that_cannot_be_recorded_hides_nothing_else() {
     kill_hard(house.watcher_pid("w"));
     gate.open();
     eventually("the run is over", || (!is_alive(runner)).then_some(()));
-    let mut ledger = house.ledger();
     let overdue: serde_json::Value = serde_json::from_str(OVERDUE).expect("JSON");
-    ledger["late"] = overdue["late"].clone();
-    house.write_ledger(ledger.to_string());
+    house.change_ledger(|ledger| ledger["late"] = overdue["late"].clone());
     let filler = disk.fill(0);
     for told in [
         house.run("stuck-detector", &[]).exits(1),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dispatch::process::FileLock;
 use serde_json::Value;
 
 /// How long any condition may take on the slowest machine.
@@ -86,6 +87,20 @@ impl House {
     pub fn write_ledger(&self, text: impl AsRef<[u8]>) {
         fs::create_dir_all(self.state()).expect("creatable");
         fs::write(self.ledger_path(), text).expect("writable");
+    }
+
+    /// Changes the ledger beside programs at work, as one of them would: under its lock, and at once for all who read.
+    pub fn change_ledger(&self, change: impl FnOnce(&mut Value)) {
+        let path = self.ledger_path();
+        let lock = path.with_extension("json.lock");
+        let _lock = FileLock::acquire(&lock, "a test", Some(PATIENCE), &|_| ()).expect("free");
+        let mut ledger = self.ledger();
+        change(&mut ledger);
+        let beside = path.with_extension("changed");
+        fs::write(&beside, format!("{ledger:#}\n")).expect("writable");
+        let mode = fs::metadata(&path).expect("there").permissions();
+        fs::set_permissions(&beside, mode).expect("ours");
+        fs::rename(&beside, &path).expect("replaceable");
     }
 
     /// A program, ready to be run in this house: nothing of the caller's environment but PATH reaches it.

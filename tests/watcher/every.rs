@@ -183,12 +183,12 @@ fn a_label_that_cannot_be_watched_costs_the_others_nothing() {
     let (gate, single) = watched(&house, "good");
     kill_hard(single);
     fs::write(house.path("openclaw.json"), "{ no").expect("writable");
-    let mut ledger = house.ledger();
-    let mut bad = ledger["good"].clone();
-    bad["backend"] = json!("openclaw");
-    bad["generation"] = json!(7);
-    ledger["bad"] = bad;
-    fs::write(house.ledger_path(), ledger.to_string()).expect("writable");
+    house.change_ledger(|ledger| {
+        let mut bad = ledger["good"].clone();
+        bad["backend"] = json!("openclaw");
+        bad["generation"] = json!(7);
+        ledger["bad"] = bad;
+    });
     let said = fs::File::create(house.path("all.log")).expect("creatable");
     let mut command = house.command("watcher");
     command.env("OPENCLAW_CONFIG_PATH", house.path("openclaw.json"));
