@@ -2,15 +2,19 @@
 //!
 //! Every figure stands beside its yardstick: the same call made by OpenClaw's own command line, or the gateway's own time
 //! for the same call on a connection that is there already. The gateways are those of `tests/e2e` (`DISPATCH_E2E_DIR`);
-//! `-- 2026.9.6` takes one of them alone.
+//! `-- 2026.9.6` takes one of them alone, `-- enqueue` one part (`reading`, `enqueue`, `result`).
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dispatch::backend::openclaw::{Account, Spawn, spawn};
+use dispatch::backend::RunRef;
+use dispatch::backend::openclaw::{Spawn, spawn};
+use dispatch::config::Strictness;
 use dispatch::gateway::Client;
+use dispatch::home::Home;
+use dispatch::record::Entry;
 use gateways::{Gateway, GatewayHouse, Version};
 use serde_json::{Value, json};
 
@@ -29,28 +33,50 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often each of our own calls is made.
 const RUNS: usize = 15;
 
+/// A gateway that does nothing for so long is at rest.
+const IDLE: Duration = Duration::from_millis(300);
+
+/// How often a run is asked for: the gateway's own time varies by half.
+const ENQUEUE_RUNS: usize = 31;
+
 /// How often each of OpenClaw's is made: one takes a second or two.
 const THEIR_RUNS: usize = 5;
 
+type Part = (&'static str, fn(&Bench));
+
+/// The parts, each by the word that takes it alone.
+const PARTS: [Part; 3] = [
+    ("reading", Bench::reading),
+    ("enqueue", Bench::enqueueing),
+    ("result", Bench::to_the_result),
+];
+
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let is_wanted = |version: &Version| {
-        let mut named = wanted
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |name: &str, of: &[&str]| {
+        let mut named = words
             .iter()
-            .filter(|word| !word.starts_with('-'))
+            .filter(|word| of.contains(&word.as_str()))
             .peekable();
-        named.peek().is_none() || named.any(|name| name == version.name())
+        named.peek().is_none() || named.any(|word| word == name)
     };
-    for version in Version::ALL.into_iter().filter(is_wanted) {
+    let versions = Version::ALL.map(Version::name);
+    let parts = PARTS.map(|(name, _)| name);
+    for version in Version::ALL {
+        if !is_wanted(version.name(), &versions) {
+            continue;
+        }
         let Some(gateway) = version.gateway() else {
             return;
         };
         println!("== OpenClaw {}", version.name());
         let bench = Bench::new(gateway);
         bench.warm_up();
-        bench.reading();
-        bench.enqueueing();
-        bench.to_the_result();
+        for (name, part) in PARTS {
+            if is_wanted(name, &parts) {
+                part(&bench);
+            }
+        }
     }
 }
 
@@ -80,7 +106,7 @@ impl Bench {
             self.house.reply(&label);
         }
         let patch = json!({"key": "agent:main:subagent:warm", "label": "warm"});
-        run(self.their_call("sessions.patch", &patch));
+        let _ = run(self.their_call("sessions.patch", &patch));
     }
 
     /// `status` of a session at work and `result` of one that has ended.
@@ -114,7 +140,7 @@ impl Bench {
     fn enqueueing(&self) {
         let mut theirs = Vec::new();
         let mut their_peak = 0;
-        for n in 0..THEIR_RUNS {
+        for n in 0..=THEIR_RUNS {
             let run_id = format!("theirs-{n}-{}", std::process::id());
             let params = json!({
                 "sessionKey": format!("agent:main:subagent:{run_id}"),
@@ -123,33 +149,48 @@ impl Bench {
                 "deliver": false,
                 "lane": "subagent",
             });
-            let (time, peak) = run(self.their_call("agent", &params));
-            theirs.push(time);
-            their_peak = their_peak.max(peak);
+            let call = self.their_call("agent", &params);
+            match n {
+                0 => their_peak = peak(call),
+                _ => theirs.push(run(call)),
+            }
             self.rests(&run_id);
         }
         let (mut hands, mut accepts, mut ours) = (Vec::new(), Vec::new(), Vec::new());
         let mut our_peak = 0;
-        for n in 0..RUNS {
+        let like = self.asked("warm-0");
+        for n in 0..=ENQUEUE_RUNS {
             let run_id = format!("direct-{n}-{}", std::process::id());
+            let asked = Spawn {
+                session_key: format!("agent:main:subagent:{run_id}"),
+                run_id: run_id.clone(),
+                label: run_id.clone(),
+                ..like.clone()
+            };
             let begun = Instant::now();
             let mut client = self.connect();
-            hands.push(begun.elapsed());
+            let hand = begun.elapsed();
             let begun = Instant::now();
-            spawn(&mut client, &direct(&run_id)).expect("accepted");
-            accepts.push(begun.elapsed());
+            spawn(&mut client, &asked).expect("accepted");
+            let accept = begun.elapsed();
+            drop(client);
             self.rests(&run_id);
 
             let label = format!("ours-{n}");
             let mut command = self.house.command("dispatch");
             command.args(["enqueue", "--label", &label, "--no-monitor"]);
             command.args(["--message", "Ours. @fake reply=\"Ours.\""]);
-            let (time, peak) = run(command);
-            ours.push(time);
-            our_peak = our_peak.max(peak);
+            match n {
+                0 => our_peak = peak(command),
+                _ => {
+                    hands.push(hand);
+                    accepts.push(accept);
+                    ours.push(run(command));
+                }
+            }
+            self.house.reply(&label);
             let run_id = self.house.entry(&label)["runId"].clone();
             self.rests(run_id.as_str().expect("a text"));
-            self.house.reply(&label);
         }
         let (hand, accept, our) = (median(&hands), median(&accepts), median(&ours));
         beside(
@@ -284,6 +325,37 @@ impl Bench {
             let busy = |row: &&Value| row["hasActiveRun"] == true;
             rows.iter().find(busy).is_none().then_some(())
         });
+        drop(client);
+        // It writes and tidies for a while after a run's end.
+        let mut used = self.gateway_ticks();
+        support::eventually("the gateway is idle", || {
+            std::thread::sleep(IDLE);
+            let before = std::mem::replace(&mut used, self.gateway_ticks());
+            (used <= before + 1).then_some(())
+        });
+    }
+
+    /// The processor time that the gateway has used, in ticks of 10 ms.
+    fn gateway_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.gateway.pid()));
+        let stat = stat.expect("it is there");
+        // The name before may hold blanks: 'utime' and 'stime' are the 12th and 13th field behind it.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum()
+    }
+
+    /// What the gateway was asked for a label.
+    fn asked(&self, label: &str) -> Spawn {
+        let state = self.house.state();
+        let entry = self.house.entry(label);
+        let entry = Entry::from_fields(entry.as_object().expect("an entry").clone());
+        let run = RunRef::of_entry(label, &entry).expect("it names its run");
+        let env = |name: &str| (name == "DISPATCH_HOME").then(|| state.clone().into_os_string());
+        let home = Home::open(&env, "bench", Strictness::Refuse).expect("a state directory");
+        Spawn::of_run(&home, &run).expect("its prompt is there")
     }
 
     /// When the model had sent the whole answer to a prompt, since the epoch.
@@ -295,19 +367,6 @@ impl Bench {
             .expect("it was asked");
         let ended = self.house.model_answer_ended(&request);
         Duration::from_millis(ended)
-    }
-}
-
-fn direct(run_id: &str) -> Spawn {
-    Spawn {
-        account: Account::AsItIs,
-        session_key: format!("agent:main:subagent:{run_id}"),
-        run_id: run_id.to_owned(),
-        message: "Direct. @fake reply=\"Direct.\"".to_owned(),
-        label: run_id.to_owned(),
-        model: None,
-        thinking: None,
-        timeout_s: Some(300),
     }
 }
 
@@ -326,28 +385,35 @@ fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }
 
+/// The time of so many runs, and the peak memory of one more: to look at a process slows it down.
 fn repeated(runs: usize, command: impl Fn() -> Command) -> (Duration, u64) {
-    let measured: Vec<(Duration, u64)> = (0..runs).map(|_| run(command())).collect();
-    let times: Vec<Duration> = measured.iter().map(|(time, _)| *time).collect();
-    let peak = measured.iter().map(|(_, peak)| *peak).max();
-    (median(&times), peak.expect("at least one"))
+    let times: Vec<Duration> = (0..runs).map(|_| run(command())).collect();
+    (median(&times), peak(command()))
 }
 
-/// Runs a command to its end: how long it took, and its peak memory in kB as it was last seen.
-fn run(mut command: Command) -> (Duration, u64) {
+fn start(command: &mut Command) -> Child {
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.spawn().expect("the program starts")
+}
+
+/// Runs a command to its end: how long it took.
+fn run(mut command: Command) -> Duration {
     let begun = Instant::now();
-    let mut child: Child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
+    let status = start(&mut command).wait().expect("our own child");
+    let took = begun.elapsed();
+    assert!(status.success(), "{command:?}: {status}");
+    took
+}
+
+/// Runs a command to its end: its peak memory in kB as it was last seen.
+fn peak(mut command: Command) -> u64 {
+    let mut child = start(&mut command);
     let mut peak = 0;
     loop {
         peak = peak.max(field(child.id(), "VmHWM"));
         if let Some(status) = child.try_wait().expect("our own child") {
-            let took = begun.elapsed();
             assert!(status.success(), "{command:?}: {status}");
-            return (took, peak);
+            return peak;
         }
         std::thread::sleep(Duration::from_micros(200));
     }

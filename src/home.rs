@@ -151,7 +151,9 @@ impl Home {
     /// A line for people on stderr, prefixed with the brand. A closed stderr is no error.
     pub fn say(&self, line: &str) {
         use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "[{}] {line}", self.brand());
+        // At once, for others may write into the same log.
+        let line = format!("[{}] {line}\n", self.brand());
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
     /// Wall time, ms since the epoch.

@@ -10,6 +10,7 @@
 #[cfg(debug_assertions)]
 pub mod faults;
 mod open;
+mod staged;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,6 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 pub use self::open::{open_to_read, open_to_write};
+pub use self::staged::Staged;
 
 /// What a file looked like when it was asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,21 +301,30 @@ pub fn replace_synced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::R
 /// # Errors
 /// The failing call's error.
 pub fn create_dir_synced(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    let missing = missing_dirs(storage, dir)?;
+    storage.create_dir_all(dir)?;
+    sync_parents_of(storage, &missing)
+}
+
+/// What has to be created for `dir` to be there, the innermost first.
+fn missing_dirs(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut missing = Vec::new();
     let mut at = dir;
     while storage.facts(at)?.is_none() {
-        missing.push(at);
+        missing.push(at.to_owned());
         let parent = parent_of(at);
         if parent == at {
             break;
         }
         at = parent;
     }
-    storage.create_dir_all(dir)?;
-    for created in missing.iter().rev() {
-        storage.sync_dir(parent_of(created))?;
-    }
-    Ok(())
+    Ok(missing)
+}
+
+/// Makes the entries of new directories last, the outermost first.
+fn sync_parents_of(storage: &dyn Storage, created: &[PathBuf]) -> io::Result<()> {
+    let mut outermost_first = created.iter().rev();
+    outermost_first.try_for_each(|dir| storage.sync_dir(parent_of(dir)))
 }
 
 /// The name of a temporary file beside `path`, unique to this process and call.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::git_order::ordered_command;
+use super::git_order::{mentions, ordered_command};
 
 /// What the signal of a task has to speak of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,8 +21,8 @@ pub(super) struct Asked {
 pub(super) fn of(prompt: &str) -> Asked {
     Asked {
         git: ordered_command(prompt).is_some(),
-        tests: asks_for(prompt, &TESTS),
-        push: asks_for(prompt, &PUSH),
+        tests: mentions(prompt, "test") && asks_for(prompt, &TESTS),
+        push: mentions(prompt, "push") && asks_for(prompt, &PUSH),
     }
 }
 

@@ -120,11 +120,21 @@ pub fn ordered_command(prompt: &str) -> Option<&str> {
         )
         .expect("the pattern is a constant that the tests compile")
     });
+    if !mentions(prompt, "git") && !mentions(prompt, "--force-") {
+        return None;
+    }
     COMMAND
         .find_iter(prompt)
         .filter(|found| is_a_command(prompt, found.start(), found.end()))
         .find(|found| !is_set_aside(prompt, found.start(), found.end()))
         .map(|found| found.as_str())
+}
+
+/// The prompt has these ASCII letters somewhere, in whatever case. To build a pattern takes longer than to look for it in
+/// most prompts, which have none of it.
+pub(super) fn mentions(prompt: &str, letters: &str) -> bool {
+    let mut windows = prompt.as_bytes().windows(letters.len());
+    windows.any(|window| window.eq_ignore_ascii_case(letters.as_bytes()))
 }
 
 /// What was found is a command, not a part of a path, an address or a longer word.

@@ -12,11 +12,13 @@ mod runtime;
 pub(super) mod target;
 mod variables;
 
+use std::{panic, thread};
+
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 pub use self::entry::TASK_PROMPT_CHARS;
-use self::entry::{Entered, enter, new_entry};
+use self::entry::{Entered, GATEWAY_TIMEOUT_S, enter, new_entry, stage_prompt};
 pub use self::plan::Repeat;
 use self::plan::{Plan, plan};
 pub use self::target::Target;
@@ -28,11 +30,12 @@ use super::{views, wait};
 use crate::backend::local::{LocalBackend, Survivor};
 use crate::backend::openclaw::{OpenclawBackend, Spawn, spawn, takes};
 use crate::backend::{Backend, BackendName, RunRef};
-use crate::gateway::{self, Client};
+use crate::gateway::{self, Client, Connecting};
 use crate::home::Home;
 use crate::ledger::{Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{Entry, Failure, FailureKind, Generation, Status};
+use crate::storage::Staged;
 use crate::watchers::{Post, ensure_watcher};
 
 /// Runs the command.
@@ -60,16 +63,18 @@ pub fn launch(
     }
     let mut gateway = match choose_backend(home, args, env)? {
         BackendName::Local => None,
-        // A gateway that is not there is told before anything is written.
-        BackendName::Openclaw => Some(OpenclawBackend::new(home)?.connect()?),
+        BackendName::Openclaw => Some(OpenclawBackend::new(home)?.begin_to_connect()),
     };
     let mut plan = plan(home, args, repeat, env, gateway.as_mut())?;
-    if let Some(client) = &gateway {
-        check_length(home, args, &plan, client)?;
+    let mut prompt = stage_prompt(home, &plan).map_err(of_the_state_directory)?;
+    if let Some(gateway) = &mut gateway {
+        check_for_gateway(home, args, &plan, gateway)?;
     }
     let ledger = Ledger::new(home);
-    heed_survivors(home, &ledger, args, plan.label.as_str())?;
-    let mut entered = enter_once(home, &ledger, args, &plan)?;
+    if let Some(last) = &plan.last {
+        heed_survivors(home, &ledger, args, plan.label.as_str(), last)?;
+    }
+    let mut entered = enter_once(home, &ledger, args, &plan, prompt.as_mut())?;
     loop {
         match entered {
             Entered::Running(generation) if args.replace => {
@@ -96,7 +101,7 @@ pub fn launch(
         }
         // What its session said meanwhile is no word of the new run.
         plan.renew(home, args, env, gateway.as_mut())?;
-        entered = enter_once(home, &ledger, args, &plan)?;
+        entered = enter_once(home, &ledger, args, &plan, prompt.as_mut())?;
     }
     let (entry, repeated) = match entered {
         Entered::New(entry) => (entry, false),
@@ -126,14 +131,28 @@ pub fn launch(
         }
     };
     let label = plan.label.as_str();
-    let is_watched =
-        entry.status() == Status::Running && ensure_watcher(home, label, entry.generation());
-    if let (false, Some(run)) = (repeated, RunRef::of_entry(label, &entry)) {
-        match gateway.as_mut() {
-            None => start_runner(home, &run),
-            Some(client) => ask_gateway(home, &ledger, client, &run)?,
+    let run = RunRef::of_entry(label, &entry).filter(|_| !repeated);
+    let watched =
+        || entry.status() == Status::Running && ensure_watcher(home, label, entry.generation());
+    let is_watched = match (run, &mut gateway) {
+        (Some(run), Some(gateway)) => {
+            let client = gateway.client()?;
+            // The gateway need not wait until the watcher's program is loaded.
+            thread::scope(|scope| {
+                let watched = scope.spawn(watched);
+                ask_gateway(home, &ledger, client, &run)?;
+                let watched = watched.join();
+                Ok::<_, anyhow::Error>(watched.unwrap_or_else(|e| panic::resume_unwind(e)))
+            })?
         }
-    }
+        (run, _) => {
+            let is_watched = watched();
+            if let Some(run) = run {
+                start_runner(home, &run);
+            }
+            is_watched
+        }
+    };
     let mut answer = answer(label, &entry, repeated);
     if let Some(Value::Object(surface)) = answer.get_mut("delivery")
         && surface.get("status") == Some(&json!("enabled"))
@@ -167,42 +186,71 @@ pub fn launch(
 }
 
 /// One try to put the plan into the ledger. A call that is only answered again, or refused for its key, stops nothing.
-fn enter_once(home: &Home, ledger: &Ledger, args: &EnqueueArgs, plan: &Plan) -> Result<Entered> {
+fn enter_once(
+    home: &Home,
+    ledger: &Ledger,
+    args: &EnqueueArgs,
+    plan: &Plan,
+    prompt: Option<&mut Staged<'_>>,
+) -> Result<Entered> {
     ledger
-        .update(Patience::Command, |book| enter(home, args, plan, book))?
-        .map_err(|error| match refusal(&error) {
-            Some(_) => error,
-            None => error.context("the state directory cannot take the run"),
-        })
+        .update(Patience::Command, |book| {
+            enter(home, args, plan, prompt, book)
+        })?
+        .map_err(of_the_state_directory)
 }
 
-/// What the gateway could not be sent is refused before anything is written.
-fn check_length(home: &Home, args: &EnqueueArgs, plan: &Plan, client: &Client) -> Result<()> {
+/// What is no refusal is the state directory's trouble.
+fn of_the_state_directory(error: anyhow::Error) -> anyhow::Error {
+    match refusal(&error) {
+        Some(_) => error,
+        None => error.context("the state directory cannot take the run"),
+    }
+}
+
+/// A gateway that is not there, and what it could not be sent, is told before anything is written.
+fn check_for_gateway(
+    home: &Home,
+    args: &EnqueueArgs,
+    plan: &Plan,
+    gateway: &mut Connecting,
+) -> Result<()> {
     let now_ms = home.now_ms();
     let entry = new_entry(args, plan, Generation::next(None, now_ms), now_ms);
-    let Some(run) = RunRef::of_entry(plan.label.as_str(), &entry) else {
-        return Ok(());
-    };
+    let run = RunRef::of_entry(plan.label.as_str(), &entry);
     let prompt = String::from_utf8_lossy(plan.prompt.as_deref().unwrap_or_default());
-    takes(client, &Spawn::with_prompt(home, &run, &prompt)).map_err(|e| {
-        let why = e
-            .refusal()
-            .map_or_else(|| e.to_string(), |refused| refused.message.clone());
-        usage(format!("the prompt is too long for the gateway: {why}"))
-    })
+    let asked = run.map(|run| Spawn::with_prompt(home, &run, &prompt));
+    let client = gateway.client()?;
+    if let Some(asked) = asked {
+        takes(client, &asked).map_err(|e| {
+            let why = e
+                .refusal()
+                .map_or_else(|| e.to_string(), |refused| refused.message.clone());
+            usage(format!("the prompt is too long for the gateway: {why}"))
+        })?;
+    }
+    if args.timeout.is_none() && !target::is_answered(home, args)? {
+        home.say(&format!(
+            "no --timeout: {GATEWAY_TIMEOUT_S} s are assumed; give one, such as --timeout 20m"
+        ));
+    }
+    Ok(())
 }
 
 /// A command that outlived its generation of the label is at work beside the new one: it is ended where that was asked for,
 /// and else told of.
-fn heed_survivors(home: &Home, ledger: &Ledger, args: &EnqueueArgs, label: &str) -> Result<()> {
-    let Some(entry) = ledger.read()?.get(label) else {
-        return Ok(());
-    };
+fn heed_survivors(
+    home: &Home,
+    ledger: &Ledger,
+    args: &EnqueueArgs,
+    label: &str,
+    entry: &Entry,
+) -> Result<()> {
     // One that runs is waited for, or replaced with all that lives on beside it, or refuses the call.
     if entry.status() == Status::Running {
         return Ok(());
     }
-    let survivors = Survivor::all(home, label, &entry);
+    let survivors = Survivor::all(home, label, entry);
     if survivors.is_empty() || target::is_answered(home, args)? {
         return Ok(());
     }

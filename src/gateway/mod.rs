@@ -6,6 +6,7 @@
 mod cli;
 mod cli_answer;
 mod client;
+mod connecting;
 mod discovery;
 mod error;
 mod frame;
@@ -13,6 +14,7 @@ mod observation;
 mod socket;
 
 pub use client::{Client, Generation};
+pub use connecting::Connecting;
 pub use discovery::{Cli, Configured, Endpoint, Secret, Transport, configured, endpoint};
 pub use error::GatewayError;
 pub use frame::{Frame, Refused};

@@ -34,7 +34,7 @@ use self::link::Link;
 use self::sessions::{describe, messages, tasks};
 use self::spawn::{hard_limit_s, has_begun};
 use super::{Backend, Evidence, RunRef, Settled};
-use crate::gateway::{Client, Endpoint, GatewayError, endpoint};
+use crate::gateway::{Client, Connecting, Endpoint, GatewayError, endpoint};
 use crate::home::Home;
 use crate::process::Detached;
 use crate::record::{Attempt, Selection, Steer};
@@ -94,6 +94,11 @@ impl<'a> OpenclawBackend<'a> {
     /// When the gateway cannot be reached or refuses us.
     pub fn connect(&self) -> Result<Client, GatewayError> {
         Client::connect(&self.endpoint, self.patience)
+    }
+
+    /// As [`OpenclawBackend::connect`], beside what the caller goes on with.
+    pub fn begin_to_connect(self) -> Connecting {
+        Connecting::start(self.endpoint, self.patience)
     }
 
     /// As [`OpenclawBackend::connect`], for a gateway that was there a while ago.

@@ -1,6 +1,6 @@
 //! The ledger's new entry, and what has to be on disk before it.
 
-use std::io;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ use crate::ledger::{Archive, Book};
 use crate::record::{
     Content, DeliveryKind, Entry, Generation, MAX_TEXT_BYTES, OlderRun, Phase, Status, clip_text,
 };
-use crate::storage::{create_dir_synced, parent_of, replace_synced};
-use crate::watch::requests::{is_occupied, succeed};
+use crate::storage::Staged;
+use crate::watch::requests::{Planned, is_occupied, succeed};
 
 /// The most characters of the prompt that the ledger keeps.
 pub const TASK_PROMPT_CHARS: usize = 2000;
@@ -41,16 +41,20 @@ pub enum Entered {
     Overtaken(Generation),
 }
 
-/// The prompt's file comes first: from then on nothing that was asked can be lost.
-fn write_prompt(home: &Home, plan: &Plan) -> Result<()> {
+/// The prompt's file, written while others may still have the ledger's lock, or the gateway lets us in.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn stage_prompt<'a>(home: &'a Home, plan: &Plan) -> Result<Option<Staged<'a>>> {
     let (Some(path), Some(prompt)) = (&plan.prompt_path, &plan.prompt) else {
-        return Ok(());
+        return Ok(None);
     };
-    let write = || -> io::Result<()> {
-        create_dir_synced(home.storage.as_ref(), parent_of(path))?;
-        replace_synced(home.storage.as_ref(), path, prompt)
-    };
-    write().with_context(|| format!("cannot write the prompt {}", path.display()))
+    let staged = Staged::write(home.storage.as_ref(), path, prompt);
+    staged.with_context(|| unwritable(path)).map(Some)
+}
+
+fn unwritable(prompt: &Path) -> String {
+    format!("cannot write the prompt {}", prompt.display())
 }
 
 /// What the call's idempotency key says, where the ledger knows it.
@@ -92,11 +96,18 @@ fn spent(key: &str) -> anyhow::Error {
     ))
 }
 
-/// Puts the plan into the ledger, under its lock: the prompt and the run's description first.
+/// Puts the plan into the ledger, under its lock: the prompt and the run's description first. From when the prompt is in its
+/// place nothing that was asked can be lost.
 ///
 /// # Errors
 /// When the archive, the prompt or the description cannot be written; the ledger then stays as it was.
-pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> Result<Entered> {
+pub fn enter(
+    home: &Home,
+    args: &EnqueueArgs,
+    plan: &Plan,
+    prompt: Option<&mut Staged<'_>>,
+    book: &mut Book,
+) -> Result<Entered> {
     if let Some(answered) = answered_before(args, plan, book) {
         return Ok(answered);
     }
@@ -114,7 +125,7 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     {
         return Ok(Entered::Overtaken(old.generation()));
     }
-    if plan.over.is_outdated(old.as_ref(), &plan.baseline) {
+    if Planned::over(plan.last.as_ref()).is_outdated(old.as_ref(), &plan.baseline) {
         return Ok(Entered::Outdated);
     }
     let archive = Archive::new(home);
@@ -124,7 +135,9 @@ pub fn enter(home: &Home, args: &EnqueueArgs, plan: &Plan, book: &mut Book) -> R
     }
     let previous = old.as_ref().map(Entry::generation);
     let generation = archive.next_generation(label, previous, book.now_ms())?;
-    write_prompt(home, plan)?;
+    if let (Some(prompt), Some(path)) = (prompt, &plan.prompt_path) {
+        prompt.put_in_place().with_context(|| unwritable(path))?;
+    }
     let mut entry = new_entry(args, plan, generation, book.now_ms());
     succeed(old.as_ref(), &mut entry);
     if let Some(old) = &old {

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use uuid::Uuid;
 
 use super::content::content_hash;
-use super::entry::GATEWAY_TIMEOUT_S;
 use super::profile;
 use super::requester;
 use super::runtime::{self, Place, Work};
@@ -20,13 +19,12 @@ use crate::cli::args::{DeliveryModeChoice, EnqueueArgs, Mode, Thinking};
 use crate::cli::exit::{failure, usage};
 use crate::cli::prompt;
 use crate::cron;
-use crate::gateway::Client;
+use crate::gateway::Connecting;
 use crate::home::Home;
 use crate::ledger::{Archive, Ledger};
 use crate::paths::Environment;
 use crate::record::{Baseline, Entry, Generation, Label, file_stem_of};
 use crate::session::key::SessionKey;
-use crate::watch::requests::Planned;
 
 /// Everything that a run needs, checked and complete, before anything is written.
 pub struct Plan {
@@ -38,8 +36,8 @@ pub struct Plan {
     pub session_key: String,
     pub session_id: String,
     pub baseline: Baseline,
-    /// How far the label's work was when the session was looked at.
-    pub over: Planned,
+    /// The label's entry when the session was looked at.
+    pub last: Option<Entry>,
     /// What is run, with which model; where a gateway runs it, the model alone.
     pub work: Work,
     pub cwd: PathBuf,
@@ -81,7 +79,7 @@ pub fn plan(
     args: &EnqueueArgs,
     repeat: Option<Repeat>,
     env: Environment<'_>,
-    mut gateway: Option<&mut Client>,
+    mut gateway: Option<&mut Connecting>,
 ) -> Result<Plan> {
     let label = Label::new(&args.label).map_err(|e| usage(format!("--label: {e}")))?;
     if file_stem_of(&args.agent) != args.agent || args.agent.is_empty() {
@@ -130,7 +128,7 @@ pub fn plan(
             (target, origin, None)
         }
     };
-    let auth_profile = profile::auth_profile(home, args, gateway.as_deref())?;
+    let auth_profile = profile::auth_profile(home, args, gateway.as_deref_mut())?;
     let prompt = match known_prompt {
         Some(prompt) => prompt,
         None => prompt::read_prompt(home, &args.prompt, env)?,
@@ -148,8 +146,8 @@ pub fn plan(
         requester::check(home, args, gateway.as_deref_mut())?;
     }
     let (target, origin) = match gateway.as_deref_mut() {
-        Some(client) if target.is_none() && repeats.is_none() => {
-            target::found(home, args, client, origin)?
+        Some(gateway) if target.is_none() && repeats.is_none() => {
+            target::found(home, args, gateway, origin)?
         }
         None if target.is_none() && repeats.is_none() => target::usual(home, args, origin)?,
         _ => (target, origin),
@@ -165,7 +163,7 @@ pub fn plan(
         Some(key) => key.clone(),
         None => Uuid::new_v4().to_string(),
     };
-    let over = planned_over(home, label.as_str())?;
+    let last = Ledger::new(home).read()?.get(label.as_str());
     let (session_key, session_id, baseline) = session(home, args, label.as_str(), gateway)?;
     let prompt_path = prompt.is_some().then(|| {
         home.paths
@@ -174,14 +172,6 @@ pub fn plan(
             .join(format!("{}.txt", file_stem_of(&run_id)))
     });
     let content_hash = content_hash(args, &cwd, prompt.as_deref(), env)?;
-    if backend == BackendName::Openclaw
-        && args.timeout.is_none()
-        && !target::is_answered(home, args)?
-    {
-        home.say(&format!(
-            "no --timeout: {GATEWAY_TIMEOUT_S} s are assumed; give one, such as --timeout 20m"
-        ));
-    }
     Ok(Plan {
         backend,
         label,
@@ -191,7 +181,7 @@ pub fn plan(
         session_key,
         session_id,
         baseline,
-        over,
+        last,
         work,
         cwd,
         env: variables,
@@ -219,10 +209,10 @@ impl Plan {
         home: &Home,
         args: &EnqueueArgs,
         env: Environment<'_>,
-        gateway: Option<&mut Client>,
+        gateway: Option<&mut Connecting>,
     ) -> Result<()> {
         let label = self.label.as_str();
-        self.over = planned_over(home, label)?;
+        self.last = Ledger::new(home).read()?.get(label);
         if self.backend == BackendName::Local {
             let model = model(home, args);
             let place = Place {
@@ -264,11 +254,6 @@ fn model(home: &Home, args: &EnqueueArgs) -> Option<String> {
     let is_new = args.mode == Mode::Fresh && args.session_key.is_none();
     let default = home.config.default_model.clone().filter(|_| is_new);
     given.or(default)
-}
-
-fn planned_over(home: &Home, label: &str) -> Result<Planned> {
-    let entry = Ledger::new(home).read()?.get(label);
-    Ok(Planned::over(entry.as_ref()))
 }
 
 fn watchdog(home: &Home, args: &EnqueueArgs) -> Result<Option<Watchdog>> {
@@ -368,7 +353,7 @@ fn session(
     home: &Home,
     args: &EnqueueArgs,
     label: &str,
-    gateway: Option<&mut Client>,
+    gateway: Option<&mut Connecting>,
 ) -> Result<(String, String, Baseline)> {
     let backend = LocalBackend::new(home);
     let given = given_key(args)?;
@@ -383,8 +368,8 @@ fn session(
         };
         return Ok(match (gateway, given) {
             // The session may be there already, with replies that are not this run's.
-            (Some(client), Some(_)) => {
-                let baseline = take_baseline(client, &key)?;
+            (Some(gateway), Some(_)) => {
+                let baseline = take_baseline(gateway.client()?, &key)?;
                 (key, String::new(), baseline)
             }
             (Some(_), None) => (key, String::new(), Baseline::default()),
@@ -398,8 +383,8 @@ fn session(
             "--mode reuse: label \"{label}\" has no session to go on with; use --mode fresh"
         )));
     };
-    if let Some(client) = gateway {
-        let baseline = take_baseline(client, &key)?;
+    if let Some(gateway) = gateway {
+        let baseline = take_baseline(gateway.client()?, &key)?;
         if baseline.session_id.is_none() {
             return Err(failure(format!(
                 "--mode reuse: the gateway has no session {key}; use --mode fresh"

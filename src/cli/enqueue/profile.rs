@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::cli::args::EnqueueArgs;
 use crate::cli::exit::usage;
-use crate::gateway::{Client, Generation};
+use crate::gateway::{Connecting, Generation};
 use crate::home::Home;
 use crate::session::active;
 use crate::session::store::read_rows;
@@ -21,7 +21,7 @@ const ACTIVE_WITHIN: Duration = Duration::from_secs(120 * 60);
 pub fn auth_profile(
     home: &Home,
     args: &EnqueueArgs,
-    gateway: Option<&Client>,
+    mut gateway: Option<&mut Connecting>,
 ) -> Result<Option<String>> {
     let given = [
         ("--auth-profile", &args.auth_profile),
@@ -35,7 +35,9 @@ pub fn auth_profile(
                 "{flag}: \"{profile}\" is no profile's name; give one such as anthropic:work"
             )));
         }
-        if gateway.is_some_and(|gateway| gateway.generation() == Generation::Files) {
+        if let Some(gateway) = gateway.as_deref_mut()
+            && gateway.client()?.generation() == Generation::Files
+        {
             return Err(usage(format!(
                 "{flag}: this gateway keeps its sessions in files and takes no profile for one; set it in the agent's own configuration, or upgrade the gateway to 2026.8 or later"
             )));

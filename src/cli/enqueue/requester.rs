@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::backend::openclaw::{agent_ids, find_session, list_sessions};
 use crate::cli::args::EnqueueArgs;
 use crate::cli::exit::usage;
-use crate::gateway::{Client, GatewayError, configured, endpoint};
+use crate::gateway::{Client, Connecting, GatewayError, configured, endpoint};
 use crate::home::Home;
 use crate::nearest::nearest;
 use crate::session::key::{SessionKey, same_key};
@@ -18,16 +18,16 @@ use crate::session::key::{SessionKey, same_key};
 /// A local command does not wait long for a gateway that it needs only at its end.
 const LOCAL_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Checks `--requester`, where it is given; `client` is the gateway that the work goes to.
+/// Checks `--requester`, where it is given; `gateway` is the one that the work goes to.
 ///
 /// # Errors
 /// A usage error for a key that nothing listens to, naming the nearest keys that exist; a gateway that does not answer.
-pub fn check(home: &Home, args: &EnqueueArgs, client: Option<&mut Client>) -> Result<()> {
+pub fn check(home: &Home, args: &EnqueueArgs, gateway: Option<&mut Connecting>) -> Result<()> {
     let Some(requester) = args.requester.as_deref() else {
         return Ok(());
     };
-    match client {
-        Some(client) => Ok(known(client, requester)??),
+    match gateway {
+        Some(gateway) => Ok(known(gateway.client()?, requester)??),
         None => check_for_command(home, requester),
     }
 }

@@ -8,7 +8,7 @@ use crate::backend::openclaw::recent_sessions;
 use crate::cli::args::EnqueueArgs;
 use crate::cli::exit::usage;
 use crate::config::aliases::{NoAlias, address, names_a_receiver, resolve};
-use crate::gateway::Client;
+use crate::gateway::{Client, Connecting};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::session::active;
@@ -107,7 +107,7 @@ pub fn usual(
 pub fn found(
     home: &Home,
     args: &EnqueueArgs,
-    client: &mut Client,
+    gateway: &mut Connecting,
     origin: Option<String>,
 ) -> Result<(Option<Target>, Option<String>)> {
     if args.no_monitor.is_some() || is_answered(home, args)? {
@@ -117,7 +117,7 @@ pub fn found(
         Some(target) => Some(target),
         // An origin on another channel says that the request came from elsewhere, and a session that asked is told itself.
         None if args.origin.is_some() || args.requester.is_some() => None,
-        None => active_chat(home, client)?,
+        None => active_chat(home, gateway.client()?)?,
     };
     let Some(target) = target else {
         // The session that asked is woken, and is somebody.
