@@ -14,7 +14,7 @@ mod variables;
 
 use std::{panic, thread};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 pub use self::entry::TASK_PROMPT_CHARS;
@@ -140,7 +140,8 @@ pub fn launch(
             // The gateway need not wait until the watcher's program is loaded.
             thread::scope(|scope| {
                 let watched = scope.spawn(watched);
-                ask_gateway(home, &ledger, client, &run)?;
+                let asked = Spawn::with_prompt(home, &run, &plan.prompt_text());
+                ask_gateway(home, &ledger, client, &run, &asked)?;
                 let watched = watched.join();
                 Ok::<_, anyhow::Error>(watched.unwrap_or_else(|e| panic::resume_unwind(e)))
             })?
@@ -161,10 +162,14 @@ pub fn launch(
         surface.insert("scheduler".to_owned(), json!(is_watched));
         surface.insert("gateway".to_owned(), json!(false));
     }
+    // A gateway's watcher has stayed out of the way until now, and does so while the answer is printed.
+    let post = gateway.map(|_| Post::of(home, label, entry.generation()));
     if !args.wait {
-        print(output, &answer)?;
-        return Ok(OK);
+        let printed = print(output, &answer);
+        post.as_ref().inspect(|post| post.poke());
+        return printed.map(|()| OK);
     }
+    post.as_ref().inspect(|post| post.poke());
     let watchers = match is_watched {
         true => wait::Watchers::Started,
         false => wait::Watchers::Unknown,
@@ -218,8 +223,7 @@ fn check_for_gateway(
     let now_ms = home.now_ms();
     let entry = new_entry(args, plan, Generation::next(None, now_ms), now_ms);
     let run = RunRef::of_entry(plan.label.as_str(), &entry);
-    let prompt = String::from_utf8_lossy(plan.prompt.as_deref().unwrap_or_default());
-    let asked = run.map(|run| Spawn::with_prompt(home, &run, &prompt));
+    let asked = run.map(|run| Spawn::with_prompt(home, &run, &plan.prompt_text()));
     let client = gateway.client()?;
     if let Some(asked) = asked {
         takes(client, &asked).map_err(|e| {
@@ -282,18 +286,20 @@ fn start_runner(home: &Home, run: &RunRef) {
 }
 
 /// Asks the gateway for the run. Only its refusal ends the entry; a call without an answer is left to the watcher.
-fn ask_gateway(home: &Home, ledger: &Ledger, client: &mut Client, run: &RunRef) -> Result<()> {
-    let asked = Spawn::of_run(home, run).context("cannot read the prompt back")?;
+fn ask_gateway(
+    home: &Home,
+    ledger: &Ledger,
+    client: &mut Client,
+    run: &RunRef,
+    asked: &Spawn,
+) -> Result<()> {
     // Others may have gone on with the label while this process hung: its run would speak in a session of theirs.
     let is_ours =
         |entry: &Entry| entry.generation() == run.generation && entry.status() == Status::Running;
     if !ledger.read()?.get(&run.label).as_ref().is_some_and(is_ours) {
         return Ok(());
     }
-    let asked = spawn(client, &asked);
-    // Its watcher has stayed out of the way until now.
-    Post::of(home, &run.label, run.generation).poke();
-    let Err(error) = asked else {
+    let Err(error) = spawn(client, asked) else {
         return Ok(());
     };
     if error.refusal().is_none() {

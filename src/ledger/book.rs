@@ -3,72 +3,30 @@
 //! Entries that nobody touches are never parsed and go back byte for byte, so a write costs one scan and one copy
 //! however large the ledger is.
 
-use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::io;
-use std::ops::Range;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
+use super::index::{Damage, Name, Span, index_as_javascript_writes, place};
 use crate::record::{Change, Entry, json};
 
-/// Where an entry's text stands in the ledger's.
-#[derive(Debug, Clone)]
-struct Span {
-    label: String,
-    text: Range<usize>,
-}
+/// After so many questions for single labels it is worth it to know where each of them stands.
+const FEW_QUESTIONS: u32 = 8;
 
 /// All labels and their entries.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
     text: String,
     spans: Vec<Span>,
-    position: HashMap<String, usize>,
+    /// Where each label's span is, once that is worth it.
+    position: OnceCell<HashMap<String, usize>>,
+    questions: Cell<u32>,
     changed: HashMap<String, Option<Entry>>,
     added: Vec<String>,
     overwritten_unread: Option<Damage>,
     now_ms: i64,
-}
-
-/// What makes a text no ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage(pub String);
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-struct Spans<'a>(&'a str);
-
-impl<'de> Visitor<'de> for Spans<'de> {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of labels")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        // An entry of ours has a thousand bytes or so; a guess too low only costs a few moves.
-        let mut spans = Vec::with_capacity(self.0.len() / 1024 + 8);
-        while let Some(label) = map.next_key::<Cow<'de, str>>()? {
-            spans.push((label, map.next_value::<&'de RawValue>()?));
-        }
-        Ok(spans)
-    }
-}
-
-/// Line and column (from 1, in bytes) of an offset.
-fn place(text: &[u8], offset: usize) -> String {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
-    format!("line {line} column {column}")
 }
 
 impl Book {
@@ -100,15 +58,9 @@ impl Book {
             None => text,
         };
         let (text, spans) = index_as_javascript_writes(text)?;
-        let mut position = HashMap::with_capacity(spans.len());
-        for (n, span) in spans.iter().enumerate() {
-            // As in every JSON reader, of two equal labels the later one counts.
-            position.insert(span.label.clone(), n);
-        }
         Ok(Self {
             text,
             spans,
-            position,
             now_ms,
             ..Self::default()
         })
@@ -121,8 +73,10 @@ impl Book {
 
     /// The labels in the order of the file, new ones last.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
-        let listed = self.spans.iter().enumerate().filter_map(|(n, span)| {
-            (self.position.get(&span.label) == Some(&n)).then_some(span.label.as_str())
+        let positions = self.positions();
+        let listed = self.spans.iter().enumerate().filter_map(move |(n, span)| {
+            let label = self.name(span);
+            (positions.get(label) == Some(&n)).then_some(label)
         });
         listed
             .chain(self.added.iter().map(String::as_str))
@@ -137,10 +91,34 @@ impl Book {
         }
     }
 
+    fn name<'a>(&'a self, span: &'a Span) -> &'a str {
+        span.label.in_text(&self.text)
+    }
+
+    /// Where each label's span is. As in every JSON reader, of two equal labels the later one counts.
+    fn positions(&self) -> &HashMap<String, usize> {
+        self.position.get_or_init(|| {
+            let spans = self.spans.iter().enumerate();
+            spans
+                .map(|(n, span)| (self.name(span).to_owned(), n))
+                .collect()
+        })
+    }
+
+    /// The span that counts for a label.
+    fn span(&self, label: &str) -> Option<&Span> {
+        let questions = self.questions.get().saturating_add(1);
+        self.questions.set(questions);
+        if questions > FEW_QUESTIONS || self.position.get().is_some() {
+            return self.spans.get(*self.positions().get(label)?);
+        }
+        let mut last_first = self.spans.iter().rev();
+        last_first.find(|span| self.name(span) == label)
+    }
+
     /// The label's text as it was read.
     fn raw(&self, label: &str) -> Option<&str> {
-        let span = self.spans.get(*self.position.get(label)?)?;
-        self.text.get(span.text.clone())
+        self.text.get(self.span(label)?.text.clone())
     }
 
     /// Every label with its entry.
@@ -171,7 +149,7 @@ impl Book {
         if self.overwritten_unread.is_none() && !self.changed.contains_key(label) {
             self.overwritten_unread = self.unreadable(label);
         }
-        if !self.position.contains_key(label) && !self.added.iter().any(|l| l == label) {
+        if self.span(label).is_none() && !self.added.iter().any(|l| l == label) {
             self.added.push(label.to_owned());
         }
         self.changed.insert(label.to_owned(), Some(entry));
@@ -179,7 +157,7 @@ impl Book {
 
     /// Takes a label out of the ledger.
     pub fn remove(&mut self, label: &str) {
-        if self.position.contains_key(label) || self.changed.contains_key(label) {
+        if self.span(label).is_some() || self.changed.contains_key(label) {
             self.changed.insert(label.to_owned(), None);
         }
     }
@@ -188,9 +166,11 @@ impl Book {
     pub fn restore_text(&mut self, label: &str, entry: &str) {
         let start = self.text.len();
         self.text.push_str(entry);
-        self.position.insert(label.to_owned(), self.spans.len());
+        if let Some(positions) = self.position.get_mut() {
+            positions.insert(label.to_owned(), self.spans.len());
+        }
         self.spans.push(Span {
-            label: label.to_owned(),
+            label: Name::Decoded(label.to_owned()),
             text: start..self.text.len(),
         });
     }
@@ -199,7 +179,7 @@ impl Book {
     pub fn contains(&self, label: &str) -> bool {
         match self.changed.get(label) {
             Some(changed) => changed.is_some(),
-            None => self.position.contains_key(label),
+            None => self.span(label).is_some(),
         }
     }
 
@@ -211,7 +191,7 @@ impl Book {
 
     /// Why the label's entry, which is JSON, still cannot be read: too deep, or a number out of all range.
     pub fn unreadable(&self, label: &str) -> Option<Damage> {
-        let span = self.spans.get(*self.position.get(label)?)?;
+        let span = self.span(label)?;
         let raw = self.text.get(span.text.clone())?;
         let error = parse_entry(raw).err()?;
         let lines: usize = raw
@@ -278,47 +258,6 @@ impl Book {
     }
 }
 
-/// The index; a label that JavaScript cut in the middle of a character is read as `record::json` reads texts.
-fn index_as_javascript_writes(text: String) -> Result<(String, Vec<Span>), Damage> {
-    let error = match index(&text) {
-        Ok(spans) => return Ok((text, spans)),
-        Err(error) => error,
-    };
-    let repaired = json::repair_surrogates(&text).ok_or(error.clone())?;
-    match index(&repaired) {
-        Ok(spans) => Ok((repaired, spans)),
-        Err(_) => Err(error),
-    }
-}
-
-fn index(text: &str) -> Result<Vec<Span>, Damage> {
-    let first = text.trim_start();
-    if !first.is_empty() && !first.starts_with('{') {
-        let at = place(text.as_bytes(), text.len() - first.len());
-        return Err(Damage(format!("not an object of labels at {at}")));
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let raw = deserializer
-        .deserialize_map(Spans(text))
-        .map_err(|e| Damage(e.to_string()))?;
-    deserializer.end().map_err(|e| Damage(e.to_string()))?;
-    let start = text.as_ptr() as usize;
-    raw.into_iter()
-        .map(|(label, raw)| {
-            let raw = raw.get();
-            let from = raw.as_ptr() as usize - start;
-            if !raw.starts_with('{') {
-                let at = place(text.as_bytes(), from);
-                return Err(Damage(format!("label {label:?} is not an object, at {at}")));
-            }
-            Ok(Span {
-                label: label.into_owned(),
-                text: from..from + raw.len(),
-            })
-        })
-        .collect()
-}
-
 /// An entry from its text, which [`Book::parse`] knows to be an object.
 fn parse_entry(raw: &str) -> Result<Entry, serde_json::Error> {
     match json::parse_value(raw)? {
@@ -359,6 +298,22 @@ mod tests {
     }
 
     const TWO: &str = "{\n  \"a\": {\n    \"status\": \"done\",\n    \"big\": 12345678901234567890123\n  },\n  \"b\": {}\n}\n";
+
+    #[test]
+    fn a_label_is_found_however_often_somebody_asks() {
+        let text = r#"{"a": {"n": 1}, "\u0062\n": {"n": 2}, "a": {"n": 3}}"#;
+        let mut book = book(text);
+        let n = |book: &Book, label: &str| Some(book.get(label)?.value("n")?.clone());
+        for turn in 0..2 * FEW_QUESTIONS {
+            assert_eq!(n(&book, "a"), Some(json!(3)), "{turn}");
+            assert_eq!(n(&book, "b\n"), Some(json!(2)), "{turn}");
+            assert_eq!(n(&book, "c"), None, "{turn}");
+            let added = format!("added{turn}");
+            book.restore_text(&added, r#"{"n": 4}"#);
+            assert_eq!(n(&book, &added), Some(json!(4)));
+        }
+        assert_eq!(book.labels().count(), 2 + 2 * FEW_QUESTIONS as usize);
+    }
 
     #[test]
     fn untouched_entries_go_back_byte_for_byte() {

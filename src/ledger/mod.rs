@@ -8,6 +8,7 @@
 mod archive;
 mod book;
 mod error;
+mod index;
 mod repair;
 mod replace;
 mod salvage;
@@ -18,8 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use archive::{Archive, Archived, Unreadable};
-pub use book::{Book, Damage};
+pub use book::Book;
 pub use error::LedgerError;
+pub use index::Damage;
 pub use repair::Repair;
 pub(crate) use replace::replace;
 pub use salvage::{Salvage, salvage};

@@ -1,5 +1,7 @@
 //! Callers that race for one label: one wins, and every one of them is told what the ledger says.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::support::{Gate, House, Ran, eventually, finish_soon, is_alive};
@@ -89,7 +91,8 @@ fn of_ten_calls_that_enqueue_one_label_at_once_one_is_accepted() {
         let label = format!("w{round}");
         let gate = house.gate(&format!("gate{round}"));
         let script = format!("echo ran >> runs{round}; {}", gate.pass());
-        let words = ["enqueue", "--label", &label, "--", "sh", "-c", &script];
+        let words = ["enqueue", "--label", &label, "--message", "a task"];
+        let words = [&words[..], &["--", "sh", "-c", &script]].concat();
         let children = (0..10).map(|_| house.start("dispatch", &words)).collect();
         let answers: Vec<Ran> = finish_all(children);
         answers.iter().for_each(is_orderly);
@@ -102,6 +105,10 @@ fn of_ten_calls_that_enqueue_one_label_at_once_one_is_accepted() {
             assert!(ran.stderr.contains(&expected), "{ran:?}");
         }
         assert_eq!(accepted[0].json()["runId"], house.entry(&label)["runId"]);
+        // The prompts of the refused calls, which lay beside it, are gone.
+        let prompts = fs::read_dir(house.state().join("prompts").join(&label)).expect("there");
+        let prompts: Vec<_> = prompts.flatten().map(|entry| entry.path()).collect();
+        assert_eq!(json!(prompts), json!([house.entry(&label)["promptPath"]]));
         gate.open();
         assert_eq!(house.ended(&label)["status"], "done");
         assert_eq!(house.text(&format!("runs{round}")), "ran\n");

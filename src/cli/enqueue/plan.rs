@@ -1,5 +1,6 @@
 //! What `enqueue` is going to do, worked out before anything is written.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -198,6 +199,11 @@ impl Plan {
     /// There is something to run.
     pub fn is_runnable(&self) -> bool {
         self.backend == BackendName::Openclaw || !self.work.argv.is_empty()
+    }
+
+    /// The prompt as a gateway is told it; empty where there is none.
+    pub fn prompt_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.prompt.as_deref().unwrap_or_default())
     }
 
     /// Looks at the session again: it has gone on since.
