@@ -303,7 +303,8 @@ pub fn replace_synced(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::R
 pub fn create_dir_synced(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let missing = missing_dirs(storage, dir)?;
     storage.create_dir_all(dir)?;
-    sync_parents_of(storage, &missing)
+    let mut outermost_first = missing.iter().rev();
+    outermost_first.try_for_each(|created| storage.sync_dir(parent_of(created)))
 }
 
 /// What has to be created for `dir` to be there, the innermost first.
@@ -319,12 +320,6 @@ fn missing_dirs(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<PathBuf>> {
         at = parent;
     }
     Ok(missing)
-}
-
-/// Makes the entries of new directories last, the outermost first.
-fn sync_parents_of(storage: &dyn Storage, created: &[PathBuf]) -> io::Result<()> {
-    let mut outermost_first = created.iter().rev();
-    outermost_first.try_for_each(|dir| storage.sync_dir(parent_of(dir)))
 }
 
 /// The name of a temporary file beside `path`, unique to this process and call.

@@ -76,6 +76,8 @@ pub fn launch(
     }
     let mut entered = enter_once(home, &ledger, args, &plan, prompt.as_mut())?;
     loop {
+        // What is waited for may take days, after which a file that nobody names would be a leftover.
+        drop(prompt.take());
         match entered {
             Entered::Running(generation) if args.replace => {
                 let label = plan.label.as_str();
@@ -101,6 +103,7 @@ pub fn launch(
         }
         // What its session said meanwhile is no word of the new run.
         plan.renew(home, args, env, gateway.as_mut())?;
+        prompt = stage_prompt(home, &plan).map_err(of_the_state_directory)?;
         entered = enter_once(home, &ledger, args, &plan, prompt.as_mut())?;
     }
     let (entry, repeated) = match entered {

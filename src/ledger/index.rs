@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::record::json;
@@ -42,32 +43,9 @@ impl fmt::Display for Damage {
     }
 }
 
-/// A key, which is copied only where it holds escapes.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a label")
-    }
-
-    fn visit_borrowed_str<E>(self, label: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(label))
-    }
-
-    fn visit_str<E>(self, label: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(label.to_owned()))
-    }
-}
+/// A label as it is read: copied only where it holds escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct Spans<'a>(&'a str);
 
@@ -86,7 +64,7 @@ impl<'de> Visitor<'de> for Spans<'de> {
             let from = part.as_ptr() as usize - start;
             from..from + part.len()
         };
-        while let Some(label) = map.next_key_seed(Key)? {
+        while let Some(Key(label)) = map.next_key()? {
             let label = match label {
                 Cow::Borrowed(label) => Name::Here(place(label)),
                 Cow::Owned(label) => Name::Decoded(label),

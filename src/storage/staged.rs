@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Storage, missing_dirs, parent_of, sync_parents_of, write_temporary};
+use super::{Storage, create_dir_synced, missing_dirs, parent_of, write_temporary};
 
 /// How often a directory that others remove as empty is created again.
 const TRIES: u32 = 5;
@@ -64,11 +64,8 @@ impl<'a> Staged<'a> {
 
     fn create_dirs(&mut self) -> io::Result<()> {
         let dir = parent_of(&self.path);
-        let missing = missing_dirs(self.storage, dir)?;
-        let created = self.storage.create_dir_all(dir);
-        self.created.extend(missing.iter().cloned());
-        let lasting = created.and_then(|()| sync_parents_of(self.storage, &missing));
-        lasting.inspect_err(|_| self.remove_dirs())
+        self.created.extend(missing_dirs(self.storage, dir)?);
+        create_dir_synced(self.storage, dir).inspect_err(|_| self.remove_dirs())
     }
 
     /// Removes what was created, as far as nobody else uses it by now.

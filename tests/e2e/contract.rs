@@ -112,11 +112,9 @@ fn an_agent_runs_the_very_lines_that_it_was_given(
         fs2::FileExt::try_lock_shared(&post).ok()
     });
     drop(post);
-    // Beside much other work the older gateway's run was once over without them.
-    if version == Version::New {
-        let entry = house.entry(label);
-        assert!(entry["lastWords"].is_object(), "{entry:#}");
-    }
+    let entry = house.entry(label);
+    let log = house.watcher_log(label);
+    assert!(entry["lastWords"].is_object(), "{entry:#}\n{log}");
     let newer = house.dispatch(&words).exits(0).json();
     let brief = shown(&house, "Once more.");
     assert_eq!(brief.matches("ORIGIN_CHAT_ID").count(), 1, "{brief}");

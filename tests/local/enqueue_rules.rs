@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{House, Ran, eventually, is_alive};
+use crate::support::{House, Ran, eventually, finish_soon, is_alive};
 
 fn enqueue(house: &House, flags: &[&str], script: &str) -> Ran {
     let mut words = vec!["enqueue", "--label", "l"];
@@ -468,4 +468,31 @@ fn reasons_of_any_length_are_cut_to_what_the_ledger_keeps() {
     assert_eq!(entry["deliveryDisabledReason"], kept);
     assert_eq!(entry["noMonitor"], kept);
     assert_eq!(entry["cancelRequested"]["reason"], kept);
+}
+
+#[test]
+fn a_call_that_waits_for_its_session_leaves_nothing_beside_its_place_until_then() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo first", gate.pass()));
+    let said = house.path("said");
+    let mut command = house.command("dispatch");
+    command.args(["enqueue", "--label", "w", "--mode", "reuse", "--wait"]);
+    command.args(["--message", "a task", "--", "cat"]);
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(fs::File::create(&said).expect("creatable"));
+    let waiting = command.spawn().expect("it starts");
+    eventually("it waits", || {
+        house
+            .text("said")
+            .contains("goes on with this")
+            .then_some(())
+    });
+    let prompts = house.state().join("prompts/w");
+    assert!(!prompts.exists());
+    gate.open();
+    let told = finish_soon(waiting).exits(0).json();
+    assert_eq!(told["lastReply"], "a task", "{told:#}");
+    assert_eq!(fs::read_dir(&prompts).expect("there").count(), 1);
 }
