@@ -7,12 +7,18 @@
 //! The programs are linked to a fixed address. At any other one the loader would have to write each of some thousand
 //! pointers anew before the first line runs, on pages that every process then has for itself: a quarter of the time of a
 //! small command, and a quarter of a megabyte of each watcher. Stack, heap and libraries stay where chance puts them.
+//!
+//! The functions that the common commands call stand together in a released program. Strewn over six megabytes, each few
+//! of them would be a page fault of their own. `link/start.names` has their names, as `link/record-start.sh` found them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+const NAMES: &str = "link/start.names";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed={NAMES}");
     let target = std::env::var("TARGET").unwrap_or_default();
     let host = std::env::var("HOST").unwrap_or_default();
     if !target.ends_with("linux-gnu") || target != host {
@@ -22,6 +28,13 @@ fn main() {
     let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     if !features.split(',').any(|feature| feature == "crt-static") {
         println!("cargo:rustc-link-arg-bins=-no-pie");
+    }
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") && is_common_linker() {
+        let script =
+            PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("start.ld");
+        let names = std::fs::read_to_string(NAMES).expect("the list of names is beside build.rs");
+        std::fs::write(&script, together(&names)).expect("cargo's own directory is writable");
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", script.display());
     }
     let Ok(asked) = Command::new("cc")
         .arg("-print-file-name=libgcc_eh.a")
@@ -36,4 +49,24 @@ fn main() {
         println!("cargo:rustc-link-search=native={}", dir.display());
         println!("cargo:rustc-link-lib=static:-bundle=gcc_eh");
     }
+}
+
+/// Whether the linker is the one of the toolchain or of the system: others do not take all scripts.
+fn is_common_linker() -> bool {
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let is_chosen = ["fuse-ld", "linker"]
+        .iter()
+        .any(|word| flags.contains(word));
+    !is_chosen && std::env::var_os("RUSTC_LINKER").is_none()
+}
+
+/// A script that adds one section to the linker's own: the functions of these names, whatever their hashes are.
+fn together(names: &str) -> String {
+    let mut script = String::from("SECTIONS { .text.start : {\n");
+    for name in names.lines() {
+        // A dollar sign would need quotes, within which a star would not be a pattern.
+        let name = name.replace('$', "?");
+        script += &format!("*(.text.{name}* .text.unlikely.{name}*)\n");
+    }
+    script + "} } INSERT BEFORE .text;\n"
 }

@@ -22,6 +22,7 @@ mod repair;
 mod runs;
 mod settings;
 mod timers;
+mod unanswered;
 mod watchers;
 
 use anyhow::Result;

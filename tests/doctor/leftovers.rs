@@ -171,3 +171,107 @@ fn a_prompt_of_no_label_is_told_and_nobody_but_its_owner_removes_it() {
     assert!(!lost.exists());
     is_sound(&house);
 }
+
+/// Lets all in a directory, and the directory, look so old.
+fn age_all(dir: &Path, age: Duration) {
+    for path in fs::read_dir(dir).expect("there").flatten() {
+        age_file(&path.path(), age);
+    }
+    age_file(dir, age);
+}
+
+fn age_file(path: &Path, age: Duration) {
+    let file = File::open(path).expect("readable");
+    file.set_modified(SystemTime::now() - age).expect("ours");
+}
+
+fn private_dir(dir: &Path) {
+    fs::create_dir(dir).expect("creatable");
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).expect("ours");
+}
+
+/// A run as an `enqueue` leaves it that is killed before its ledger entry: described, with its prompt. Returns both.
+fn unanswered_run(house: &House, like: &str, id: &str) -> (PathBuf, PathBuf) {
+    let runs = house.state().join("sessions/runs");
+    let prompts = house.state().join("prompts/a");
+    let text = fs::read_to_string(runs.join(like).join("run.json")).expect("there");
+    private_dir(&runs.join(id));
+    let described = old_file(&runs.join(id).join("run.json"), MINUTE);
+    fs::write(described, text.replace(like, id)).expect("writable");
+    let prompt = prompts.join(format!("{id}.txt"));
+    fs::copy(prompts.join(format!("{like}.txt")), &prompt).expect("there");
+    (runs.join(id), prompt)
+}
+
+#[test]
+fn a_run_of_no_label_that_was_never_started_goes_with_its_prompt() {
+    let day = 24 * 60 * MINUTE;
+    let house = House::new();
+    let words = [
+        "enqueue",
+        "--label",
+        "a",
+        "--message",
+        "a task",
+        "--",
+        "cat",
+    ];
+    let answer = house.dispatch(&words).exits(0).json();
+    let known = answer["runId"].as_str().expect("a run").to_owned();
+    house.ended("a");
+    crate::outbox::quiet(&house);
+    let (dir, prompt) = unanswered_run(&house, &known, "22222222-0000-4000-8000-000000000000");
+    let empty = house
+        .state()
+        .join("sessions/runs/33333333-0000-4000-8000-000000000000");
+    private_dir(&empty);
+    // An enqueue that is at work may have written all of it just now.
+    is_sound(&house);
+    assert_eq!(repair(&house), Vec::<String>::new());
+    for path in [&dir, &empty, &house.state().join("prompts/a")] {
+        age_all(path, 2 * day);
+    }
+    // The known one is as old, and was started: the run that had the label's place before may have been, too.
+    age_all(&house.state().join("sessions/runs").join(&known), 2 * day);
+    let told = only(look(&house), "leftovers", "warn");
+    let what = "runs of no label that were never started: ";
+    assert!(told.message.starts_with(what), "{told:#?}");
+    assert!(told.message.contains(&*dir.to_string_lossy()), "{told:#?}");
+    let acts = repair(&house);
+    assert!(
+        acts.len() == 1 && acts[0].contains(&*prompt.to_string_lossy()),
+        "{acts:?}"
+    );
+    is_sound(&house);
+    assert!(!dir.exists() && !empty.exists() && !prompt.exists());
+    house.dispatch(&["result", "--label", "a"]).exits(0);
+    house.dispatch(&["retry", "--label", "a"]).exits(0);
+    house.ended("a");
+}
+
+#[test]
+fn a_run_that_an_entry_names_stays_though_it_was_never_started() {
+    let house = House::new();
+    let words = [
+        "enqueue",
+        "--label",
+        "a",
+        "--message",
+        "a task",
+        "--",
+        "cat",
+    ];
+    let answer = house.dispatch(&words).exits(0).json();
+    let known = answer["runId"].as_str().expect("a run").to_owned();
+    house.ended("a");
+    crate::outbox::quiet(&house);
+    let run = house.state().join("sessions/runs").join(&known);
+    for path in fs::read_dir(&run).expect("there").flatten() {
+        if path.file_name() != "run.json" {
+            fs::remove_file(path.path()).expect("ours");
+        }
+    }
+    age_all(&run, 48 * 60 * MINUTE);
+    repair(&house);
+    assert!(run.join("run.json").exists());
+}

@@ -1,18 +1,17 @@
-//! What killed processes left: temporary files, and files of watchers of generations that nobody names any more.
+//! What killed processes left: temporary files, files of watchers of generations that nobody names any more, and what an
+//! `enqueue` without an answer wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
-
 use super::files::Tree;
 use super::findings::{Findings, and_more, words};
-use crate::backend::local::RunFiles;
+use super::unanswered::Unanswered;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::process::{FileLock, ProcessIdentity};
-use crate::record::{Entry, file_stem_of};
+use crate::record::file_stem_of;
 use crate::storage::writer_of_temporary;
 
 /// A temporary file this young may be another machine's or container's, whose processes we do not see.
@@ -39,8 +38,10 @@ pub(super) fn check(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut F
     let posts = book.map(|book| abandoned_posts(home, tree, book));
     let files: Vec<PathBuf> = posts.unwrap_or_default().into_values().flatten().collect();
     tell("files of watchers of generations that nobody knows", &files);
-    let prompts = book.map(|book| orphaned_prompts(home, tree, book));
-    let prompts = prompts.unwrap_or_default();
+    let unanswered = book.map(|book| Unanswered::of(home, tree, book));
+    let Unanswered { runs, prompts } = unanswered.unwrap_or_default();
+    let runs: Vec<PathBuf> = runs.into_keys().collect();
+    tell("runs of no label that were never started", &runs);
     if !prompts.is_empty() {
         let named = words(prompts.iter().map(PathBuf::as_path));
         let what = format!("prompts of no label{}: {named}", and_more(prompts.len()));
@@ -75,6 +76,18 @@ pub(super) fn mend(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut Fi
         // Where there was none, taking it has made one.
         let _ = home.storage.remove(&lock);
         drop(held);
+    }
+    let unanswered = book.map(|book| Unanswered::of(home, tree, book));
+    for (dir, prompt) in unanswered.unwrap_or_default().runs {
+        // The prompt first: without its run nobody would know whose it was.
+        let held = home.storage.list(&dir).unwrap_or_default();
+        let described = held.into_iter().map(|name| dir.join(name));
+        for path in prompt.into_iter().chain(described) {
+            remove(path, found);
+        }
+        if let Err(e) = home.storage.remove_dir(&dir) {
+            found.wrong("repair", format!("cannot remove {}: {e}", dir.display()));
+        }
     }
     if !removed.is_empty() {
         let named = words(removed.iter().map(PathBuf::as_path));
@@ -125,60 +138,6 @@ fn abandoned_posts(home: &Home, tree: &Tree, book: &Book) -> BTreeMap<PathBuf, V
     };
     posts.retain(|lock, _| !known.is_named(lock) && !FileLock::is_held(lock));
     posts
-}
-
-/// Prompts of a day ago and more that neither ledger, nor archive, nor a run names: an `enqueue` that was killed left them.
-fn orphaned_prompts(home: &Home, tree: &Tree, book: &Book) -> Vec<PathBuf> {
-    let now = SystemTime::now();
-    let dir = home.paths.prompts();
-    let is_old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age >= OLD);
-    let files = tree.files.iter().filter(|(path, facts)| {
-        let is_prompt = path.extension().is_some_and(|ending| ending == "txt");
-        is_prompt && facts.is_file() && path.starts_with(&dir) && facts.modified().is_ok_and(is_old)
-    });
-    let mut orphaned: BTreeSet<PathBuf> = files.map(|(path, _)| path.clone()).collect();
-    if orphaned.is_empty() {
-        return Vec::new();
-    }
-    let mut is_whole = true;
-    let mut keep = |entry: &Entry| {
-        // An entry names its own prompt, and those that were sent into its session.
-        for value in entry.fields().values() {
-            each_text(value, &mut |text| {
-                orphaned.remove(&home.paths.found(Path::new(text)));
-            });
-        }
-    };
-    for label in book.labels() {
-        match book.get(label) {
-            Some(entry) => keep(&entry),
-            None => is_whole = false,
-        }
-    }
-    let archived = Archive::new(home).for_each(|archived| keep(&archived.entry));
-    if !is_whole || archived.is_err() {
-        return Vec::new();
-    }
-    let runs = home.paths.sessions().join("runs");
-    for name in home.storage.list(&runs).unwrap_or_default() {
-        if orphaned.is_empty() {
-            break;
-        }
-        let spec = RunFiles::at(runs.join(name)).spec(home.storage.as_ref());
-        if let Some(path) = spec.ok().and_then(|spec| spec.prompt_path) {
-            orphaned.remove(&home.paths.found(&path));
-        }
-    }
-    orphaned.into_iter().collect()
-}
-
-fn each_text(value: &Value, visit: &mut impl FnMut(&str)) {
-    match value {
-        Value::String(text) => visit(text),
-        Value::Array(values) => values.iter().for_each(|value| each_text(value, visit)),
-        Value::Object(fields) => fields.values().for_each(|value| each_text(value, visit)),
-        _ => {}
-    }
 }
 
 /// `<label>.<generation>` of a name in the directory of watchers.
