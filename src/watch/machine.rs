@@ -20,6 +20,9 @@ use crate::recovery::retries::{Account, Next};
 /// After the agent's own signal the run is followed to its end for this long.
 pub const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
 
+/// So long a gateway may take from the last step of a run to its record of how that ended.
+const LAST_WORDS_GAP: Duration = Duration::from_secs(30);
+
 /// How long a healthy watcher sleeps when nothing happens.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 
@@ -248,7 +251,7 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
                 .act(Action::FileLastWords)
                 .act(Action::Leave(Leaving::Ended))
         }
-        (Status::Done, None) if sight.evidence.liveness == Liveness::Alive => {
+        (Status::Done, None) if may_go_on(&mut state, sight, now) => {
             let until = *state.last_words_until.get_or_insert(now + LAST_WORDS_WAIT);
             if now < until {
                 return Step::new(
@@ -310,6 +313,26 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
             state.last_words_until = None;
             carry_on(state, entry, sight, now)
         }
+    }
+}
+
+/// Whether the run of a label that is done may still say its last words.
+///
+/// Between its work and its record of the end a gateway may say for a moment that nothing works on a run that has not
+/// ended, and one that starts anew says nothing at all.
+fn may_go_on(state: &mut State, sight: &Sight, now: Duration) -> bool {
+    let was_followed = state.last_words_until.is_some();
+    match sight.evidence.liveness {
+        _ if sight.blind.is_some() => was_followed,
+        Liveness::Alive => {
+            state.missing_since = None;
+            true
+        }
+        Liveness::Gone if !sight.is_carried => {
+            let since = *state.missing_since.get_or_insert(now);
+            now.saturating_sub(since) < LAST_WORDS_GAP
+        }
+        Liveness::Gone | Liveness::Absent => false,
     }
 }
 
