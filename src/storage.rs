@@ -67,6 +67,9 @@ pub trait Storage: Send + Sync {
     /// At most `len` bytes of a file from `offset` on, fewer only at its end; else as `read`.
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
+    /// Opens a file to be read from its beginning on, piece by piece; else as `read`.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>>;
+
     /// Facts of a path itself, `None` when it does not exist. Links are not followed.
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>>;
 
@@ -156,6 +159,10 @@ impl Storage for RealStorage {
         let mut bytes = Vec::with_capacity(len);
         file.take(len as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+        Ok(Box::new(open_to_read(path)?))
     }
 
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {

@@ -333,7 +333,7 @@ fn settle_label(
     };
     let entry = match requested {
         None => {
-            let entry = ledger.read()?.get(label);
+            let entry = ledger.entry(label)?;
             let moved = entry.as_ref().map(Entry::generation);
             if let (Some(only), Some(now)) = (only, moved)
                 && only != now
@@ -375,7 +375,7 @@ fn settle_label(
     };
     ensure_watcher(home, label, run.generation);
     let entry = match unheard {
-        Some(_) => ledger.read()?.get(label),
+        Some(_) => ledger.entry(label)?,
         None => wait_for_settlement(home, ledger, &run, name)?,
     };
     Ok(Stop {
@@ -430,7 +430,7 @@ fn wait_for_settlement(
         if backend == BackendName::Local {
             insist(home, run);
         }
-        let entry = ledger.read()?.get(&run.label);
+        let entry = ledger.entry(&run.label)?;
         let is_over =
             entry.is_none_or(|e| e.status() != Status::Running || e.generation() != run.generation);
         // Its watcher may have died meanwhile, and nobody else would record the end.
@@ -441,7 +441,7 @@ fn wait_for_settlement(
         }
         Ok(is_over)
     })?;
-    match ledger.read()?.get(&run.label) {
+    match ledger.entry(&run.label)? {
         // The label has gone on to other work already: what became of this run is in the archive.
         Some(newer) if newer.generation() != run.generation => archived(home, run),
         entry => Ok(entry),

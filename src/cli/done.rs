@@ -148,7 +148,7 @@ fn signal(
 ) -> Result<Outcome> {
     let ledger = Ledger::new(home);
     for _ in 0..LOOKS {
-        let known = ledger.read()?.get(label);
+        let known = ledger.entry(label)?;
         if let (Some(entry), Some(wanted)) = (&known, generation)
             && wanted != entry.generation()
             && Archive::new(home).find(label, wanted)?.is_none()

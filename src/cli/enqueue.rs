@@ -178,7 +178,7 @@ pub fn launch(
         false => wait::Watchers::Unknown,
     };
     let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, watchers, None)?;
-    let entry = ledger.read()?.get(label).unwrap_or(entry);
+    let entry = ledger.entry(label)?.unwrap_or(entry);
     if output.is_json() {
         answer.extend(views::result_fields(home, label, &entry));
         answer.insert("ok".to_owned(), json!(waited.code() == OK));
@@ -299,7 +299,7 @@ fn ask_gateway(
     // Others may have gone on with the label while this process hung: its run would speak in a session of theirs.
     let is_ours =
         |entry: &Entry| entry.generation() == run.generation && entry.status() == Status::Running;
-    if !ledger.read()?.get(&run.label).as_ref().is_some_and(is_ours) {
+    if !ledger.entry(&run.label)?.as_ref().is_some_and(is_ours) {
         return Ok(());
     }
     let Err(error) = spawn(client, asked) else {

@@ -131,7 +131,7 @@ fn gateway_logs(
 
 fn is_over(ledger: &Ledger, label: &str, entry: &Entry) -> Result<bool> {
     let generation: Generation = entry.generation();
-    let now = ledger.read()?.get(label);
+    let now = ledger.entry(label)?;
     Ok(now.is_none_or(|e| e.status() != Status::Running || e.generation() != generation))
 }
 

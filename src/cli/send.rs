@@ -273,7 +273,7 @@ fn sentence(fate: Fate) -> &'static str {
 fn await_label(home: &Home, ledger: &Ledger, label: &str) -> Result<(Value, u8)> {
     let watchers = wait::Watchers::Unknown;
     let waited = wait::until_ended(home, &[label.to_owned()], wait::Until::All, watchers, None)?;
-    let entry = ledger.read()?.get(label).unwrap_or_default();
+    let entry = ledger.entry(label)?.unwrap_or_default();
     let mut fields = views::result_fields(home, label, &entry);
     fields.insert("ok".to_owned(), json!(waited.code() == OK));
     fields.insert(

@@ -34,10 +34,10 @@ const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the ledger cannot be read.
 pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
-    let book = Ledger::new(home).read()?;
     let label = args.label.as_str();
-    let Some(entry) = book.get(label) else {
-        return absent(home, output, &book, label);
+    let ledger = Ledger::new(home);
+    let Some(entry) = ledger.entry(label)? else {
+        return absent(home, output, &ledger.read()?, label);
     };
     let observed = observe(home, label, &entry);
     let change = match &observed {
@@ -47,7 +47,7 @@ pub fn run(home: &Home, output: Output, args: &LabelArgs) -> Result<u8> {
         _ => None,
     };
     let entry = match &change {
-        Some(_) => Ledger::new(home).read()?.get(label).unwrap_or(entry),
+        Some(_) => ledger.entry(label)?.unwrap_or(entry),
         None => entry,
     };
     let mut view = view(home, label, &entry, observed);

@@ -259,7 +259,7 @@ impl Book {
 }
 
 /// An entry from its text, which [`Book::parse`] knows to be an object.
-fn parse_entry(raw: &str) -> Result<Entry, serde_json::Error> {
+pub(super) fn parse_entry(raw: &str) -> Result<Entry, serde_json::Error> {
     match json::parse_value(raw)? {
         Value::Object(fields) => Ok(Entry::from_fields(fields)),
         _ => Ok(Entry::new()),

@@ -97,7 +97,11 @@ pub(super) fn index_as_javascript_writes(text: String) -> Result<(String, Vec<Sp
     }
 }
 
-fn index(text: &str) -> Result<Vec<Span>, Damage> {
+/// The spans of a ledger's text, in its order.
+///
+/// # Errors
+/// When it is anything but an object of objects.
+pub(super) fn index(text: &str) -> Result<Vec<Span>, Damage> {
     let first = text.trim_start();
     if !first.is_empty() && !first.starts_with('{') {
         let at = place(text.as_bytes(), text.len() - first.len());

@@ -9,6 +9,7 @@ mod archive;
 mod book;
 mod error;
 mod index;
+mod one;
 mod repair;
 mod replace;
 mod salvage;
@@ -26,8 +27,10 @@ pub use repair::Repair;
 pub(crate) use replace::replace;
 pub use salvage::{Salvage, salvage};
 
+use self::one::{PIECE_BYTES, Search, search};
 use crate::home::Home;
 use crate::process::FileLock;
+use crate::record::Entry;
 use crate::storage::{Storage, create_dir_synced, parent_of};
 
 /// A ledger larger than this is refused unread.
@@ -94,6 +97,28 @@ impl Ledger {
             Found::Text(bytes) => {
                 Book::parse(bytes, now_ms).map_err(|damage| self.damaged(damage.to_string()))
             }
+        }
+    }
+
+    /// One label's entry as it is now, without a lock: as [`Book::get`], for less than to read the whole ledger takes.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub fn entry(&self, label: &str) -> Result<Option<Entry>, LedgerError> {
+        match self.search(label) {
+            Ok(Search::Found(entry)) => Ok(Some(entry)),
+            Ok(Search::Absent) => Ok(None),
+            // Whatever it is, it is told by who reads all.
+            Ok(Search::Unclear) | Err(_) => Ok(self.read()?.get(label)),
+        }
+    }
+
+    fn search(&self, label: &str) -> io::Result<Search> {
+        match self.storage.facts(&self.path)? {
+            Some(facts) if (PIECE_BYTES as u64..=MAX_LEDGER_BYTES).contains(&facts.len) => {
+                search(&mut *self.storage.open(&self.path)?, label)
+            }
+            _ => Ok(Search::Unclear),
         }
     }
 

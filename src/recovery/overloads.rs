@@ -203,7 +203,7 @@ fn retry(
     wake.watch(parent_of(ledger.path()));
     let end = home.clock.monotonic() + START_PATIENCE;
     loop {
-        let now = ledger.read()?.get(label);
+        let now = ledger.entry(label)?;
         let Some(now) = now.filter(|now| now.generation() == generation) else {
             return Ok(Outcome::Waits("it has gone on to other work".to_owned()));
         };

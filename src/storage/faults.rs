@@ -260,6 +260,11 @@ impl Storage for FaultyStorage {
         self.inner.read_at(path, offset, len)
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read>> {
+        self.call()?;
+        self.inner.open(path)
+    }
+
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {
         self.call()?;
         self.inner.facts(path)

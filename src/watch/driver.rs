@@ -128,10 +128,8 @@ pub fn watch(
     } = *task;
     let ledger = Ledger::new(home);
     let wake = Wake::patient(source);
-    let entry = match ledger.read() {
-        Ok(book) => book
-            .get(label)
-            .with_context(|| format!("the ledger has no label \"{label}\""))?,
+    let entry = match ledger.entry(label) {
+        Ok(entry) => entry.with_context(|| format!("the ledger has no label \"{label}\""))?,
         Err(e) => {
             home.say(&format!("{e}; the watch goes on"));
             known.clone()
@@ -344,9 +342,9 @@ impl Driver<'_> {
             Err(e) => (Evidence::unknown(), Some(e.to_string())),
         };
         if self.is_ledger_news() || evidence.settled.is_some() {
-            match self.ledger.read() {
-                Ok(book) => {
-                    match book.get(&self.run.label) {
+            match self.ledger.entry(&self.run.label) {
+                Ok(entry) => {
+                    match entry {
                         Some(entry) if entry.generation() == self.run.generation => {
                             self.entry = entry;
                             if self.take_up_attempt() {

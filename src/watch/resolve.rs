@@ -100,7 +100,7 @@ pub fn resolve(
     let reader = Reader::after(home, &post);
     let recorded = record_ending(home, &ledger, &run, entry, &ending, reader)?;
     drop(lock);
-    if ledger.read()?.get(label).is_some_and(|now| is_owed(&now)) {
+    if ledger.entry(label)?.is_some_and(|now| is_owed(&now)) {
         ensure_watcher(home, label, generation);
     }
     Ok((recorded == Recorded::Yes).then_some(change))

@@ -164,7 +164,7 @@ pub fn plan(
         Some(key) => key.clone(),
         None => Uuid::new_v4().to_string(),
     };
-    let last = Ledger::new(home).read()?.get(label.as_str());
+    let last = Ledger::new(home).entry(label.as_str())?;
     let (session_key, session_id, baseline) = session(home, args, label.as_str(), gateway)?;
     let prompt_path = prompt.is_some().then(|| {
         home.paths
@@ -218,7 +218,7 @@ impl Plan {
         gateway: Option<&mut Connecting>,
     ) -> Result<()> {
         let label = self.label.as_str();
-        self.last = Ledger::new(home).read()?.get(label);
+        self.last = Ledger::new(home).entry(label)?;
         if self.backend == BackendName::Local {
             let model = model(home, args);
             let place = Place {
@@ -348,7 +348,7 @@ pub fn given_key(args: &EnqueueArgs) -> Result<Option<String>> {
 /// # Errors
 /// When ledger or archive cannot be read.
 pub fn last_entry(home: &Home, label: &str) -> Result<Option<Entry>> {
-    match Ledger::new(home).read()?.get(label) {
+    match Ledger::new(home).entry(label)? {
         None => Ok(Archive::new(home).latest(label)?),
         last => Ok(last),
     }

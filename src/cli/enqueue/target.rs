@@ -150,7 +150,7 @@ pub fn is_answered(home: &Home, args: &EnqueueArgs) -> Result<bool> {
     let Some(key) = args.idempotency_key.as_deref() else {
         return Ok(false);
     };
-    let entry = Ledger::new(home).read()?.get(&args.label);
+    let entry = Ledger::new(home).entry(&args.label)?;
     Ok(entry.is_some_and(|entry| entry.text("idempotencyKey") == Some(key)))
 }
 

@@ -206,6 +206,10 @@ impl Storage for NthFails {
         self.count()?;
         RealStorage.read_at(path, offset, len)
     }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read>> {
+        self.count()?;
+        RealStorage.open(path)
+    }
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {
         self.count()?;
         RealStorage.facts(path)

@@ -126,6 +126,10 @@ impl Storage for Faulty {
             .and_then(|()| RealStorage.read_at(path, offset, len))
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read>> {
+        self.call("open").and_then(|()| RealStorage.open(path))
+    }
+
     fn facts(&self, path: &Path) -> io::Result<Option<FileFacts>> {
         self.call("facts").and_then(|()| RealStorage.facts(path))
     }
