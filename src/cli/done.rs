@@ -30,7 +30,7 @@ use crate::ledger::{Archive, Book, Ledger, Patience};
 use crate::paths::Environment;
 use crate::record::{DeliveryKind, Entry, Generation, Label, MAX_TEXT_BYTES, Phase, Status};
 use crate::watch::requests::{Signal, Signalled, answered};
-use crate::watch::{file_text, last_reply, recorded_summary};
+use crate::watch::{Reader, file_text, last_reply, recorded_summary};
 use crate::watchers::{Post, ensure_watcher};
 
 /// The summary where the agent gave none.
@@ -182,6 +182,9 @@ fn signal(
             summary: &told,
             report: *report,
             artifact: &artifact,
+            reader: known.as_ref().map_or(Reader::Outbox, |entry| {
+                Reader::of_signal(home, label, entry)
+            }),
         };
         let seen = known.as_ref().map(Entry::generation);
         match ledger.update(Patience::Done, |book| apply(home, &signal, seen, book))?? {

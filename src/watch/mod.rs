@@ -51,6 +51,15 @@ pub enum Reader {
 }
 
 impl Reader {
+    /// The reader of what the agent's own signal says: where a watcher in the foreground is at work, it prints that itself.
+    pub fn of_signal(home: &Home, label: &str, entry: &Entry) -> Self {
+        let post = Post::of(home, label, entry.generation());
+        match entry.status() == Status::Running && !post.is_held() {
+            true => Self::after(home, &post),
+            false => Reader::Outbox,
+        }
+    }
+
     /// The reader of who has the post and prints nothing, while the run is not over.
     fn after(home: &Home, post: &Post) -> Self {
         match post.was_to_print(home) {

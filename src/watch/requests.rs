@@ -31,6 +31,8 @@ pub struct Signal<'a> {
     pub report: Report<'a>,
     /// Where the summary is kept.
     pub artifact: &'a ArtifactOutcome,
+    /// Who gets the result.
+    pub reader: Reader,
 }
 
 /// What became of a signal.
@@ -107,7 +109,7 @@ impl Signal<'_> {
                     label: self.label,
                     generation: entry.generation(),
                     brand: self.brand,
-                    reader: Reader::Outbox,
+                    reader: self.reader,
                 };
                 charge.finish_signal(entry, kind, now_ms);
             }

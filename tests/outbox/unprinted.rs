@@ -386,3 +386,35 @@ fn a_signal_that_says_little_is_told_when_the_run_ends_under_a_foreground_watche
     let told = record_in(&house, "w", "result", "delivered");
     assert_eq!(told["target"], "webhook:ops");
 }
+
+#[test]
+fn a_signal_after_a_killed_watcher_waits_in_sight_where_nobody_else_is_named() {
+    let house = House::new();
+    let gate = house.gate("gate");
+    house.enqueue("w", &format!("{}; echo last words", gate.pass()));
+    let mut watcher = foreground(&house, "w", Stdio::piped());
+    watches(&house, watcher.id());
+    kill_hard(watcher.id());
+    watcher.wait().expect("it is gone");
+    let words = [
+        "done",
+        "--label",
+        "w",
+        "--summary",
+        "All of it is summed up now.",
+    ];
+    let checklist = ["--checklist", "{\"work_complete\":true}"];
+    house.dispatch(&[&words[..], &checklist].concat()).exits(0);
+    let record = record_in(&house, "w", "result", "parked");
+    let why = record["lastError"].as_str().unwrap_or_default();
+    assert!(why.contains("watcher --label w"), "{record}");
+    gate.open();
+    house.ended("w");
+    quiet(&house);
+    let printed = house.run("watcher", &["--label", "w"]).exits(0);
+    assert!(
+        printed.stdout.contains("All of it is summed up now."),
+        "{printed:?}"
+    );
+    assert_eq!(records(&house, "w")[0]["state"], "delivered");
+}

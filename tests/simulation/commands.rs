@@ -10,6 +10,7 @@ use dispatch::delivery::STDOUT;
 use dispatch::delivery::is_owed;
 use dispatch::delivery::outbox::hurry;
 use dispatch::record::{DeliveryKind, Generation, Phase, Status, Steer};
+use dispatch::watch::Reader;
 use dispatch::watch::ending::content;
 use dispatch::watch::requests::{self, Signal, Signalled, answered};
 use serde_json::{Map, Value};
@@ -85,6 +86,7 @@ impl Process for Done {
                         forced: None,
                     },
                     artifact: &artifact,
+                    reader: Reader::Outbox,
                 };
                 let taken = world.amend(self.label, |entry, now_ms| {
                     let is_ours = generation.is_none_or(|wanted| wanted == entry.generation());
