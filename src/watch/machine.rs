@@ -20,7 +20,7 @@ use crate::recovery::retries::{Account, Next};
 /// After the agent's own signal the run is followed to its end for this long.
 pub const LAST_WORDS_WAIT: Duration = Duration::from_secs(600);
 
-/// So long a gateway may take from the last step of a run to its record of how that ended.
+/// So long a gateway may not tell what became of a run that it has taken.
 const LAST_WORDS_GAP: Duration = Duration::from_secs(30);
 
 /// How long a healthy watcher sleeps when nothing happens.
@@ -90,6 +90,12 @@ pub struct Sight {
     pub blind: Option<String>,
     /// A run whose carrier is gone is taken over: it cannot vanish.
     pub is_carried: bool,
+}
+
+impl Sight {
+    fn is_seen_alive(&self) -> bool {
+        self.blind.is_none() && self.evidence.liveness == Liveness::Alive
+    }
 }
 
 /// What the watcher remembers from step to step.
@@ -251,7 +257,8 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
                 .act(Action::FileLastWords)
                 .act(Action::Leave(Leaving::Ended))
         }
-        (Status::Done, None) if may_go_on(&mut state, sight, now) => {
+        (Status::Done, None) if sight.is_seen_alive() => {
+            state.missing_since = None;
             let until = *state.last_words_until.get_or_insert(now + LAST_WORDS_WAIT);
             if now < until {
                 return Step::new(
@@ -267,6 +274,11 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
             )
             .act(Action::Leave(Leaving::Ended))
         }
+        (Status::Done, None) if may_come_to_light(&mut state, sight, now) => Step::new(
+            state,
+            "last-words",
+            "the label is done; whether its run has ended is not known yet",
+        ),
         _ if entry.signalled => verified(state, entry, sight, now, Action::ConcludeSignal),
         // A complete reply that arrived after the label had failed, unless it was rejected.
         (Status::Error | Status::Interrupted, Some(Settled::Reply { .. }))
@@ -316,24 +328,17 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
     }
 }
 
-/// Whether the run of a label that is done may still say its last words.
+/// Whether it may still be told what became of the run of a label that is done: whoever followed it waits as long as for its
+/// last words.
 ///
-/// Between its work and its record of the end a gateway may say for a moment that nothing works on a run that has not
-/// ended, and one that starts anew says nothing at all.
-fn may_go_on(state: &mut State, sight: &Sight, now: Duration) -> bool {
-    let was_followed = state.last_words_until.is_some();
-    match sight.evidence.liveness {
-        _ if sight.blind.is_some() => was_followed,
-        Liveness::Alive => {
-            state.missing_since = None;
-            true
-        }
-        Liveness::Gone if !sight.is_carried => {
-            let since = *state.missing_since.get_or_insert(now);
-            now.saturating_sub(since) < LAST_WORDS_GAP
-        }
-        Liveness::Gone | Liveness::Absent => false,
+/// A gateway with much else to do may tell late of a run that already works, and between its work and its end it may say for
+/// a moment that nothing works on it; one that starts anew says nothing at all.
+fn may_come_to_light(state: &mut State, sight: &Sight, now: Duration) -> bool {
+    if sight.blind.is_some() && state.last_words_until.is_some_and(|until| now < until) {
+        return true;
     }
+    let since = *state.missing_since.get_or_insert(now);
+    !sight.is_carried && now.saturating_sub(since) < LAST_WORDS_GAP
 }
 
 fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) -> Step {

@@ -108,32 +108,36 @@ fn the_agents_signal_outranks_the_run_and_its_last_words_are_filed() {
 }
 
 #[test]
-fn a_moment_between_work_and_end_costs_no_last_words() {
+fn a_moment_in_which_a_gateway_does_not_know_costs_no_last_words() {
     let at = Duration::from_secs;
     let seen = |liveness| Sight {
         is_carried: false,
         ..sight(Status::Done, false, evidence(liveness, None))
     };
-    let gap = step(State::default(), &seen(Liveness::Gone), at(0));
-    assert_eq!(gap.actions, []);
-    let still = step(gap.state.clone(), &seen(Liveness::Gone), at(29));
-    assert_eq!(still.actions, []);
-    let given_up = step(still.state, &seen(Liveness::Gone), at(30));
-    assert_eq!(given_up.actions, [LEAVE]);
-    // Each moment is one of its own.
-    let back = step(gap.state, &seen(Liveness::Alive), at(29));
-    let again = step(back.state.clone(), &seen(Liveness::Gone), at(50));
-    assert_eq!(again.actions, []);
-    // A gateway that starts anew is waited for by who followed the run, as long as for the words.
     let mut blind = seen(Liveness::Absent);
-    blind.blind = Some("the gateway is not there".to_owned());
-    assert_eq!(step(back.state.clone(), &blind, at(300)).actions, []);
-    assert_eq!(step(back.state, &blind, at(700)).actions, [LEAVE]);
-    assert_eq!(step(State::default(), &blind, at(0)).actions, [LEAVE]);
-    // A run that was never there, and one whose command is gone, say nothing any more.
-    assert_eq!(actions(&seen(Liveness::Absent)), [LEAVE]);
-    let local = sight(Status::Done, false, evidence(Liveness::Gone, None));
-    assert_eq!(actions(&local), [LEAVE]);
+    blind.blind = Some("no answer about it has come yet".to_owned());
+    for unclear in [seen(Liveness::Gone), seen(Liveness::Absent), blind.clone()] {
+        let first = step(State::default(), &unclear, at(0));
+        assert_eq!(first.actions, []);
+        let still = step(first.state.clone(), &unclear, at(29));
+        assert_eq!(still.actions, []);
+        let given_up = step(still.state, &unclear, at(30));
+        assert_eq!(given_up.actions, [LEAVE]);
+        // Each moment is one of its own.
+        let back = step(first.state, &seen(Liveness::Alive), at(29));
+        let again = step(back.state, &unclear, at(50));
+        assert_eq!(again.actions, []);
+    }
+    // A gateway that starts anew is waited for by who followed the run, as long as for the words.
+    let followed = step(State::default(), &seen(Liveness::Alive), at(0)).state;
+    assert_eq!(step(followed.clone(), &blind, at(599)).actions, []);
+    let late = step(followed, &blind, at(600)).state;
+    assert_eq!(step(late, &blind, at(630)).actions, [LEAVE]);
+    // A local run without a command says nothing any more.
+    for liveness in [Liveness::Gone, Liveness::Absent] {
+        let local = sight(Status::Done, false, evidence(liveness, None));
+        assert_eq!(actions(&local), [LEAVE]);
+    }
 }
 
 #[test]

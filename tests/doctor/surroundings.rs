@@ -249,3 +249,31 @@ fn receivers_that_do_not_hear_are_told_until_they_do() {
     quiet(&house);
     is_sound(&house);
 }
+
+#[test]
+fn a_receiver_whose_program_is_not_there_is_told_before_it_is_needed() {
+    let house = sound_house();
+    let teller = house.path("teller");
+    let words = [teller.to_str().expect("UTF-8"), "--to", "me"];
+    house.configure(&json!({
+        "commands": {"mail": ["sh", "-c", "cat >/dev/null"], "phone": words},
+        "events": {"command": words},
+    }));
+    let told: Vec<_> = findings(&look(&house));
+    let told: Vec<_> = told
+        .iter()
+        .filter(|told| told.name == "receivers")
+        .collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(
+        told[0]
+            .message
+            .starts_with("the receiver \"command:phone\" cannot be run"),
+        "{told:#?}"
+    );
+    assert!(told[0].todo.contains("\"commands.phone\""), "{told:#?}");
+    assert!(told[1].todo.contains("\"events.command\""), "{told:#?}");
+    fs::write(&teller, "#!/bin/sh\nexit 0\n").expect("writable");
+    fs::set_permissions(&teller, fs::Permissions::from_mode(0o755)).expect("ours");
+    is_sound(&house);
+}

@@ -102,19 +102,7 @@ fn an_agent_runs_the_very_lines_that_it_was_given(
         "reuse",
     ];
     // Its watcher stays until then.
-    let mut posts = std::fs::read_dir(house.state().join("watchers")).expect("readable");
-    let post = posts.find_map(|entry| {
-        let path = entry.expect("readable").path();
-        (path.extension()? == "lock").then_some(path)
-    });
-    let post = std::fs::File::open(post.expect("it was watched")).expect("readable");
-    in_a_runs_time("the run has ended", || {
-        fs2::FileExt::try_lock_shared(&post).ok()
-    });
-    drop(post);
-    let entry = house.entry(label);
-    let log = house.watcher_log(label);
-    assert!(entry["lastWords"].is_object(), "{entry:#}\n{log}");
+    house.with_last_words(label);
     let newer = house.dispatch(&words).exits(0).json();
     let brief = shown(&house, "Once more.");
     assert_eq!(brief.matches("ORIGIN_CHAT_ID").count(), 1, "{brief}");

@@ -498,6 +498,21 @@ impl GatewayHouse {
         fs::read_to_string(self.state().join("watchers").join(name)).unwrap_or_default()
     }
 
+    /// The entry once its watcher has left it: it stays for the last words of a run that goes on after its label's end.
+    #[track_caller]
+    pub fn with_last_words(&self, label: &str) -> Value {
+        let name = format!("{label}.{}.lock", self.entry(label)["generation"]);
+        let post = fs::File::open(self.state().join("watchers").join(name));
+        let post = post.expect("it was watched");
+        in_a_runs_time("the watcher leaves", || {
+            fs2::FileExt::try_lock_shared(&post).ok()
+        });
+        let entry = self.entry(label);
+        let log = self.watcher_log(label);
+        assert!(entry["lastWords"].is_object(), "{entry:#}\n{log}");
+        entry
+    }
+
     /// The model's requests whose prompt holds this text.
     pub fn model_requests(&self, text: &str) -> Vec<Value> {
         let log = fs::read_to_string(&self.model_log).unwrap_or_default();

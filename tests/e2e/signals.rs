@@ -4,7 +4,6 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::gateways::{GatewayHouse, Version, in_a_runs_time};
-use crate::support::eventually;
 
 /// A shell command that signals done for the label, with more words, and says so where it is turned away.
 fn signal(house: &GatewayHouse, label: &str, more: &str) -> String {
@@ -86,9 +85,7 @@ fn a_signal_after_a_moment_is_turned_away_unless_it_is_forced(
     assert_eq!(entry["summary"], "Told-by-itself", "{entry:#}");
     assert_eq!(entry["completion"]["forced"]["reason"], "tiny", "{entry:#}");
     // The run is followed to its end, for the agent's last words.
-    eventually("the last words are kept", || {
-        house.entry("forced")["lastWords"].is_object().then_some(())
-    });
+    house.with_last_words("forced");
     let words = ["result", "--label", "forced", "--full"];
     let result = house.dispatch(&words).exits(0).json();
     assert_eq!(result["lastReply"], "Told-by-itself");

@@ -26,6 +26,7 @@ pub fn check(home: &Home, found: &mut Findings) {
         found.wrong("config", format!("the configuration {path}: {trouble}"));
     }
     check_runtimes(home, found);
+    check_receivers(home, found);
     // The variables come before the file.
     let events = &home.config.events;
     let hook = events.webhook.as_ref().map(|hook| hook.url.as_str());
@@ -66,13 +67,11 @@ fn check_runtimes(home: &Home, found: &mut Findings) {
             continue;
         }
         if find_program(name, Path::new("/"), path.as_deref()).is_none() {
-            let what = format!(
-                "the runtime \"{id}\" cannot be run: \"{name}\" does not exist or is not executable"
+            let (what, key) = (
+                format!("runtime \"{id}\""),
+                format!("runtimes.{id}.command"),
             );
-            found.warn("runtimes", what).todo(format!(
-                "install it, or mend \"runtimes.{id}.command\" in {} or your PATH",
-                home.paths.config.display()
-            ));
+            not_there(home, found, "runtimes", &what, name, &key);
         }
     }
     match home.config.runtimes.iter().count() {
@@ -85,6 +84,43 @@ fn check_runtimes(home: &Home, found: &mut Findings) {
             ),
         ),
     }
+}
+
+/// Whether the programs that take results and events are there, as a watcher in the background finds them.
+fn check_receivers(home: &Home, found: &mut Findings) {
+    let path = (home.environment)("PATH");
+    let of_results = home.config.commands.iter();
+    let of_results = of_results.map(|(name, words)| {
+        let what = format!("receiver \"command:{name}\"");
+        (what, format!("commands.{name}"), words)
+    });
+    let of_events = home.config.events.command.iter();
+    let of_events = of_events.map(|words| {
+        let what = "receiver of events".to_owned();
+        (what, "events.command".to_owned(), words)
+    });
+    for (what, key, words) in of_results.chain(of_events) {
+        let name = words.first().map_or("", String::as_str);
+        if find_program(name, Path::new("/"), path.as_deref()).is_none() {
+            not_there(home, found, "receivers", &what, name, &key);
+        }
+    }
+}
+
+fn not_there(
+    home: &Home,
+    found: &mut Findings,
+    check: &'static str,
+    what: &str,
+    program: &str,
+    key: &str,
+) {
+    let message =
+        format!("the {what} cannot be run: \"{program}\" does not exist or is not executable");
+    found.warn(check, message).todo(format!(
+        "install it, or mend \"{key}\" in {} or your PATH",
+        home.paths.config.display()
+    ));
 }
 
 /// What stands in the settings and leads nowhere.
