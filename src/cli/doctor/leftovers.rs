@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::files::Tree;
-use super::findings::{Findings, and_more, words};
+use super::findings::{Findings, and_more, word, words};
 use super::unanswered::Unanswered;
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
@@ -19,6 +19,9 @@ const YOUNG: Duration = Duration::from_secs(10 * 60);
 
 /// No write takes so long, whoever has its writer's number by now.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most files that one command for a shell names.
+const AT_ONCE: usize = 100;
 
 /// How the names of a watcher's files end.
 const ENDINGS: [&str; 4] = [".verify.json", ".lock", ".json", ".log"];
@@ -44,9 +47,12 @@ pub(super) fn check(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut F
     tell("runs of no label that were never started", &runs);
     if !prompts.is_empty() {
         let named = words(prompts.iter().map(PathBuf::as_path));
-        let what = format!("prompts of no label{}: {named}", and_more(prompts.len()));
+        let what = format!("prompts of no label: {named}{}", and_more(prompts.len()));
+        let all = prompts.iter().take(AT_ONCE).map(|path| word(path));
+        let all: Vec<String> = all.collect();
         found.warn("leftovers", what).todo(format!(
-            "they are somebody's words, so no repair removes them: rm {named}"
+            "they are somebody's words, so no repair removes them: rm {}",
+            all.join(" ")
         ));
     }
     found.fine_else("leftovers", "none");
