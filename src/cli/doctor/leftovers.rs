@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use super::files::Tree;
 use super::findings::{Findings, and_more, word, words};
-use super::unanswered::Unanswered;
+use super::unanswered::{Unanswered, is_old_dir};
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::process::{FileLock, ProcessIdentity};
 use crate::record::file_stem_of;
-use crate::storage::writer_of_temporary;
+use crate::storage::{parent_of, writer_of_temporary};
 
 /// A temporary file this young may be another machine's or container's, whose processes we do not see.
 const YOUNG: Duration = Duration::from_secs(10 * 60);
@@ -67,6 +67,9 @@ pub(super) fn mend(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut Fi
             found.wrong("repair", format!("cannot remove {}: {e}", path.display()));
         }
     };
+    // To remove something from a directory makes it look young.
+    let unanswered = book.map(|book| Unanswered::of(home, tree, book));
+    let mut dirs = empty_dirs_of_prompts(home);
     for path in temporaries(tree) {
         remove(path, found);
     }
@@ -83,7 +86,6 @@ pub(super) fn mend(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut Fi
         let _ = home.storage.remove(&lock);
         drop(held);
     }
-    let unanswered = book.map(|book| Unanswered::of(home, tree, book));
     for (dir, prompt) in unanswered.unwrap_or_default().runs {
         // The prompt first: without its run nobody would know whose it was.
         let held = home.storage.list(&dir).unwrap_or_default();
@@ -91,14 +93,29 @@ pub(super) fn mend(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut Fi
         for path in prompt.into_iter().chain(described) {
             remove(path, found);
         }
-        if let Err(e) = home.storage.remove_dir(&dir) {
-            found.wrong("repair", format!("cannot remove {}: {e}", dir.display()));
-        }
+        dirs.push(dir);
     }
+    let prompts = home.paths.prompts();
+    let emptied = removed.iter().map(|path| parent_of(path).to_owned());
+    dirs.extend(emptied.filter(|dir| parent_of(dir) == prompts));
+    dirs.sort();
+    dirs.dedup();
+    // What is not empty, or is no more, stays as it is.
+    dirs.retain(|dir| home.storage.remove_dir(dir).is_ok());
+    removed.append(&mut dirs);
     if !removed.is_empty() {
         let named = words(removed.iter().map(PathBuf::as_path));
         found.mended(format!("removed: {named}{}", and_more(removed.len())));
     }
+}
+
+/// The directories of labels that have had no prompt for a day.
+fn empty_dirs_of_prompts(home: &Home) -> Vec<PathBuf> {
+    let prompts = home.paths.prompts();
+    let names = home.storage.list(&prompts).unwrap_or_default();
+    let dirs = names.into_iter().map(|name| prompts.join(name));
+    dirs.filter(|dir| is_old_dir(dir) && home.storage.list(dir).is_ok_and(|held| held.is_empty()))
+        .collect()
 }
 
 fn temporaries(tree: &Tree) -> Vec<PathBuf> {

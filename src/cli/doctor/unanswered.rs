@@ -1,6 +1,7 @@
 //! What an `enqueue` that was killed before its ledger entry left: a prompt, and the description of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -66,8 +67,12 @@ impl Unanswered {
             let files = RunFiles::at(runs_of(home).join(&name));
             let spec = files.spec(home.storage.as_ref()).ok();
             let prompt = spec.and_then(|spec| Some(home.paths.found(&spec.prompt_path?)));
-            let unnamed = prompt.and_then(|prompt| prompts.take(&prompt));
+            let mut unnamed = prompt.and_then(|prompt| prompts.take(&prompt));
             if runs.contains(&name) {
+                // A run that is not described yet has its prompt already, under its own name.
+                let is_its_own = |prompt: &&PathBuf| prompt.file_stem() == Some(OsStr::new(&name));
+                let its_own = prompts.iter().find(is_its_own).cloned();
+                unnamed = unnamed.or_else(|| prompts.take(&its_own?));
                 unanswered.runs.insert(files.dir().to_owned(), unnamed);
             }
         }
@@ -87,8 +92,7 @@ fn never_started(home: &Home) -> BTreeSet<String> {
     let mut names = storage.list(&runs).unwrap_or_default();
     names.retain(|name| {
         let dir = runs.join(name);
-        let facts = fs::symlink_metadata(&dir);
-        if !facts.is_ok_and(|facts| facts.is_dir() && is_old(&facts)) {
+        if !is_old_dir(&dir) {
             return false;
         }
         let is_description =
@@ -97,6 +101,12 @@ fn never_started(home: &Home) -> BTreeSet<String> {
         held.is_ok_and(|held| held.iter().all(is_description))
     });
     names.into_iter().collect()
+}
+
+/// A directory, no link to one, in which nothing has come or gone for a day.
+pub(super) fn is_old_dir(dir: &Path) -> bool {
+    let facts = fs::symlink_metadata(dir);
+    facts.is_ok_and(|facts| facts.is_dir() && is_old(&facts))
 }
 
 fn is_old(facts: &fs::Metadata) -> bool {
