@@ -34,7 +34,9 @@ fn main() {
             PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("start.ld");
         let names = std::fs::read_to_string(NAMES).expect("the list of names is beside build.rs");
         std::fs::write(&script, together(&names)).expect("cargo's own directory is writable");
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", script.display());
+        // In one word with commas a path with a comma would be two.
+        println!("cargo:rustc-link-arg-bins=-T");
+        println!("cargo:rustc-link-arg-bins={}", script.display());
     }
     let Ok(asked) = Command::new("cc")
         .arg("-print-file-name=libgcc_eh.a")
