@@ -10,6 +10,7 @@
 //!
 //! The functions that the common commands call stand together in a released program. Strewn over six megabytes, each few
 //! of them would be a page fault of their own. `link/start.names` has their names, as `link/record-start.sh` found them.
+//! A linker that does not take the script links without it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,14 +30,18 @@ fn main() {
     if !features.split(',').any(|feature| feature == "crt-static") {
         println!("cargo:rustc-link-arg-bins=-no-pie");
     }
-    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") && is_common_linker() {
-        let script =
-            PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("start.ld");
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
         let names = std::fs::read_to_string(NAMES).expect("the list of names is beside build.rs");
+        let script = out.join("start.ld");
         std::fs::write(&script, together(&names)).expect("cargo's own directory is writable");
         // In one word with commas a path with a comma would be two.
-        println!("cargo:rustc-link-arg-bins=-T");
-        println!("cargo:rustc-link-arg-bins={}", script.display());
+        let flags = ["-T".to_owned(), script.display().to_string()];
+        if links(&out, &flags) {
+            for flag in flags {
+                println!("cargo:rustc-link-arg-bins={flag}");
+            }
+        }
     }
     let Ok(asked) = Command::new("cc")
         .arg("-print-file-name=libgcc_eh.a")
@@ -53,13 +58,19 @@ fn main() {
     }
 }
 
-/// Whether the linker is the one of the toolchain or of the system: others do not take all scripts.
-fn is_common_linker() -> bool {
-    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let is_chosen = ["fuse-ld", "linker"]
-        .iter()
-        .any(|word| flags.contains(word));
-    !is_chosen && std::env::var_os("RUSTC_LINKER").is_none()
+/// Whether the linker that will link the programs takes these flags: some do not know such scripts.
+fn links(out: &Path, flags: &[String]) -> bool {
+    let source = out.join("trial.rs");
+    std::fs::write(&source, "fn main() {}").expect("cargo's own directory is writable");
+    let mut rustc = Command::new(std::env::var_os("RUSTC").expect("cargo sets it"));
+    rustc.arg(source).arg("-o").arg(out.join("trial"));
+    let chosen = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    rustc.args(chosen.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    if let Ok(linker) = std::env::var("RUSTC_LINKER") {
+        rustc.arg(format!("-Clinker={linker}"));
+    }
+    rustc.args(flags.iter().map(|flag| format!("-Clink-arg={flag}")));
+    rustc.output().is_ok_and(|tried| tried.status.success())
 }
 
 /// A script that adds one section to the linker's own: the functions of these names, whatever their hashes are.

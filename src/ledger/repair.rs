@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::replace::replace;
@@ -9,6 +10,9 @@ use super::salvage::salvage;
 use super::{Book, Ledger, LedgerError, Patience};
 use crate::record::{Delivery, Entry, Status, time};
 use crate::storage::create_synced;
+
+/// Stands in a kept ledger's name behind that of the ledger.
+const BROKEN: &str = ".broken-";
 
 /// What a repair did.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -121,9 +125,17 @@ impl Ledger {
         })
     }
 
+    /// The file is a damaged ledger that a repair has replaced and kept.
+    pub fn is_kept_aside(&self, path: &Path) -> bool {
+        let start = super::with_suffix(&self.path, BROKEN);
+        path.as_os_str()
+            .as_bytes()
+            .starts_with(start.as_os_str().as_bytes())
+    }
+
     fn keep_aside(&self, broken: &Path, bytes: &[u8]) -> Result<PathBuf, LedgerError> {
         let stamp = time::iso(self.home.now_ms()).replace([':', '-'], "");
-        let base = super::with_suffix(broken, &format!(".broken-{stamp}"));
+        let base = super::with_suffix(broken, &format!("{BROKEN}{stamp}"));
         for n in 1..=100 {
             let path = match n {
                 1 => base.clone(),

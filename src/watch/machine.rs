@@ -92,12 +92,6 @@ pub struct Sight {
     pub is_carried: bool,
 }
 
-impl Sight {
-    fn is_seen_alive(&self) -> bool {
-        self.blind.is_none() && self.evidence.liveness == Liveness::Alive
-    }
-}
-
 /// What the watcher remembers from step to step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
@@ -106,6 +100,10 @@ pub struct State {
     /// How often it was tried to have it carried, and when next.
     carries: usize,
     next_carry: Duration,
+    /// The run was at work when it was seen last.
+    was_alive: bool,
+    /// Monotonic time since when nobody tells what became of the run of a label that is done.
+    unclear_since: Option<Duration>,
     /// Monotonic time until which the agent's last words are waited for.
     last_words_until: Option<Duration>,
     /// When the request to abort goes out again: one of them may have been lost.
@@ -257,8 +255,7 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
                 .act(Action::FileLastWords)
                 .act(Action::Leave(Leaving::Ended))
         }
-        (Status::Done, None) if sight.is_seen_alive() => {
-            state.missing_since = None;
+        (Status::Done, None) if is_followed(&mut state, sight) => {
             let until = *state.last_words_until.get_or_insert(now + LAST_WORDS_WAIT);
             if now < until {
                 return Step::new(
@@ -322,22 +319,28 @@ pub fn step(mut state: State, sight: &Sight, now: Duration) -> Step {
                 .act(Action::Leave(Leaving::Ended))
         }
         (_, None) => {
-            state.last_words_until = None;
+            (state.last_words_until, state.unclear_since) = (None, None);
             carry_on(state, entry, sight, now)
         }
     }
 }
 
-/// Whether it may still be told what became of the run of a label that is done: whoever followed it waits as long as for its
-/// last words.
-///
-/// A gateway with much else to do may tell late of a run that already works, and between its work and its end it may say for
-/// a moment that nothing works on it; one that starts anew says nothing at all.
-fn may_come_to_light(state: &mut State, sight: &Sight, now: Duration) -> bool {
-    if sight.blind.is_some() && state.last_words_until.is_some_and(|until| now < until) {
-        return true;
+/// Whether the run of a label that is done goes on, as far as one can see. While nothing is seen, what was seen last counts:
+/// a gateway that starts anew is waited for.
+fn is_followed(state: &mut State, sight: &Sight) -> bool {
+    if sight.blind.is_none() {
+        state.was_alive = sight.evidence.liveness == Liveness::Alive;
     }
-    let since = *state.missing_since.get_or_insert(now);
+    if state.was_alive {
+        state.unclear_since = None;
+    }
+    state.was_alive
+}
+
+/// Whether it may still be told what became of it. A gateway with much else to do may tell late of a run that already works,
+/// and between its work and its end it may say for a moment that nothing works on it.
+fn may_come_to_light(state: &mut State, sight: &Sight, now: Duration) -> bool {
+    let since = *state.unclear_since.get_or_insert(now);
     !sight.is_carried && now.saturating_sub(since) < LAST_WORDS_GAP
 }
 
@@ -353,6 +356,7 @@ fn carry_on(mut state: State, entry: &EntrySight, sight: &Sight, now: Duration) 
         step.actions = actions;
         return step;
     }
+    state.was_alive = sight.evidence.liveness == Liveness::Alive;
     let mut step = match sight.evidence.liveness {
         Liveness::Alive => {
             state.missing_since = None;

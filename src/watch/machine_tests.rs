@@ -110,10 +110,11 @@ fn the_agents_signal_outranks_the_run_and_its_last_words_are_filed() {
 #[test]
 fn a_moment_in_which_a_gateway_does_not_know_costs_no_last_words() {
     let at = Duration::from_secs;
-    let seen = |liveness| Sight {
+    let of = |status, liveness| Sight {
         is_carried: false,
-        ..sight(Status::Done, false, evidence(liveness, None))
+        ..sight(status, false, evidence(liveness, None))
     };
+    let seen = |liveness| of(Status::Done, liveness);
     let mut blind = seen(Liveness::Absent);
     blind.blind = Some("no answer about it has come yet".to_owned());
     for unclear in [seen(Liveness::Gone), seen(Liveness::Absent), blind.clone()] {
@@ -128,11 +129,19 @@ fn a_moment_in_which_a_gateway_does_not_know_costs_no_last_words() {
         let again = step(back.state, &unclear, at(50));
         assert_eq!(again.actions, []);
     }
-    // A gateway that starts anew is waited for by who followed the run, as long as for the words.
-    let followed = step(State::default(), &seen(Liveness::Alive), at(0)).state;
-    assert_eq!(step(followed.clone(), &blind, at(599)).actions, []);
-    let late = step(followed, &blind, at(600)).state;
-    assert_eq!(step(late, &blind, at(630)).actions, [LEAVE]);
+    // A gateway that starts anew is waited for by who saw the run at work, before its label was done, too.
+    for status in [Status::Running, Status::Done] {
+        let followed = step(State::default(), &of(status, Liveness::Alive), at(0));
+        let first = step(followed.state, &blind, at(0)).state;
+        let later = step(first, &blind, at(599));
+        assert_eq!(later.actions, []);
+        assert_eq!(step(later.state, &blind, at(600)).actions, [LEAVE]);
+    }
+    // How long a run that works was missing before its label was done does not count.
+    let missing = of(Status::Running, Liveness::Gone);
+    let long = step(State::default(), &missing, at(0)).state;
+    let done = step(long, &seen(Liveness::Gone), at(100));
+    assert_eq!(done.actions, []);
     // A local run without a command says nothing any more.
     for liveness in [Liveness::Gone, Liveness::Absent] {
         let local = sight(Status::Done, false, evidence(liveness, None));

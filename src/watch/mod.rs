@@ -36,7 +36,7 @@ use crate::completion::structured::{Said, said};
 use crate::home::Home;
 use crate::record::{Entry, Status};
 use crate::shell;
-use crate::watchers::Post;
+use crate::watchers::{Keeper, Post};
 
 /// Who gets the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +54,10 @@ impl Reader {
     /// The reader of what the agent's own signal says: where a watcher in the foreground is at work, it prints that itself.
     pub fn of_signal(home: &Home, label: &str, entry: &Entry) -> Self {
         let post = Post::of(home, label, entry.generation());
-        match entry.status() == Status::Running && !post.is_held() {
-            true => Self::after(home, &post),
-            false => Reader::Outbox,
+        match (entry.status(), post.keeper()) {
+            (Status::Running, Keeper::Foreground(_)) => Reader::Outbox,
+            (Status::Running, _) => Self::after(home, &post),
+            _ => Reader::Outbox,
         }
     }
 

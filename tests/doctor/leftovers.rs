@@ -190,6 +190,23 @@ fn private_dir(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).expect("ours");
 }
 
+/// Has label `a` done by a command. Returns its run's id.
+fn ended_run(house: &House) -> String {
+    let words = [
+        "enqueue",
+        "--label",
+        "a",
+        "--message",
+        "a task",
+        "--",
+        "cat",
+    ];
+    let answer = house.dispatch(&words).exits(0).json();
+    house.ended("a");
+    crate::outbox::quiet(house);
+    answer["runId"].as_str().expect("a run").to_owned()
+}
+
 /// A run as an `enqueue` leaves it that is killed before its ledger entry: described, with its prompt. Returns both.
 fn unanswered_run(house: &House, like: &str, id: &str) -> (PathBuf, PathBuf) {
     let runs = house.state().join("sessions/runs");
@@ -207,26 +224,12 @@ fn unanswered_run(house: &House, like: &str, id: &str) -> (PathBuf, PathBuf) {
 fn a_run_of_no_label_that_was_never_started_goes_with_its_prompt() {
     let day = 24 * 60 * MINUTE;
     let house = House::new();
-    let words = [
-        "enqueue",
-        "--label",
-        "a",
-        "--message",
-        "a task",
-        "--",
-        "cat",
-    ];
-    let answer = house.dispatch(&words).exits(0).json();
-    let known = answer["runId"].as_str().expect("a run").to_owned();
-    house.ended("a");
-    crate::outbox::quiet(&house);
+    let known = ended_run(&house);
     let (dir, prompt) = unanswered_run(&house, &known, "22222222-0000-4000-8000-000000000000");
-    // One that was killed earlier still: the run is not described, its prompt is there, or half of it.
+    // One that was killed earlier still: the run is not described, its prompt is there.
     let early = "33333333-0000-4000-8000-000000000000";
     let empty = house.state().join("sessions/runs").join(early);
     private_dir(&empty);
-    let torn = format!(".run.json.tmp-{}-x", dead_pid());
-    old_file(&empty.join(torn), MINUTE);
     let bare = house.state().join("prompts/b");
     private_dir(&bare);
     let early = old_file(&bare.join(format!("{early}.txt")), MINUTE);
@@ -240,6 +243,16 @@ fn a_run_of_no_label_that_was_never_started_goes_with_its_prompt() {
     }
     // The known one is as old, and was started: the run that had the label's place before may have been, too.
     age_all(&house.state().join("sessions/runs").join(&known), 2 * day);
+    // Who may have lost a label with its ledger can still see what it was.
+    let broken = house.state().join("labels.json.broken-20260101T000000Z");
+    let broken = old_file(&broken, MINUTE);
+    repair(&house);
+    assert!(dir.exists() && prompt.exists());
+    fs::remove_file(broken).expect("ours");
+    // What is removed from a directory makes it no younger.
+    let torn = format!(".run.json.tmp-{}-x", dead_pid());
+    old_file(&empty.join(torn), MINUTE);
+    age_all(&empty, 2 * day);
     let what = "runs of no label that were never started: ";
     let told = findings(&look(&house));
     let told = told.iter().find(|told| told.message.starts_with(what));
@@ -264,19 +277,7 @@ fn a_run_of_no_label_that_was_never_started_goes_with_its_prompt() {
 #[test]
 fn a_run_that_an_entry_names_stays_though_it_was_never_started() {
     let house = House::new();
-    let words = [
-        "enqueue",
-        "--label",
-        "a",
-        "--message",
-        "a task",
-        "--",
-        "cat",
-    ];
-    let answer = house.dispatch(&words).exits(0).json();
-    let known = answer["runId"].as_str().expect("a run").to_owned();
-    house.ended("a");
-    crate::outbox::quiet(&house);
+    let known = ended_run(&house);
     let run = house.state().join("sessions/runs").join(&known);
     for path in fs::read_dir(&run).expect("there").flatten() {
         if path.file_name() != "run.json" {

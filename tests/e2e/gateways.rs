@@ -501,13 +501,7 @@ impl GatewayHouse {
     /// The entry once its watcher has left it: it stays for the last words of a run that goes on after its label's end.
     #[track_caller]
     pub fn with_last_words(&self, label: &str) -> Value {
-        let ending = format!(".{}.lock", self.entry(label)["generation"]);
-        let mut posts = fs::read_dir(self.state().join("watchers")).expect("readable");
-        let post = posts.find_map(|entry| {
-            let path = entry.expect("readable").path();
-            path.to_str()?.ends_with(&ending).then_some(path)
-        });
-        let post = fs::File::open(post.expect("it was watched")).expect("readable");
+        let post = fs::File::open(self.post_lock(label)).expect("it was watched");
         in_a_runs_time("the watcher leaves", || {
             fs2::FileExt::try_lock_shared(&post).ok()
         });

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
+use rstest::rstest;
 use serde_json::json;
 
 use super::receiver::Receiver;
@@ -387,8 +388,10 @@ fn a_signal_that_says_little_is_told_when_the_run_ends_under_a_foreground_watche
     assert_eq!(told["target"], "webhook:ops");
 }
 
-#[test]
-fn a_signal_after_a_killed_watcher_waits_in_sight_where_nobody_else_is_named() {
+#[rstest]
+fn a_signal_after_a_killed_watcher_waits_in_sight_where_nobody_else_is_named(
+    #[values(false, true)] is_watched_again: bool,
+) {
     let house = House::new();
     let gate = house.gate("gate");
     house.enqueue("w", &format!("{}; echo last words", gate.pass()));
@@ -396,6 +399,10 @@ fn a_signal_after_a_killed_watcher_waits_in_sight_where_nobody_else_is_named() {
     watches(&house, watcher.id());
     kill_hard(watcher.id());
     watcher.wait().expect("it is gone");
+    if is_watched_again {
+        house.run("529-recovery", &[]).exits(0);
+        house.watcher_pid("w");
+    }
     let words = [
         "done",
         "--label",

@@ -538,8 +538,8 @@ impl House {
 
     /// The lock that the watcher of the label's current generation holds.
     pub fn post_lock(&self, label: &str) -> PathBuf {
-        let entry = self.entry(label);
-        let name = format!("{label}.{}.lock", entry["generation"]);
+        let stem = dispatch::record::file_stem_of(label);
+        let name = format!("{stem}.{}.lock", self.entry(label)["generation"]);
         self.state().join("watchers").join(name)
     }
 

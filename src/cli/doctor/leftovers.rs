@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::files::Tree;
 use super::findings::{Findings, and_more, word, words};
-use super::unanswered::{Unanswered, is_old_dir};
+use super::unanswered::{Unanswered, is_of_description, is_old_dir};
 use crate::home::Home;
 use crate::ledger::{Archive, Book};
 use crate::process::{FileLock, ProcessIdentity};
@@ -87,8 +87,12 @@ pub(super) fn mend(home: &Home, tree: &Tree, book: Option<&Book>, found: &mut Fi
         drop(held);
     }
     for (dir, prompt) in unanswered.unwrap_or_default().runs {
-        // The prompt first: without its run nobody would know whose it was.
         let held = home.storage.list(&dir).unwrap_or_default();
+        // It may have been started a moment ago.
+        if !held.iter().all(|name| is_of_description(name)) {
+            continue;
+        }
+        // The prompt first: without its run nobody would know whose it was.
         let described = held.into_iter().map(|name| dir.join(name));
         for path in prompt.into_iter().chain(described) {
             remove(path, found);

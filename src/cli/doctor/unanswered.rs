@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::files::Tree;
 use crate::backend::local::RunFiles;
 use crate::home::Home;
-use crate::ledger::{Archive, Book};
+use crate::ledger::{Archive, Book, Ledger};
 use crate::record::{Entry, file_stem_of};
 use crate::storage::writer_of_temporary;
 
@@ -28,7 +28,8 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
-    /// Looks for them. Where an entry cannot be read nothing is known of anything.
+    /// Looks for them. Where an entry cannot be read nothing is known of anything; where a damaged ledger is kept for its
+    /// owner to look at, a run that nobody names may have stood in that.
     pub fn of(home: &Home, tree: &Tree, book: &Book) -> Self {
         let dir = home.paths.prompts();
         let files = tree.files.iter().filter(|(path, facts)| {
@@ -36,7 +37,11 @@ impl Unanswered {
             is_prompt && facts.is_file() && path.starts_with(&dir) && is_old(facts)
         });
         let mut prompts: BTreeSet<PathBuf> = files.map(|(path, _)| path.clone()).collect();
-        let mut runs = never_started(home);
+        let ledger = Ledger::new(home);
+        let mut runs = match tree.files.keys().any(|path| ledger.is_kept_aside(path)) {
+            true => BTreeSet::new(),
+            false => never_started(home),
+        };
         if prompts.is_empty() && runs.is_empty() {
             return Self::default();
         }
@@ -62,21 +67,34 @@ impl Unanswered {
         if !is_whole || archived.is_err() {
             return Self::default();
         }
-        let mut unanswered = Self::default();
         for name in home.storage.list(&runs_of(home)).unwrap_or_default() {
-            let files = RunFiles::at(runs_of(home).join(&name));
-            let spec = files.spec(home.storage.as_ref()).ok();
-            let prompt = spec.and_then(|spec| Some(home.paths.found(&spec.prompt_path?)));
-            let mut unnamed = prompt.and_then(|prompt| prompts.take(&prompt));
             if runs.contains(&name) {
-                // A run that is not described yet has its prompt already, under its own name.
-                let is_its_own = |prompt: &&PathBuf| prompt.file_stem() == Some(OsStr::new(&name));
-                let its_own = prompts.iter().find(is_its_own).cloned();
-                unnamed = unnamed.or_else(|| prompts.take(&its_own?));
-                unanswered.runs.insert(files.dir().to_owned(), unnamed);
+                continue;
+            }
+            let spec = RunFiles::at(runs_of(home).join(name)).spec(home.storage.as_ref());
+            if let Some(prompt) = spec.ok().and_then(|spec| spec.prompt_path) {
+                prompts.remove(&home.paths.found(&prompt));
             }
         }
-        unanswered.prompts = prompts;
+        // A prompt has its run's name, and was there before the run was described.
+        let mut unanswered = Self::default();
+        for prompt in prompts {
+            let run = prompt
+                .file_stem()
+                .and_then(OsStr::to_str)
+                .unwrap_or_default();
+            match runs.take(run) {
+                Some(run) => unanswered
+                    .runs
+                    .insert(runs_of(home).join(run), Some(prompt)),
+                None => {
+                    unanswered.prompts.insert(prompt);
+                    None
+                }
+            };
+        }
+        let bare = runs.into_iter().map(|run| (runs_of(home).join(run), None));
+        unanswered.runs.extend(bare);
         unanswered
     }
 }
@@ -95,12 +113,15 @@ fn never_started(home: &Home) -> BTreeSet<String> {
         if !is_old_dir(&dir) {
             return false;
         }
-        let is_description =
-            |name: &String| name == "run.json" || writer_of_temporary(name).is_some();
         let held = storage.list(&dir);
-        held.is_ok_and(|held| held.iter().all(is_description))
+        held.is_ok_and(|held| held.iter().all(|name| is_of_description(name)))
     });
     names.into_iter().collect()
+}
+
+/// What an `enqueue` writes into a run's directory.
+pub(super) fn is_of_description(name: &str) -> bool {
+    name == "run.json" || writer_of_temporary(name).is_some()
 }
 
 /// A directory, no link to one, in which nothing has come or gone for a day.
